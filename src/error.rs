@@ -1,0 +1,142 @@
+//! What can go wrong, in terms that a caller can act on.
+//!
+//! A message names the thing, what was expected and what was found; it gives no advice, because advice
+//! (which flag to type, which function to call) depends on who is asking.
+
+use std::path::PathBuf;
+
+/// The result of everything in this library that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong in this library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or directory could not be read.
+    #[error("{path}: cannot be read")]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file or directory could not be written.
+    #[error("{path}: cannot be written")]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file is not an image that can be decoded.
+    #[error("{path}: {reason}")]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        reason: String,
+    },
+    /// An image has more pixels than the limit allows.
+    #[error("{path}: the image has {width} x {height} pixels, more than the limit of {limit}")]
+    ImageTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its width in pixels, as its header says.
+        width: u32,
+        /// Its height in pixels, as its header says.
+        height: u32,
+        /// The limit on width times height.
+        limit: u64,
+    },
+    /// No checkpoint of that name or path was found.
+    #[error("model {model}: {reason}")]
+    ModelNotFound {
+        /// The name or path as it was given.
+        model: String,
+        /// Where it was looked for and what was missing.
+        reason: String,
+    },
+    /// A checkpoint's configuration is broken, or describes something that is not supported.
+    #[error("{path}: {reason}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The field, what was expected and what was found.
+        reason: String,
+    },
+    /// A checkpoint's weights do not fit its configuration, or hold values that are not numbers.
+    #[error("{path}: {reason}")]
+    Weights {
+        /// The file or directory.
+        path: PathBuf,
+        /// The tensor, what was expected and what was found.
+        reason: String,
+    },
+    /// A checkpoint's tokenizer could not be read, or failed on a text.
+    #[error("{path}: {reason}")]
+    Tokenizer {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was expected and what was found.
+        reason: String,
+    },
+    /// The Hub, or the way to it, failed.
+    #[error("{url}: {reason}")]
+    Network {
+        /// The address asked.
+        url: String,
+        /// What came back.
+        reason: String,
+    },
+    /// A file is needed from the Hub, but the network may not be used.
+    #[error("{model}: {file} is not in the cache and the network may not be used (offline)")]
+    Offline {
+        /// The repository.
+        model: String,
+        /// The file that is missing.
+        file: String,
+    },
+    /// A prompt cannot be used.
+    #[error("prompt {prompt:?}: {reason}")]
+    Prompt {
+        /// The prompt as it was given.
+        prompt: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An option has a value that cannot be used here.
+    #[error("{option}: {reason}")]
+    Option {
+        /// The option's name in the library.
+        option: &'static str,
+        /// What was expected and what was found.
+        reason: String,
+    },
+    /// A computation gave something that is not a number, or lost its gradient.
+    #[error("{what}: {reason}")]
+    Numeric {
+        /// The value.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The device that was asked for is not there, or was not compiled in.
+    #[error("device {device}: {reason}")]
+    Device {
+        /// The device's name.
+        device: &'static str,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// A data set could not be read.
+    #[error("{path}: {reason}")]
+    Dataset {
+        /// The file or directory.
+        path: PathBuf,
+        /// The line or field, what was expected and what was found.
+        reason: String,
+    },
+    /// candle failed.
+    #[error("tensor computation failed")]
+    Tensor(#[from] candle_core::Error),
+}

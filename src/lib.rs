@@ -1,0 +1,8 @@
+//! Shows where in a photograph a CLIP-family model sees a concept, and what tells it from its rivals.
+
+pub mod error;
+pub mod geometry;
+pub mod progress;
+pub mod attribution;
+
+pub use error::{Error, Result};

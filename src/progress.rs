@@ -1,0 +1,77 @@
+//! What a long operation tells its caller while it runs. The library never draws: it hands out events.
+
+/// Something happened in a long operation.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A file of the Hub is about to be fetched.
+    DownloadStarted {
+        /// The repository and the file in it, as `org/name/file`.
+        file: String,
+        /// Bytes in the whole file, where the server said.
+        total: Option<u64>,
+        /// Bytes that an interrupted run left, and that are not fetched again.
+        resumed: u64,
+    },
+    /// More of the file that was started last has arrived.
+    DownloadAdvanced {
+        /// Bytes since the event before.
+        bytes: u64,
+    },
+    /// The file that was started last is complete and in the cache.
+    DownloadFinished,
+    /// The file was in the cache already.
+    DownloadCached {
+        /// The repository and the file in it, as `org/name/file`.
+        file: String,
+    },
+    /// Something that the user should know, but that stops nothing.
+    Warning(Warning),
+}
+
+/// Something that the user should know, but that stops nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Warning {
+    /// A prompt is longer than the model's context and was cut.
+    #[error("prompt {prompt:?} has {tokens} tokens, the model reads {context}: its end was cut off")]
+    PromptTruncated {
+        /// The prompt as it was given.
+        prompt: String,
+        /// Tokens before the cut, with start and end token.
+        tokens: usize,
+        /// Tokens that the model reads, with start and end token.
+        context: usize,
+    },
+    /// An image is broken near its end or in its metadata, but could be read.
+    #[error("{path}: {reason}")]
+    Image {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What was odd.
+        reason: String,
+    },
+    /// Something went wrong on the way to the Hub and is tried again.
+    #[error("{what}: {reason}; trying again")]
+    Retry {
+        /// What was being done.
+        what: String,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// Receives the events of a long operation. It is called on the thread that does the work, so it must not
+/// block.
+pub trait ProgressHandler: Send + Sync {
+    /// Called once for every event, in order.
+    fn event(&self, event: Event);
+}
+
+/// A handler that ignores everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl ProgressHandler for Silent {
+    fn event(&self, _event: Event) {}
+}

@@ -1,0 +1,1 @@
+//! All integration tests in one binary: every test binary links candle again.
