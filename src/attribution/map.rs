@@ -50,9 +50,8 @@ impl ConceptMap {
     /// outside the outermost ones (`align_corners = false`); NaN where the map does not cover the photo.
     pub fn at_photo_size(&self) -> Vec<f32> {
         let photo = self.placement.photo;
-        let columns: Vec<Option<Tap>> = (0..photo.width)
-            .map(|x| self.tap(f64::from(x) + 0.5, Axis::X))
-            .collect();
+        let columns: Vec<Option<Tap>> =
+            (0..photo.width).map(|x| self.tap(f64::from(x) + 0.5, Axis::X)).collect();
         let mut out = Vec::with_capacity(photo.area() as usize);
         for y in 0..photo.height {
             let row = self.tap(f64::from(y) + 0.5, Axis::Y);
