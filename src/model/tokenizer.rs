@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tokenizers::{Tokenizer, TruncationParams};
+use tokenizers::Tokenizer;
 
 use super::config::{EndOfText, TextConfig};
 use crate::{
@@ -67,8 +67,7 @@ impl PromptTokenizer {
             reason: format!("not a tokenizer: {source}"),
         };
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(error)?;
-        let truncation = TruncationParams { max_length: config.context, ..Default::default() };
-        tokenizer.with_truncation(Some(truncation)).map_err(error)?;
+        tokenizer.with_truncation(None).map_err(error)?;
         tokenizer.with_padding(None);
         Ok(Self {
             tokenizer,
@@ -91,20 +90,23 @@ impl PromptTokenizer {
             .tokenizer
             .encode(prompt, true)
             .map_err(|source| self.error(format!("prompt {prompt:?} cannot be split: {source}")))?;
-        let ids = encoding.get_ids().to_vec();
+        let mut ids = encoding.get_ids().to_vec();
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocabulary) {
-            return Err(
-                self.error(format!("token id {id} is outside the model's vocabulary of {}", self.vocabulary))
-            );
+            let reason = format!("token id {id} is outside the model's vocabulary of {}", self.vocabulary);
+            return Err(self.error(reason));
         }
-        let end = self.end_position(&ids)?;
-        let cut: usize = encoding.get_overflowing().iter().map(content_tokens).sum();
-        let truncated = (cut > 0).then(|| Warning::PromptTruncated {
-            prompt: prompt.into(),
-            tokens: ids.len() + cut,
-            context: self.context,
-        });
-        Ok(Tokens { ids, end, truncated })
+        let truncated = self.truncate(&mut ids, prompt);
+        Ok(Tokens { end: self.end_position(&ids)?, ids, truncated })
+    }
+
+    /// Cuts a text to the context as transformers does: its last token, the end token, stays.
+    fn truncate(&self, ids: &mut Vec<u32>, prompt: &str) -> Option<Warning> {
+        let tokens = ids.len();
+        if tokens <= self.context {
+            return None;
+        }
+        ids.drain(self.context - 1..tokens - 1);
+        Some(Warning::PromptTruncated { prompt: prompt.into(), tokens, context: self.context })
     }
 
     fn end_position(&self, ids: &[u32]) -> Result<usize> {
@@ -124,11 +126,6 @@ impl PromptTokenizer {
     fn error(&self, reason: String) -> Error {
         Error::Tokenizer { path: self.path.clone(), reason }
     }
-}
-
-/// How many tokens of a piece stand for text (and are not start or end tokens).
-fn content_tokens(piece: &tokenizers::Encoding) -> usize {
-    piece.get_special_tokens_mask().iter().filter(|special| **special == 0).count()
 }
 
 /// The `tokenizer.json` that transformers makes of `vocab.json` and `merges.txt` for CLIP.
