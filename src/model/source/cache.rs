@@ -24,7 +24,6 @@ const MAX_INDEX: u64 = 16 << 20;
 #[derive(Debug)]
 pub(super) struct RepoCache {
     pub(super) root: PathBuf,
-    pub(super) locks: PathBuf,
 }
 
 /// What the cache holds of a checkpoint.
@@ -41,7 +40,7 @@ pub(super) enum Lookup {
 impl RepoCache {
     pub(super) fn new(cache: &Path, repo: &str) -> Self {
         let folder = format!("models--{}", repo.replace('/', "--"));
-        RepoCache { root: cache.join(&folder), locks: cache.join(".locks").join(folder) }
+        RepoCache { root: cache.join(folder) }
     }
 
     /// Where a file of a commit is, or would be.

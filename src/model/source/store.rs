@@ -30,12 +30,13 @@ impl RepoCache {
     /// Makes the directories for contents with this etag, which must be a plain file name.
     pub(super) fn blob(&self, etag: &str) -> Result<BlobPaths> {
         let blobs = self.root.join("blobs");
+        let locks = self.root.with_file_name(".locks").join(self.root.file_name().unwrap_or_default());
         create_directory(&blobs)?;
-        create_directory(&self.locks)?;
+        create_directory(&locks)?;
         Ok(BlobPaths {
             blob: blobs.join(etag),
             partial: blobs.join(format!("{etag}.incomplete")),
-            lock: self.locks.join(format!("{etag}.lock")),
+            lock: locks.join(format!("{etag}.lock")),
         })
     }
 
