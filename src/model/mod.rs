@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod nn;
+pub mod source;
 pub mod tokenizer;
 pub mod weights;
 
