@@ -5,6 +5,7 @@
 
 mod canvas;
 mod colormap;
+mod contour;
 mod overlay;
 mod sheet;
 mod text;
@@ -28,6 +29,9 @@ pub struct RenderOptions {
     /// How the colour's opacity grows from no evidence to the last colour: its power of the evidence.
     /// 1 is proportional; less shows weak evidence more, more shows it less. Above 0.
     pub gamma: f32,
+    /// The part of the scale (0 to 1) at which a thin line is drawn in an overlay; none for no line. At 0.5
+    /// and the map's own scale it is the edge of [`crate::regions::regions`] at their default.
+    pub contour: Option<f32>,
     /// How pale the part of the photo that the map does not cover becomes: 0 as it is, 1 white.
     pub paleness_outside: f32,
 }
@@ -35,7 +39,14 @@ pub struct RenderOptions {
 impl Default for RenderOptions {
     /// Evidence for the concept, scaled by the map itself.
     fn default() -> Self {
-        Self { colors: ColorMap::Plasma, scale: Scale::Own, opacity: 0.7, gamma: 1.0, paleness_outside: 0.5 }
+        Self {
+            colors: ColorMap::Plasma,
+            scale: Scale::Own,
+            opacity: 0.6,
+            gamma: 0.8,
+            contour: Some(0.5),
+            paleness_outside: 0.5,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::canvas::{Area, fill, mark_outside};
 use super::colormap::{ColorTable, Entry};
+use super::contour::draw_contour;
 use super::{RenderOptions, text};
 use crate::attribution::ConceptMap;
 use crate::attribution::resample::Resampled;
@@ -18,8 +19,8 @@ const NOTHING_FOUND: &str = "no positive evidence";
 
 /// The photo with the evidence as colour over it, at the photo's own resolution.
 ///
-/// Where there is no evidence the photo is untouched; colour and opacity grow with the evidence. A map
-/// without positive evidence leaves the photo as it is and says so in a caption at the bottom. What the map
+/// Where there is no evidence the photo is untouched; colour and opacity grow with the evidence, and a thin
+/// line follows one level of it. A map without positive evidence leaves the photo as it is and says so in a caption at the bottom. What the map
 /// does not cover is pale and hatched. The map is fitted to the photo as it is given, even if that has
 /// another resolution than the one the map was made from.
 pub fn overlay(photo: &RgbImage, map: &ConceptMap, options: &RenderOptions) -> RgbImage {
@@ -28,10 +29,11 @@ pub fn overlay(photo: &RgbImage, map: &ConceptMap, options: &RenderOptions) -> R
     if let Some(scale) = options.scale.of(map, options.colors.sign()) {
         let table = ColorTable::new(options, scale);
         each_pixel(&mut picture, &resampled, |pixel, evidence| {
-            if let Some(entry) = table.entry(evidence) {
-                blend(pixel, entry);
-            }
+            blend(pixel, table.entry(evidence));
         });
+        if let Some(level) = options.contour.map(|part| part * scale).filter(|level| *level > 0.0) {
+            draw_contour(&mut picture, map, &resampled, level);
+        }
     }
     let (columns, rows) = (resampled.covered_columns(), resampled.covered_rows());
     if is_partial(&picture, &columns, &rows) {
@@ -47,7 +49,7 @@ pub fn overlay(photo: &RgbImage, map: &ConceptMap, options: &RenderOptions) -> R
 /// hatched.
 ///
 /// A sequential colour map shows evidence against the concept like no evidence, a diverging one
-/// ([`RenderOptions::signed`]) shows both around its neutral middle. Opacity and gamma do not apply.
+/// ([`RenderOptions::signed`]) shows both around its neutral middle. Opacity, gamma and contour do not apply.
 pub fn heatmap(map: &ConceptMap, size: Size, options: &RenderOptions) -> RgbImage {
     const OUTSIDE: Rgb<u8> = Rgb([200; 3]);
     let mut picture = RgbImage::from_pixel(size.width, size.height, OUTSIDE);
@@ -57,9 +59,7 @@ pub fn heatmap(map: &ConceptMap, size: Size, options: &RenderOptions) -> RgbImag
     each_pixel(&mut picture, &resampled, |pixel, evidence| {
         // Without a scale everything gets the colour of no evidence.
         let evidence = if scale.is_some() { evidence } else { 0.0 };
-        if let Some(entry) = table.entry(evidence) {
-            pixel.copy_from_slice(&entry.color);
-        }
+        *pixel = table.entry(evidence).color;
     });
     let (columns, rows) = (resampled.covered_columns(), resampled.covered_rows());
     if is_partial(&picture, &columns, &rows) {
@@ -90,22 +90,23 @@ pub fn mask(map: &ConceptMap, threshold_fraction_of_peak: f64) -> GrayImage {
 pub(super) fn each_pixel(
     picture: &mut RgbImage,
     resampled: &Resampled,
-    change: impl Fn(&mut [u8], f32) + Sync,
+    change: impl Fn(&mut [u8; 3], f32) + Sync,
 ) {
     let width = picture.width() as usize;
     if width == 0 {
         return;
     }
-    let covered = resampled.covered_columns();
+    let (covered, rows) = (resampled.covered_columns(), resampled.covered_rows());
     picture.par_chunks_exact_mut(width * 3).enumerate().for_each_init(
         || vec![0.0; width],
         |evidence, (y, row)| {
+            if !rows.contains(&y) {
+                return;
+            }
             resampled.row(y as u32, evidence);
-            let pixels = row.chunks_exact_mut(3).zip(evidence.iter());
-            for (pixel, evidence) in pixels.take(covered.end).skip(covered.start) {
-                if !evidence.is_nan() {
-                    change(pixel, *evidence);
-                }
+            let pixels = row[covered.start * 3..covered.end * 3].as_chunks_mut::<3>().0;
+            for (pixel, evidence) in pixels.iter_mut().zip(&evidence[covered.clone()]) {
+                change(pixel, *evidence);
             }
         },
     );
@@ -117,7 +118,7 @@ pub(super) fn is_partial(picture: &RgbImage, columns: &Range<usize>, rows: &Rang
 }
 
 /// Mixes a colour over a pixel, in sRGB's code values; no opacity leaves the pixel exactly as it is.
-fn blend(pixel: &mut [u8], entry: Entry) {
+fn blend(pixel: &mut [u8; 3], entry: Entry) {
     let opacity = u32::from(entry.opacity);
     for (channel, color) in pixel.iter_mut().zip(entry.color) {
         let mixed = u32::from(*channel) * (256 - opacity) + u32::from(color) * opacity;

@@ -8,7 +8,7 @@ use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
 use super::canvas::{Area, fill, frame, mark_outside};
-use super::colormap::{ColorMap, ColorTable, Sign};
+use super::colormap::{ColorMap, ColorTable, Entry, Sign};
 use super::overlay::{each_pixel, is_partial};
 use super::{RenderOptions, Scale, text};
 use crate::attribution::ConceptMap;
@@ -68,7 +68,7 @@ pub fn sheet(photo: &RgbImage, panels: &[Panel], scale: Scale) -> RgbImage {
             Some(panel) => tinted(&small, panels[panel].map, scale),
             None => small.clone(),
         };
-        draw_cell(&mut page, &layout, layout.origin(index), cell, &picture);
+        draw_cell(&mut page, layout.picture_corner(index), cell, &picture);
     }
     draw_bar(&mut page, layout.bar, scale);
     page
@@ -123,57 +123,69 @@ fn cell_width(small: &RgbImage) -> u32 {
     small.width().max(NARROWEST_CELL)
 }
 
-/// Where everything goes; all cells are of one size.
+/// Where everything goes. Cells are equally wide; a row is as high as its longest words need.
 struct Layout {
     page: Size,
-    columns: u32,
-    cell: Size,
-    /// Height of the words above the pictures.
-    title_height: u32,
+    columns: usize,
+    cell_width: u32,
+    /// For each row, where its pictures begin.
+    picture_tops: Vec<u32>,
     /// Top left corner of the colour bar with its words.
     bar: (u32, u32),
 }
 
 impl Layout {
     fn of(small: &RgbImage, cells: &[Cell]) -> Self {
-        let most = |lines: fn(&Cell) -> usize| cells.iter().map(lines).max().unwrap_or(0);
-        let title_height = lines_height(most(|cell| cell.title.len()), TITLE) + WORD_GAP;
-        let notes_height = lines_height(most(|cell| cell.notes.len()), NOTE) + WORD_GAP;
-        let cell = Size::new(cell_width(small), title_height + small.height() + notes_height);
-        let count = cells.len() as u32;
-        let columns = best_columns(count, cell);
-        let rows = count.div_ceil(columns);
-        let width = extent(columns, cell.width, GAP.0).max(BAR.0) + 2 * MARGIN;
-        let bar = (MARGIN, MARGIN + extent(rows, cell.height, GAP.1) + GAP.1);
-        Self { page: Size::new(width, bar.1 + bar_height() + MARGIN), columns, cell, title_height, bar }
+        let cell_width = cell_width(small);
+        let columns = best_columns(cells, cell_width, small.height());
+        let mut picture_tops = Vec::new();
+        let mut y = MARGIN;
+        for row in cells.chunks(columns) {
+            y += title_height(row);
+            picture_tops.push(y);
+            y += small.height() + notes_height(row) + GAP.1;
+        }
+        let width = extent(columns, cell_width, GAP.0).max(BAR.0) + 2 * MARGIN;
+        let page = Size::new(width, y + bar_height() + MARGIN);
+        Self { page, columns, cell_width, picture_tops, bar: (MARGIN, y) }
     }
 
-    /// The top left corner of a cell.
-    fn origin(&self, index: usize) -> (u32, u32) {
-        let (row, column) = (index as u32 / self.columns, index as u32 % self.columns);
-        (MARGIN + column * (self.cell.width + GAP.0), MARGIN + row * (self.cell.height + GAP.1))
+    /// The top left corner of a cell's picture.
+    fn picture_corner(&self, index: usize) -> (u32, u32) {
+        let column = (index % self.columns) as u32;
+        (MARGIN + column * (self.cell_width + GAP.0), self.picture_tops[index / self.columns])
     }
 }
 
+fn title_height(row: &[Cell]) -> u32 {
+    lines_height(row.iter().map(|cell| cell.title.len()).max().unwrap_or(0), TITLE) + WORD_GAP
+}
+
+fn notes_height(row: &[Cell]) -> u32 {
+    lines_height(row.iter().map(|cell| cell.notes.len()).max().unwrap_or(0), NOTE) + WORD_GAP
+}
+
 /// The length of `count` things in a row with gaps between them.
-fn extent(count: u32, length: u32, gap: u32) -> u32 {
+fn extent(count: usize, length: u32, gap: u32) -> u32 {
+    let count = count as u32;
     count * length + count.saturating_sub(1) * gap
 }
 
 /// The number of columns that brings the page nearest to a landscape page (3:2) and leaves few places
 /// empty.
-fn best_columns(count: u32, cell: Size) -> u32 {
+fn best_columns(cells: &[Cell], cell_width: u32, picture_height: u32) -> usize {
     const WIDEST: u32 = 2600;
-    let cost = |columns: u32| {
+    let cell_height = title_height(cells) + picture_height + notes_height(cells);
+    let count = cells.len();
+    let cost = |columns: usize| {
         let rows = count.div_ceil(columns);
         let aspect =
-            f64::from(extent(columns, cell.width, GAP.0)) / f64::from(extent(rows, cell.height, GAP.1));
-        let empty = f64::from(columns * rows - count) / f64::from(count);
+            f64::from(extent(columns, cell_width, GAP.0)) / f64::from(extent(rows, cell_height, GAP.1));
+        let empty = (columns * rows - count) as f64 / count as f64;
         (aspect / 1.5).ln().abs() + empty
     };
-    let fitting =
-        (1..=count).filter(|columns| *columns == 1 || extent(*columns, cell.width, GAP.0) <= WIDEST);
-    fitting.min_by(|a, b| cost(*a).total_cmp(&cost(*b))).unwrap_or(1)
+    let fits = |columns: &usize| *columns == 1 || extent(*columns, cell_width, GAP.0) <= WIDEST;
+    (1..=count).filter(fits).min_by(|a, b| cost(*a).total_cmp(&cost(*b))).unwrap_or(1)
 }
 
 fn lines_height(lines: usize, size: f32) -> u32 {
@@ -182,13 +194,12 @@ fn lines_height(lines: usize, size: f32) -> u32 {
 
 /// Words, picture and a hairline around it. Titles stand on the picture, so that one line and two lines both
 /// touch it.
-fn draw_cell(page: &mut RgbImage, layout: &Layout, (x, y): (u32, u32), cell: &Cell, picture: &RgbImage) {
-    let top = y + layout.title_height;
-    let title_top = top - WORD_GAP - lines_height(cell.title.len(), TITLE);
+fn draw_cell(page: &mut RgbImage, (x, y): (u32, u32), cell: &Cell, picture: &RgbImage) {
+    let title_top = y.saturating_sub(WORD_GAP + lines_height(cell.title.len(), TITLE));
     draw_lines(page, &cell.title, (x, title_top), TITLE, INK);
-    imageops::replace(page, picture, i64::from(x), i64::from(top));
-    frame(page, Area { x, y: top, width: picture.width(), height: picture.height() }, LINE);
-    draw_lines(page, &cell.notes, (x, top + picture.height() + WORD_GAP), NOTE, QUIET_INK);
+    imageops::replace(page, picture, i64::from(x), i64::from(y));
+    frame(page, Area { x, y, width: picture.width(), height: picture.height() }, LINE);
+    draw_lines(page, &cell.notes, (x, y + picture.height() + WORD_GAP), NOTE, QUIET_INK);
 }
 
 fn draw_lines(page: &mut RgbImage, lines: &[String], (x, y): (u32, u32), size: f32, color: Rgb<u8>) {
@@ -206,12 +217,7 @@ fn tinted(small: &RgbImage, map: &ConceptMap, scale: Option<f32>) -> RgbImage {
     let resampled = Resampled::new(map, Size::new(small.width(), small.height()));
     if let Some(scale) = scale {
         let table = ColorTable::new(&RenderOptions::signed(), scale);
-        each_pixel(&mut picture, &resampled, |pixel, evidence| {
-            let Some(entry) = table.entry(evidence) else { return };
-            for (channel, ink) in pixel.iter_mut().zip(entry.color) {
-                *channel = (u16::from(*channel) * u16::from(ink) / 255) as u8;
-            }
-        });
+        each_pixel(&mut picture, &resampled, |pixel, evidence| ink_over(pixel, table.entry(evidence)));
     }
     let (columns, rows) = (resampled.covered_columns(), resampled.covered_rows());
     if is_partial(&picture, &columns, &rows) {
@@ -220,9 +226,19 @@ fn tinted(small: &RgbImage, map: &ConceptMap, scale: Option<f32>) -> RgbImage {
     picture
 }
 
+/// Lays a colour over a grey pixel as ink over paper. The stronger the evidence the paler the grey becomes
+/// first, so that strong evidence looks nearly alike on dark and on light ground.
+fn ink_over(pixel: &mut [u8; 3], entry: Entry) {
+    let opacity = u32::from(entry.opacity);
+    for (channel, ink) in pixel.iter_mut().zip(entry.color) {
+        let grey = u32::from(*channel) * (256 - opacity) + 255 * opacity;
+        *channel = (grey * u32::from(ink) / (255 * 256)) as u8;
+    }
+}
+
 /// Grey between light grey and white: enough contrast for outlines, and light enough for colour.
 fn paled(photo: &RgbImage) -> RgbImage {
-    const DARKEST: u32 = 120;
+    const DARKEST: u32 = 150;
     let mut picture = photo.clone();
     for pixel in picture.pixels_mut() {
         let [r, g, b] = pixel.0.map(u32::from);
@@ -294,12 +310,12 @@ mod tests {
 
     #[test]
     fn columns_make_a_landscape_page_without_holes() {
-        let cell = Size::new(480, 420);
-        assert_eq!(best_columns(2, cell), 2);
-        assert_eq!(best_columns(4, cell), 2);
-        assert_eq!(best_columns(6, cell), 3);
-        assert_eq!(best_columns(12, cell), 4);
-        assert_eq!(best_columns(21, cell), 5);
-        assert_eq!(best_columns(5, Size::new(480, 60)), 1, "strips stand above each other");
+        let columns = |count: usize, height: u32| {
+            let cell = || Cell { title: vec!["title".to_owned()], notes: vec!["note".to_owned()] };
+            let cells: Vec<Cell> = std::iter::repeat_with(cell).take(count).collect();
+            best_columns(&cells, 480, height)
+        };
+        assert_eq!([2, 4, 6, 12, 21].map(|count| columns(count, 320)), [2, 2, 3, 4, 5]);
+        assert_eq!(columns(5, 3), 1, "strips stand above each other");
     }
 }

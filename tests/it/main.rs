@@ -1,1 +1,3 @@
 //! All integration tests in one binary: every test binary links candle again.
+
+mod render;
