@@ -5,6 +5,7 @@
 mod grad_cam;
 mod hires_cam;
 mod map;
+pub(crate) mod resample;
 
 pub use grad_cam::GradCam;
 pub use hires_cam::HiResCam;
