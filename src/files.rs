@@ -30,7 +30,7 @@ const LONGEST_SLUG: usize = 80;
 pub fn prepare_folder(folder: &Path) -> Result<()> {
     let fail = |source| Error::Write { path: folder.to_path_buf(), source };
     std::fs::create_dir_all(folder).map_err(fail)?;
-    tempfile::tempfile_in(folder).map_err(fail).map(drop)
+    open_temporary(folder).map_err(fail).map(drop)
 }
 
 /// Writes a file whole or not at all; an existing one is replaced, and keeps its permissions.
@@ -67,7 +67,8 @@ fn open_temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder)
+    // tempfile's own error names the temporary file, which means nothing to a reader.
+    builder.tempfile_in(folder).map_err(|error| error.kind().into())
 }
 
 /// Writes a PNG, compressed for speed.
@@ -76,13 +77,13 @@ fn open_temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
 /// [`Error::Write`] as [`write_atomically`] has it.
 pub fn save_png(path: &Path, picture: &DynamicImage) -> Result<()> {
     write_atomically(path, |file| {
-        let encoder = PngEncoder::new_with_quality(file, CompressionType::Fast, FilterType::Adaptive);
+        // Encoded first: the encoder would hide what the operating system says about writing.
+        let mut encoded = Vec::new();
+        let encoder = PngEncoder::new_with_quality(&mut encoded, CompressionType::Fast, FilterType::Adaptive);
         let (width, height) = (picture.width(), picture.height());
         let written = encoder.write_image(picture.as_bytes(), width, height, picture.color().into());
-        written.map_err(|error| match error {
-            image::ImageError::IoError(source) => source,
-            other => io::Error::other(other),
-        })
+        written.map_err(io::Error::other)?;
+        file.write_all(&encoded)
     })
 }
 
