@@ -7,6 +7,7 @@
 //! A new objective is one file here and one line in [`OBJECTIVES`].
 
 mod mean;
+pub mod references;
 mod weighted;
 
 pub use mean::Mean;

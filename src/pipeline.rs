@@ -1,0 +1,529 @@
+//! `Explainer`: a checkpoint that answers questions about photographs. The only file that knows all stages.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
+
+use candle_core::Tensor;
+use image::RgbImage;
+
+use crate::{
+    attribution::{self, ConceptMap, Method},
+    device::DeviceChoice,
+    embed::{Scores, logit_gradients},
+    error::{Error, Result},
+    geometry::{Fit, Placement},
+    gradient::{Differentiation, LayerTrace},
+    model::{
+        Model,
+        preprocess::FitRequest,
+        source::{HubOptions, ModelSpec},
+    },
+    objective::{self, Objective, Strength, references},
+    photo::Photo,
+    progress::{ProgressHandler, Silent, Warning},
+    prompt::{Template, same_words},
+    render,
+    report::{Compared, Comparison, Evidence, Localization, Place, Score, Seconds, Setup},
+    verdict::{NEUTRAL, Presence, sigmoid, verdict},
+};
+
+/// How a checkpoint is found and where it runs.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The Hub and its cache.
+    pub hub: HubOptions,
+    /// Where to compute.
+    pub device: DeviceChoice,
+}
+
+/// How maps are made, whatever they are about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// How much of the references is subtracted.
+    pub strength: Strength,
+    /// The objective's name: see [`objective::OBJECTIVES`].
+    pub aggregate: String,
+    /// The method's name: see [`attribution::METHODS`]. None: what the checkpoint recommends, else the first.
+    pub method: Option<String>,
+    /// The block whose `ln_1` output is explained; negative counts from the end.
+    pub layer: i64,
+    /// How the photo is fitted to the model.
+    pub fit: Fit,
+    /// How many times the trained resolution [`Fit::Whole`] uses along each side.
+    pub detail: f64,
+    /// How prompts are phrased; the embeddings of several are averaged.
+    pub templates: Vec<Template>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            strength: Strength::default(),
+            aggregate: objective::OBJECTIVES[0].name().into(),
+            method: None,
+            layer: -1,
+            fit: Fit::default(),
+            detail: 1.0,
+            templates: vec![Template::default()],
+        }
+    }
+}
+
+/// What is asked: a target, its rivals, and how.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Query {
+    /// The concept asked about.
+    pub target: String,
+    /// Its rivals. None of them may be the target itself.
+    pub references: Vec<String>,
+    /// How the map is made.
+    pub settings: Settings,
+}
+
+impl Query {
+    /// Asks about a concept, with the default settings and no rivals.
+    pub fn new(target: impl Into<String>) -> Self {
+        Self { target: target.into(), ..Self::default() }
+    }
+
+    /// Adds rivals.
+    #[must_use]
+    pub fn against<T: Into<String>>(mut self, references: impl IntoIterator<Item = T>) -> Self {
+        self.references.extend(references.into_iter().map(Into::into));
+        self
+    }
+
+    /// Replaces the settings.
+    #[must_use]
+    pub fn with(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+}
+
+/// The answer to a [`Query`] on one photo.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The numbers.
+    pub report: Localization,
+    /// The signed map.
+    pub map: ConceptMap,
+    /// What the user should know.
+    pub warnings: Vec<Warning>,
+}
+
+impl Found {
+    /// The photo with the evidence drawn over it.
+    pub fn overlay(&self, photo: &Photo) -> RgbImage {
+        render::overlay(photo.rgb(), &self.map, &render::RenderOptions::default())
+    }
+}
+
+/// Several prompts on one photo.
+#[derive(Clone, Debug)]
+pub struct Compare {
+    /// The numbers.
+    pub report: Comparison,
+    /// The prompts' signed maps, in their order.
+    pub maps: Vec<ConceptMap>,
+    /// What the user should know.
+    pub warnings: Vec<Warning>,
+}
+
+impl Compare {
+    /// One sheet with the photo and all maps on one shared signed scale.
+    pub fn sheet(&self, photo: &Photo) -> RgbImage {
+        let panels: Vec<_> = self.report.prompts.iter().zip(&self.maps).map(|(prompt, map)| {
+            let Score { prompt: title, similarity, logit, probability } = &prompt.score;
+            let notes = vec![
+                format!("similarity {similarity:.3} · logit {logit:.2}"),
+                format!("softmax {:.1} % · {}", probability * 100.0, prompt.evidence.verdict),
+            ];
+            render::Panel { title: title.clone(), notes, map }
+        });
+        render::sheet(photo.rgb(), &panels.collect::<Vec<_>>(), render::Scale::Own)
+    }
+}
+
+/// A checkpoint that answers questions about photographs.
+///
+/// Prompts are embedded once, however many photos they are asked of.
+pub struct Explainer {
+    name: String,
+    model: Model,
+    texts: Mutex<HashMap<String, Tensor>>,
+}
+
+impl Explainer {
+    /// Opens a checkpoint: a Hub id (`org/name`, `org/name@revision`), a directory, or `miniature`.
+    ///
+    /// # Errors
+    /// As [`Explainer::load_with`].
+    pub fn load(name: &str) -> Result<Self> {
+        Self::load_with(name, &LoadOptions::default(), &Silent)
+    }
+
+    /// Opens a checkpoint, and tells what is fetched on the way.
+    ///
+    /// # Errors
+    /// If the checkpoint is not found, cannot be fetched, is broken or is not supported, or if the device is not
+    /// there.
+    pub fn load_with(name: &str, options: &LoadOptions, progress: &dyn ProgressHandler) -> Result<Self> {
+        let device = options.device.open()?;
+        let model = Model::load(&ModelSpec::parse(name)?, &options.hub, device, progress)?;
+        Ok(Self { name: name.into(), model, texts: Mutex::default() })
+    }
+
+    /// The checkpoint.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Checks a query before any photo is opened, and embeds its prompts.
+    ///
+    /// # Errors
+    /// If a prompt is empty, a rival is the target itself, or a setting is not one of the checkpoint's.
+    pub fn check(&self, query: &Query) -> Result<()> {
+        if let Some(same) = query.references.iter().find(|reference| same_words(reference, &query.target)) {
+            let reason = "it is the target itself, so it cannot be a rival".to_owned();
+            return Err(Error::Prompt { prompt: same.clone(), reason });
+        }
+        self.plan(&query.settings)?;
+        self.embed(&self.prompts_of(query), &query.settings.templates)?;
+        Ok(())
+    }
+
+    /// Chooses rivals: the concepts most similar to the target by text embedding, without the target itself.
+    ///
+    /// # Errors
+    /// If a prompt is empty.
+    pub fn nearest(
+        &self,
+        target: &str,
+        concepts: &[String],
+        count: usize,
+        templates: &[Template],
+    ) -> Result<Vec<String>> {
+        let others: Vec<&str> =
+            concepts.iter().map(String::as_str).filter(|concept| !same_words(concept, target)).collect();
+        if others.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (target, _) = self.embed(&[target], templates)?;
+        let (embeddings, _) = self.embed(&others, templates)?;
+        let chosen = references::nearest(&target.get(0)?, &embeddings, count)?;
+        Ok(chosen.into_iter().map(|index| others[index].to_owned()).collect())
+    }
+
+    /// Where the photo shows the target, and what tells it from its rivals.
+    ///
+    /// # Errors
+    /// If the query is not sound (see [`check`](Self::check)), or a computation gives no numbers.
+    pub fn localize(&self, photo: &Photo, query: &Query) -> Result<Found> {
+        self.check(query)?;
+        let plan = self.plan(&query.settings)?;
+        let mut clock = Clock::start();
+        let (texts, warnings) = self.embed(&self.prompts_of(query), &query.settings.templates)?;
+        let text = clock.lap();
+        let look = self.look(photo, &query.settings, &plan, &mut clock)?;
+        let competing = 1 + query.references.len();
+        let scores = look.scores(&texts)?;
+        let logits = &scores.logits[..competing];
+        let weights = plan.objective.gradient(logits, query.settings.strength);
+        let map = look.maps(&texts.narrow(0, 0, competing)?, &[weights])?.remove(0);
+        let mut competitors = self.competitors(query, &scores);
+        let presence = self.presence(&scores, 0, competing);
+        let seconds = Seconds { text, head: clock.lap(), ..look.seconds };
+        let report = Localization {
+            image: photo.path().into(),
+            image_size: [photo.size().width, photo.size().height],
+            model: self.name.clone(),
+            target: competitors.remove(0),
+            setup: plan.setup.place(map.placement()),
+            against: competitors,
+            objective: plan.objective.value(logits, query.settings.strength),
+            evidence: evidence(&map, presence),
+            place: Place::of(&map),
+            files: Default::default(),
+            seconds,
+        };
+        Ok(Found { report, map, warnings })
+    }
+
+    /// Scores and maps of several prompts. At strength 0 every map is plain; above, each prompt is contrasted
+    /// with all the others.
+    ///
+    /// # Errors
+    /// If there is no prompt, one is empty, or a setting is not one of the checkpoint's.
+    pub fn compare(&self, photo: &Photo, prompts: &[String], settings: &Settings) -> Result<Compare> {
+        if prompts.is_empty() {
+            return Err(Error::Option { option: "prompts", reason: "expected at least one, found none".into() });
+        }
+        let plan = self.plan(settings)?;
+        let mut clock = Clock::start();
+        let asked = self.with_neutral(prompts.iter().map(String::as_str).collect());
+        let (texts, warnings) = self.embed(&asked, &settings.templates)?;
+        let text = clock.lap();
+        let look = self.look(photo, settings, &plan, &mut clock)?;
+        let scores = look.scores(&texts)?;
+        let logits = &scores.logits[..prompts.len()];
+        let mixes: Vec<_> = (0..prompts.len()).map(|target| Mix::new(&plan, logits, target, settings)).collect();
+        let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
+        let maps = look.maps(&texts.narrow(0, 0, prompts.len())?, &weights)?;
+        let probabilities = crate::embed::softmax(logits);
+        let compared = maps.iter().enumerate().map(|(index, map)| Compared {
+            score: Score {
+                prompt: prompts[index].clone(),
+                similarity: scores.similarities[index],
+                logit: logits[index],
+                probability: probabilities[index],
+            },
+            objective: mixes[index].value,
+            evidence: evidence(map, self.presence(&scores, index, prompts.len())),
+            place: Place::of(map),
+            files: Default::default(),
+        });
+        let report = Comparison {
+            image: photo.path().into(),
+            image_size: [photo.size().width, photo.size().height],
+            model: self.name.clone(),
+            prompts: compared.collect(),
+            setup: plan.setup.place(&look.placement),
+            files: Default::default(),
+            seconds: Seconds { text, head: clock.lap(), ..look.seconds },
+        };
+        Ok(Compare { report, maps, warnings })
+    }
+
+    /// Resolves the settings' names against what there is.
+    fn plan(&self, settings: &Settings) -> Result<Plan> {
+        let config = self.model.config();
+        let layers = config.vision.tower.layers as i64;
+        let layer = if settings.layer < 0 { settings.layer + layers } else { settings.layer };
+        if !(0..layers).contains(&layer) {
+            let reason = format!("expected {} to {}, found {}", -layers, layers - 1, settings.layer);
+            return Err(Error::Option { option: "layer", reason });
+        }
+        let method = match settings.method.as_ref().or(config.recommended_method.as_ref()) {
+            Some(name) => attribution::method(name)?,
+            None => attribution::METHODS[0],
+        };
+        let objective = objective::objective(&settings.aggregate)?;
+        let setup = Setup {
+            method: method.name().into(),
+            layer: settings.layer,
+            strength: settings.strength.get(),
+            aggregate: objective.name().into(),
+            fit: settings.fit,
+            grid: [0; 2],
+            covers: [0.0; 4],
+        };
+        Ok(Plan { layer: layer as usize, method, objective, setup })
+    }
+
+    /// Target, references and, where the verdict needs it, the neutral prompt.
+    fn prompts_of<'q>(&self, query: &'q Query) -> Vec<&'q str> {
+        let prompts = std::iter::once(&query.target).chain(&query.references).map(String::as_str);
+        self.with_neutral(prompts.collect())
+    }
+
+    fn with_neutral<'p>(&self, mut prompts: Vec<&'p str>) -> Vec<&'p str> {
+        if self.model.config().logit_bias.is_none() {
+            prompts.push(NEUTRAL);
+        }
+        prompts
+    }
+
+    /// The prompts' embeddings, each a unit vector: [prompts, embedding]. The neutral prompt is never phrased by
+    /// a template.
+    fn embed(&self, prompts: &[&str], templates: &[Template]) -> Result<(Tensor, Vec<Warning>)> {
+        let mut warnings = Vec::new();
+        let mut rows = Vec::with_capacity(prompts.len());
+        let plain = [Template::default()];
+        for prompt in prompts {
+            if prompt.trim().is_empty() {
+                return Err(Error::Prompt { prompt: (*prompt).into(), reason: "it is empty".into() });
+            }
+            let templates = if *prompt == NEUTRAL || templates.is_empty() { &plain } else { templates };
+            rows.push(templates.iter().map(|template| template.fill(prompt)).collect::<Vec<_>>());
+        }
+        self.embed_new(rows.iter().flatten(), &mut warnings)?;
+        let known = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mean = |texts: &Vec<String>| -> Result<Tensor> {
+            let rows: Vec<_> = texts.iter().filter_map(|text| known.get(text)).collect();
+            Ok(Tensor::stack(&rows, 0)?.mean(0)?)
+        };
+        let means: Result<Vec<_>> = rows.iter().map(mean).collect();
+        let means = Tensor::stack(&means?, 0)?;
+        Ok((self.model.unit(&means, "text embedding")?, warnings))
+    }
+
+    /// Embeds the texts that were not embedded before, in one batch.
+    fn embed_new<'t>(
+        &self,
+        texts: impl Iterator<Item = &'t String>,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<()> {
+        let mut known = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new: Vec<(&String, _)> = Vec::new();
+        for text in texts {
+            let tokens = self.model.tokenize(text)?;
+            warnings.extend(tokens.truncated.clone());
+            if !known.contains_key(text) && new.iter().all(|(other, _)| *other != text) {
+                new.push((text, tokens));
+            }
+        }
+        for batch in new.chunks(TEXT_BATCH) {
+            let tokens: Vec<_> = batch.iter().map(|(_, tokens)| tokens.clone()).collect();
+            let rows = self.model.embed_texts(&tokens)?;
+            for (index, (text, _)) in batch.iter().enumerate() {
+                known.insert((*text).clone(), rows.get(index)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the vision tower.
+    fn look(&self, photo: &Photo, settings: &Settings, plan: &Plan, clock: &mut Clock) -> Result<Look<'_>> {
+        let vision = &self.model.config().vision;
+        let request = FitRequest {
+            fit: settings.fit,
+            patch: vision.patch,
+            trained: vision.grid(),
+            detail: settings.detail,
+        };
+        let prepared = self.model.preprocess().prepare(photo, &request)?;
+        let input = prepared.placement.input;
+        let shape = (3, input.height as usize, input.width as usize);
+        let pixels = Tensor::from_vec(prepared.pixels, shape, self.model.device())?;
+        let decode = clock.lap();
+        let trace = LayerTrace::new(self.model.vision()?, &pixels, plan.layer, Differentiation::Fastest)?;
+        let embedding = trace.embedding()?;
+        let unit = self.model.unit(&embedding.unsqueeze(0)?, "image embedding")?.get(0)?;
+        Ok(Look {
+            trace,
+            embedding,
+            unit,
+            method: plan.method,
+            logit_scale: self.model.logit_scale(),
+            placement: prepared.placement,
+            seconds: Seconds { decode, trunk: clock.lap(), ..Default::default() },
+        })
+    }
+
+    fn competitors(&self, query: &Query, scores: &Scores) -> Vec<Score> {
+        let prompts = std::iter::once(&query.target).chain(&query.references);
+        let probabilities = crate::embed::softmax(&scores.logits[..1 + query.references.len()]);
+        let numbers = scores.similarities.iter().zip(&scores.logits).zip(probabilities);
+        let score = |(prompt, ((similarity, logit), probability)): (&String, ((&f64, &f64), f64))| Score {
+            prompt: prompt.clone(),
+            similarity: *similarity,
+            logit: *logit,
+            probability,
+        };
+        prompts.zip(numbers).map(score).collect()
+    }
+
+    /// What decides whether prompt `target` of `competing` is there; the neutral prompt, if any, comes after them.
+    fn presence(&self, scores: &Scores, target: usize, competing: usize) -> Presence {
+        match self.model.config().logit_bias {
+            Some(bias) => Presence::Sigmoid { probability: sigmoid(scores.logits[target] + bias) },
+            None => Presence::Neutral {
+                margin: scores.similarities[target] - scores.similarities[competing],
+                rival_fits_better: scores.logits[..competing].iter().any(|logit| *logit > scores.logits[target]),
+            },
+        }
+    }
+}
+
+/// Texts in one pass of the text tower: more would need memory and save no time.
+const TEXT_BATCH: usize = 32;
+
+/// The settings, resolved for one checkpoint.
+struct Plan {
+    layer: usize,
+    method: &'static dyn Method,
+    objective: &'static dyn Objective,
+    setup: Setup,
+}
+
+/// One prompt as the target and all others as references: the objective's weights in the prompts' order.
+struct Mix {
+    weights: Vec<f64>,
+    value: f64,
+}
+
+impl Mix {
+    fn new(plan: &Plan, logits: &[f64], target: usize, settings: &Settings) -> Self {
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        order[..=target].rotate_right(1);
+        if settings.strength.get() == 0.0 {
+            order.truncate(1);
+        }
+        let chosen: Vec<f64> = order.iter().map(|index| logits[*index]).collect();
+        let mut weights = vec![0.0; logits.len()];
+        for (index, weight) in order.iter().zip(plan.objective.gradient(&chosen, settings.strength)) {
+            weights[*index] = weight;
+        }
+        Self { weights, value: plan.objective.value(&chosen, settings.strength) }
+    }
+}
+
+/// One photo after its pass through the tower.
+struct Look<'m> {
+    trace: LayerTrace<'m>,
+    embedding: Tensor,
+    unit: Tensor,
+    method: &'static dyn Method,
+    logit_scale: f64,
+    placement: Placement,
+    seconds: Seconds,
+}
+
+impl Look<'_> {
+    fn scores(&self, texts: &Tensor) -> Result<Scores> {
+        Scores::new(&self.unit, texts, self.logit_scale)
+    }
+
+    /// A map for every mix of the texts.
+    fn maps(&self, texts: &Tensor, mixes: &[Vec<f64>]) -> Result<Vec<ConceptMap>> {
+        let weights: Vec<f32> = mixes.iter().flatten().map(|weight| *weight as f32).collect();
+        let mixes = Tensor::from_vec(weights, (mixes.len(), texts.dim(0)?), texts.device())?;
+        let directions = logit_gradients(&self.embedding, &mixes.matmul(texts)?, self.logit_scale)?;
+        let rows = self.method.maps(&self.trace, &directions)?.to_vec2::<f32>()?;
+        rows.into_iter().map(|values| self.map(values)).collect()
+    }
+
+    fn map(&self, values: Vec<f32>) -> Result<ConceptMap> {
+        if values.iter().all(|value| value.is_finite()) {
+            return Ok(ConceptMap::new(values, self.placement));
+        }
+        Err(Error::Numeric { what: "map", reason: "expected finite numbers, found NaN or infinity".into() })
+    }
+}
+
+fn evidence(map: &ConceptMap, presence: Presence) -> Evidence {
+    let values = || map.values().iter().map(|value| f64::from(*value));
+    let positive: f64 = values().filter(|value| *value > 0.0).sum();
+    let negative: f64 = values().filter(|value| *value < 0.0).sum();
+    Evidence { positive, negative, verdict: verdict(positive, presence) }
+}
+
+/// Measures one stage after another.
+struct Clock(Instant);
+
+impl Clock {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Seconds since the start or the lap before.
+    fn lap(&mut self) -> f64 {
+        let seconds = self.0.elapsed().as_secs_f64();
+        self.0 = Instant::now();
+        seconds
+    }
+}

@@ -1,0 +1,168 @@
+//! REPORT: what was asked and found, as plain records for people and programs.
+//!
+//! The fields' names are a contract: other programs read the JSON. Fields may be added, none renamed. Coordinates
+//! are pixels of the photo as displayed.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::Serialize;
+
+use crate::{
+    attribution::ConceptMap,
+    geometry::{Fit, Placement},
+    regions::{self, Peak, Region},
+    verdict::Verdict,
+};
+
+/// What the model says of one prompt.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Score {
+    /// The prompt as it was given.
+    pub prompt: String,
+    /// The cosine of image and prompt, from -1 to 1.
+    pub similarity: f64,
+    /// The similarity times the checkpoint's logit scale.
+    pub logit: f64,
+    /// The softmax over the prompts that compete, from 0 to 1.
+    pub probability: f64,
+}
+
+/// How much speaks for and against the concept.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    /// The sum of the map's positive values, in logits.
+    pub positive: f64,
+    /// The sum of the map's negative values, in logits; it is not above 0.
+    pub negative: f64,
+    /// Whether the model sees the concept at all; [`crate::verdict`] says what decides.
+    pub verdict: Verdict,
+}
+
+/// Where the evidence is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Place {
+    /// The pixel with the largest evidence; none where there is no positive evidence.
+    pub peak: Option<Peak>,
+    /// The connected parts of the photo with strong evidence, the largest share first.
+    pub regions: Vec<Region>,
+}
+
+impl Place {
+    /// Reads a map at the default threshold.
+    pub fn of(map: &ConceptMap) -> Self {
+        Self { peak: regions::peak(map), regions: regions::regions(map, regions::DEFAULT_THRESHOLD) }
+    }
+}
+
+/// The settings that a result was made with, and the geometry that followed from them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Setup {
+    /// The method's name.
+    pub method: String,
+    /// The layer as it was asked for: negative counts from the end.
+    pub layer: i64,
+    /// How much of the references was subtracted.
+    pub strength: f64,
+    /// The objective's name.
+    pub aggregate: String,
+    /// How the photo was fitted to the model.
+    pub fit: Fit,
+    /// Rows and columns of the map.
+    pub grid: [usize; 2],
+    /// The rectangle of the photo that the map describes: x0, y0, x1, y1.
+    pub covers: [f64; 4],
+}
+
+impl Setup {
+    /// Takes over the geometry.
+    pub(crate) fn place(mut self, placement: &Placement) -> Self {
+        let covers = placement.covers;
+        self.grid = [placement.grid.rows, placement.grid.columns];
+        self.covers = [covers.x0, covers.y0, covers.x1, covers.y1];
+        self
+    }
+}
+
+/// Where the time went, in seconds. What was not done took none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Seconds {
+    /// Finding and opening the checkpoint, once a run.
+    pub load: f64,
+    /// Reading, decoding and fitting the photo.
+    pub decode: f64,
+    /// Embedding prompts that were not embedded before.
+    pub text: f64,
+    /// The vision tower up to the layer.
+    pub trunk: f64,
+    /// From there to the maps.
+    pub head: f64,
+    /// Drawing and writing files.
+    pub render: f64,
+}
+
+/// One target on one photo: a line of `localize --json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Localization {
+    /// The photo's file.
+    pub image: PathBuf,
+    /// Its width and height.
+    pub image_size: [u32; 2],
+    /// The checkpoint as it was asked for.
+    pub model: String,
+    /// What was asked about.
+    #[serde(flatten)]
+    pub target: Score,
+    /// How.
+    #[serde(flatten)]
+    pub setup: Setup,
+    /// The rivals.
+    pub against: Vec<Score>,
+    /// The value of the objective that the map explains, in logits.
+    pub objective: f64,
+    /// How much speaks for and against.
+    pub evidence: Evidence,
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
+    /// The files that were written, by kind.
+    pub files: BTreeMap<String, PathBuf>,
+    /// Where the time went.
+    pub seconds: Seconds,
+}
+
+/// One of several prompts that were compared.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Compared {
+    /// What the model says of it.
+    #[serde(flatten)]
+    pub score: Score,
+    /// The value of the objective that its map explains, in logits.
+    pub objective: f64,
+    /// How much speaks for and against.
+    pub evidence: Evidence,
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
+    /// The files that were written for it alone, by kind.
+    pub files: BTreeMap<String, PathBuf>,
+}
+
+/// Several prompts on one photo: a line of `compare --json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The photo's file.
+    pub image: PathBuf,
+    /// Its width and height.
+    pub image_size: [u32; 2],
+    /// The checkpoint as it was asked for.
+    pub model: String,
+    /// How.
+    #[serde(flatten)]
+    pub setup: Setup,
+    /// The prompts, in the order asked.
+    pub prompts: Vec<Compared>,
+    /// The files that were written, by kind.
+    pub files: BTreeMap<String, PathBuf>,
+    /// Where the time went.
+    pub seconds: Seconds,
+}
