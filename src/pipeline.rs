@@ -136,7 +136,7 @@ pub struct Compare {
 impl Compare {
     /// One sheet with the photo and all maps on one shared signed scale.
     pub fn sheet(&self, photo: &Photo) -> RgbImage {
-        let panels: Vec<_> = self.report.prompts.iter().zip(&self.maps).map(|(prompt, map)| {
+        let panels = self.report.prompts.iter().zip(&self.maps).map(|(prompt, map)| {
             let Score { prompt: title, similarity, logit, probability } = &prompt.score;
             let notes = vec![
                 format!("similarity {similarity:.3} · logit {logit:.2}"),
@@ -260,7 +260,10 @@ impl Explainer {
     /// If there is no prompt, one is empty, or a setting is not one of the checkpoint's.
     pub fn compare(&self, photo: &Photo, prompts: &[String], settings: &Settings) -> Result<Compare> {
         if prompts.is_empty() {
-            return Err(Error::Option { option: "prompts", reason: "expected at least one, found none".into() });
+            return Err(Error::Option {
+                option: "prompts",
+                reason: "expected at least one, found none".into(),
+            });
         }
         let plan = self.plan(settings)?;
         let mut clock = Clock::start();
@@ -270,7 +273,8 @@ impl Explainer {
         let look = self.look(photo, settings, &plan, &mut clock)?;
         let scores = look.scores(&texts)?;
         let logits = &scores.logits[..prompts.len()];
-        let mixes: Vec<_> = (0..prompts.len()).map(|target| Mix::new(&plan, logits, target, settings)).collect();
+        let mixes: Vec<_> =
+            (0..prompts.len()).map(|target| Mix::new(&plan, logits, target, settings)).collect();
         let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
         let maps = look.maps(&texts.narrow(0, 0, prompts.len())?, &weights)?;
         let probabilities = crate::embed::softmax(logits);
@@ -433,7 +437,9 @@ impl Explainer {
             Some(bias) => Presence::Sigmoid { probability: sigmoid(scores.logits[target] + bias) },
             None => Presence::Neutral {
                 margin: scores.similarities[target] - scores.similarities[competing],
-                rival_fits_better: scores.logits[..competing].iter().any(|logit| *logit > scores.logits[target]),
+                rival_fits_better: scores.logits[..competing]
+                    .iter()
+                    .any(|logit| *logit > scores.logits[target]),
             },
         }
     }

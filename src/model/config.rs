@@ -108,6 +108,9 @@ pub struct ClipConfig {
     /// The bias of a sigmoid over logits, where the checkpoint was trained with one (an extension of the
     /// format: transformers ignores the key). It calibrates the verdict.
     pub logit_bias: Option<f64>,
+    /// The method that works best with this checkpoint, where its authors measured it (an extension of the
+    /// format, like the bias: `"fieldmark": {"method": "hires-cam"}`).
+    pub recommended_method: Option<String>,
 }
 
 impl ClipConfig {
@@ -141,6 +144,7 @@ impl ClipConfig {
             vision: vision_config(&Section { path, name: "vision_config.", values: &vision })?,
             embedding: top.size("projection_dim", 512)?,
             logit_bias: top.optional_number("logit_bias")?,
+            recommended_method: top.recommended_method()?,
         })
     }
 }
@@ -238,6 +242,15 @@ impl Section<'_> {
         match self.values.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => value.as_f64().map(Some).ok_or_else(|| self.error(key, "a number", value)),
+        }
+    }
+
+    fn recommended_method(&self) -> Result<Option<String>> {
+        let own = self.object("fieldmark")?.and_then(|own| own.get("method"));
+        match own {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(name)) => Ok(Some(name.clone())),
+            Some(other) => Err(self.error("fieldmark.method", "a method's name", other)),
         }
     }
 

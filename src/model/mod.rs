@@ -2,19 +2,26 @@
 
 pub mod config;
 pub mod nn;
+pub mod preprocess;
 pub mod source;
 pub mod tokenizer;
 pub mod weights;
 
 mod build;
+mod resample;
 
 use std::{fs::File, io::Read, path::Path, sync::OnceLock};
 
 use candle_core::{Device, Tensor};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    progress::ProgressHandler,
+};
 use config::ClipConfig;
 use nn::{TextTower, VisionTower};
+use preprocess::Preprocess;
+use source::{HubOptions, ModelSpec};
 use tokenizer::{PromptTokenizer, Tokens};
 use weights::Weights;
 
@@ -26,6 +33,7 @@ pub struct Model {
     config: ClipConfig,
     weights: Weights,
     tokenizer: PromptTokenizer,
+    preprocess: Preprocess,
     device: Device,
     logit_scale: f64,
     vision: OnceLock<VisionTower>,
@@ -33,6 +41,19 @@ pub struct Model {
 }
 
 impl Model {
+    /// Finds a checkpoint, fetching from the Hub what is missing, and opens it.
+    ///
+    /// # Errors
+    /// If it is not found or cannot be fetched, and as [`Model::open`].
+    pub fn load(
+        spec: &ModelSpec,
+        hub: &HubOptions,
+        device: Device,
+        progress: &dyn ProgressHandler,
+    ) -> Result<Self> {
+        Self::open(&source::locate(spec, hub, progress)?.directory, device)
+    }
+
     /// Opens the checkpoint in a directory and checks that its files fit each other.
     ///
     /// # Errors
@@ -40,25 +61,16 @@ impl Model {
     pub fn open(directory: &Path, device: Device) -> Result<Self> {
         let config = ClipConfig::read(&directory.join("config.json"))?;
         let weights = Weights::open(directory)?;
-        let tokenizer = PromptTokenizer::open(directory, &config.text)?;
-        Self::assemble(config, weights, tokenizer, device)
-    }
-
-    pub(crate) fn assemble(
-        config: ClipConfig,
-        weights: Weights,
-        tokenizer: PromptTokenizer,
-        device: Device,
-    ) -> Result<Self> {
         weights.check(&build::expected(&config))?;
-        let logit_scale = weights.tensor("logit_scale", &Device::Cpu)?.to_scalar::<f32>()?;
-        let logit_scale = f64::from(logit_scale).exp();
+        let tokenizer = PromptTokenizer::open(directory, &config.text)?;
+        let preprocess = Preprocess::from_directory(directory, config.vision.image_size as u32)?;
+        let logit_scale = f64::from(weights.tensor("logit_scale", &Device::Cpu)?.to_scalar::<f32>()?).exp();
         if !logit_scale.is_finite() {
-            let reason = "tensor logit_scale: expected a number, found none".to_owned();
+            let reason = "tensor logit_scale: expected a finite number, found another".to_owned();
             return Err(Error::Weights { path: weights.path().into(), reason });
         }
         let (vision, text) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { config, weights, tokenizer, device, logit_scale, vision, text })
+        Ok(Self { config, weights, tokenizer, preprocess, device, logit_scale, vision, text })
     }
 
     /// What `config.json` says.
@@ -69,6 +81,11 @@ impl Model {
     /// The checkpoint's tensors.
     pub fn weights(&self) -> &Weights {
         &self.weights
+    }
+
+    /// How the checkpoint wants its pixels.
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
     }
 
     /// Where the model computes.

@@ -1,1 +1,39 @@
-fn main() {}
+//! The program: a thin user of the library.
+
+mod advice;
+mod args;
+mod commands;
+mod exit;
+mod images;
+mod output;
+mod saving;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use exit::Exit;
+
+/// An allocator that keeps the memory of one tensor for the next one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = terminal::Terminal::new(cli.quiet);
+    let result = match &cli.command {
+        Command::Localize(args) => commands::localize::run(args, &terminal),
+        Command::Compare(args) => commands::compare::run(args, &terminal),
+        Command::Download(args) => commands::download::run(args, &terminal),
+    };
+    let exit = result.unwrap_or_else(|error| match exit::is_broken_pipe(&error) {
+        true => Exit::Done,
+        false => {
+            terminal.error(&error);
+            Exit::NothingDone
+        }
+    });
+    exit.into()
+}

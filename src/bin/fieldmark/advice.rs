@@ -1,0 +1,34 @@
+//! What to type instead: the hint that belongs to an error.
+
+use fieldmark::Error;
+
+/// A hint for the first cause that there is one for.
+pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    error.chain().filter_map(|cause| cause.downcast_ref::<Error>()).find_map(for_error)
+}
+
+fn for_error(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::ModelNotFound { .. } => Some(
+            "give a Hub id such as openai/clip-vit-base-patch16, a directory with config.json and \
+             model.safetensors, or miniature",
+        ),
+        Error::AccessDenied { .. } => {
+            Some("accept the model's terms on its page, and set HF_TOKEN to a token that may read it")
+        }
+        Error::Offline { .. } => {
+            Some("run `fieldmark download MODEL` while there is a network, or drop --offline")
+        }
+        Error::Network { .. } => Some(
+            "check the connection (HF_ENDPOINT, HTTPS_PROXY), or use a local directory or --model miniature",
+        ),
+        Error::Config { .. } | Error::Weights { .. } | Error::Tokenizer { .. } => {
+            Some("fetch the checkpoint again, or use another with --model")
+        }
+        Error::ImageTooLarge { .. } => Some("raise --pixel-limit if the image can be trusted"),
+        Error::Image { .. } => Some("JPEG, PNG, WebP, GIF, BMP and TIFF can be read"),
+        Error::Write { .. } => Some("choose another directory with --output"),
+        Error::Device { .. } => Some("use --device cpu, or build with --features cuda or metal"),
+        _ => None,
+    }
+}

@@ -1,0 +1,242 @@
+//! What can be typed. Doc comments are the help texts; there is no logic here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use fieldmark::{attribution::METHODS, objective::OBJECTIVES};
+
+/// Shows where in a photograph a CLIP-family model sees a concept, and what tells it from its rivals.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Print no notes and no progress; errors are still told.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Localize(LocalizeArgs),
+    Compare(CompareArgs),
+    Download(DownloadArgs),
+}
+
+/// Map where photos show a concept, and what sets it apart from its rivals
+///
+/// For every photo: how well the prompt fits, whether the model sees it at all, where the evidence is, and an
+/// overlay. With --against, the map shows what speaks for the prompt and not for its rivals.
+#[derive(Debug, Args)]
+#[command(after_help = LOCALIZE_EXAMPLES)]
+pub struct LocalizeArgs {
+    /// The concept to look for, in words.
+    pub prompt: String,
+
+    /// Photos; a directory means the images in it.
+    #[arg(required = true)]
+    pub images: Vec<PathBuf>,
+
+    /// A rival of the concept: evidence that both share is taken out of the map. Repeatable.
+    #[arg(short, long, value_name = "PROMPT")]
+    pub against: Vec<String>,
+
+    /// A file with a concept a line; those most similar to the prompt become rivals.
+    #[arg(long, value_name = "FILE")]
+    pub concepts: Option<PathBuf>,
+
+    /// How many of the concepts become rivals.
+    #[arg(long, value_name = "K", default_value_t = 3, requires = "concepts")]
+    pub nearest: usize,
+
+    /// How much of the rivals is subtracted; 0 is the plain map (γ of the Finer-CAM paper).
+    #[arg(short, long, value_name = "X", default_value_t = 0.6)]
+    pub strength: f64,
+
+    /// Which files to write for each photo.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "overlay")]
+    pub save: Vec<Kind>,
+
+    #[command(flatten)]
+    pub map: MapArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+const LOCALIZE_EXAMPLES: &str = "\
+Examples:
+  fieldmark localize \"red-winged blackbird shoulder\" photo.jpg \\
+      --against \"yellow-headed blackbird\" --against \"rusty blackbird\"
+  fieldmark localize \"orange beak\" photos/ --save overlay,map --json > results.jsonl";
+
+/// Compare several prompts on one photo, on one shared scale
+///
+/// Prints similarities, logits and the softmax over the prompts, and draws one sheet with the photo and every
+/// prompt's signed map.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The photo.
+    pub image: PathBuf,
+
+    /// The prompts, two or more.
+    #[arg(required = true, num_args = 2..)]
+    pub prompts: Vec<String>,
+
+    /// Above 0, every prompt is contrasted with all the others.
+    #[arg(short, long, value_name = "X", default_value_t = 0.0)]
+    pub strength: f64,
+
+    /// Which files to write: the sheet, and of each prompt what `localize` can write.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "sheet")]
+    pub save: Vec<CompareKind>,
+
+    #[command(flatten)]
+    pub map: MapArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Fetch checkpoints from the Hub into the Hugging Face cache
+///
+/// Only the files that are needed are fetched; an interrupted download is resumed. Python finds the files, and what
+/// Python fetched is found here.
+#[derive(Debug, Args)]
+pub struct DownloadArgs {
+    /// Hub ids: `org/name`, or `org/name@revision`.
+    #[arg(required = true, value_name = "MODEL")]
+    pub models: Vec<String>,
+
+    /// Never touch the network: only say whether everything is in the cache.
+    #[arg(long)]
+    pub offline: bool,
+
+    /// Print one JSON object a line instead of a list for people.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How maps are made.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Map")]
+pub struct MapArgs {
+    /// How activations and gradients become a map [default: what the checkpoint recommends, else grad-cam]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(METHODS.iter().map(|method| method.name())))]
+    pub method: Option<String>,
+
+    /// How several rivals are put together.
+    #[arg(long, value_name = "NAME", default_value = "mean",
+          value_parser = PossibleValuesParser::new(OBJECTIVES.iter().map(|objective| objective.name())))]
+    pub aggregate: String,
+
+    /// The block whose ln_1 output is explained; negative counts from the end.
+    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    pub layer: i64,
+
+    /// How the photo is fitted to the model.
+    #[arg(long, value_enum, default_value_t = FitName::Whole)]
+    pub fit: FitName,
+
+    /// With --fit whole: this many times the model's resolution along each side, to find small things.
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub detail: f64,
+
+    /// How prompts are phrased: a text in which {} stands for the prompt. Repeatable: several are averaged.
+    #[arg(long, value_name = "TEXT", default_value = "{}")]
+    pub template: Vec<String>,
+}
+
+/// Which checkpoint, and where it runs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// Hub id (`org/name`, `org/name@revision`), a directory, or `miniature`, which ships with the program.
+    #[arg(short, long, value_name = "MODEL", default_value = "openai/clip-vit-base-patch16")]
+    pub model: String,
+
+    /// Where to compute [default: the best that was compiled in]
+    #[arg(long, value_enum)]
+    pub device: Option<DeviceName>,
+
+    /// Never touch the network (also HF_HUB_OFFLINE=1).
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Where results go.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// The directory for files; it is made if it is missing.
+    #[arg(short, long, value_name = "DIR", default_value = "fieldmark-out")]
+    pub output: PathBuf,
+
+    /// Print one JSON object a line on standard output instead of a table for people.
+    #[arg(long)]
+    pub json: bool,
+
+    /// The most pixels that an image may have; larger ones are refused before they are decoded.
+    #[arg(long, value_name = "N", default_value_t = fieldmark::PhotoOptions::default().pixel_limit)]
+    pub pixel_limit: u64,
+}
+
+/// What can be written for one prompt on one photo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The photo with the evidence drawn over it (PNG).
+    Overlay,
+    /// The signed map in colours, at the photo's size (PNG).
+    Heatmap,
+    /// The signed map: float32, rows by columns (.npy).
+    Map,
+    /// The signed map at the photo's size: float32 (.npy); NaN where --fit crop left the photo out.
+    Full,
+    /// White where the evidence is at least half of its peak (PNG).
+    Mask,
+    /// Nothing.
+    None,
+}
+
+/// What `compare` can write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompareKind {
+    /// The photo and all maps on one scale (PNG).
+    Sheet,
+    /// The photo with one prompt's evidence drawn over it, on the scale of all (PNG).
+    Overlay,
+    /// One prompt's signed map in colours, on the scale of all (PNG).
+    Heatmap,
+    /// One prompt's signed map: float32, rows by columns (.npy).
+    Map,
+    /// One prompt's signed map at the photo's size: float32 (.npy).
+    Full,
+    /// White where one prompt's evidence is at least half of its peak (PNG).
+    Mask,
+    /// Nothing.
+    None,
+}
+
+/// How a photo becomes the model's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FitName {
+    /// All of it at its own aspect, on as many patches as the model was trained on.
+    Whole,
+    /// All of it, squashed into the model's square.
+    Squash,
+    /// The checkpoint's own preprocessing, which cuts off the edges.
+    Crop,
+}
+
+/// Where to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeviceName {
+    Cpu,
+    Cuda,
+    Metal,
+}

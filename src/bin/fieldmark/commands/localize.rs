@@ -1,0 +1,100 @@
+//! `fieldmark localize`: a map per image.
+
+use std::{path::Path, time::Instant};
+
+use anyhow::Result;
+use fieldmark::{
+    Explainer, Query,
+    files::{Names, prepare_folder},
+    prompt::ConceptList,
+    render::Scale,
+    report::Localization,
+};
+
+use crate::{args::LocalizeArgs, exit::Exit, images, output, saving::Files, terminal::Terminal};
+
+pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
+    let settings = super::settings(&args.map, args.strength)?;
+    let concepts = args.concepts.as_deref().map(ConceptList::read).transpose()?;
+    prepare_folder(&args.output.output)?;
+    let (explainer, load_seconds) = super::load(&args.model, terminal)?;
+    let mut query = Query::new(&args.prompt).against(args.against.iter()).with(settings);
+    if let Some(list) = concepts {
+        query = add_nearest(query, &list, &explainer, args, terminal)?;
+    }
+    explainer.check(&query)?;
+    let run = Run { args, explainer: &explainer, query: &query, load_seconds, terminal };
+    run.all()
+}
+
+/// Makes the concepts nearest to the target its rivals, and says which.
+fn add_nearest(
+    query: Query,
+    list: &ConceptList,
+    explainer: &Explainer,
+    args: &LocalizeArgs,
+    terminal: &Terminal,
+) -> Result<Query> {
+    let templates = &query.settings.templates;
+    let chosen = explainer.nearest(&query.target, list.concepts(), args.nearest, templates)?;
+    terminal.note(&format!("rivals, by similarity of the texts: {}", chosen.join(", ")));
+    Ok(query.against(chosen))
+}
+
+struct Run<'a> {
+    args: &'a LocalizeArgs,
+    explainer: &'a Explainer,
+    query: &'a Query,
+    load_seconds: f64,
+    terminal: &'a Terminal,
+}
+
+impl Run<'_> {
+    fn all(&self) -> Result<Exit> {
+        let images = images::expand(&self.args.images);
+        let bar = self.terminal.photos(images.len());
+        let mut names = Names::new();
+        let (mut done, mut failed) = (0, 0);
+        for image in images {
+            let result = image.and_then(|image| {
+                let name = names.for_prompt(&image, &self.query.target);
+                self.one(&image, &name)
+            });
+            match result {
+                Ok(found) => {
+                    bar.suspend(|| self.print(&found))?;
+                    done += 1;
+                }
+                Err(error) => {
+                    bar.suspend(|| self.terminal.failed(&error));
+                    failed += 1;
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(Exit::of(done, failed))
+    }
+
+    fn one(&self, image: &Path, name: &str) -> Result<Localization> {
+        let (photo, open_seconds) = super::open(image, &self.args.output, self.terminal)?;
+        let found = self.explainer.localize(&photo, self.query)?;
+        self.terminal.warn(&found.warnings);
+        let start = Instant::now();
+        let folder = &self.args.output.output;
+        let files = Files { folder, name, photo: &photo, map: &found.map, scales: [Scale::Own; 2] };
+        let mut report = found.report;
+        report.files = files.save(&self.args.save)?;
+        report.seconds.render = start.elapsed().as_secs_f64();
+        report.seconds.decode += open_seconds;
+        report.seconds.load = self.load_seconds;
+        Ok(report)
+    }
+
+    fn print(&self, found: &Localization) -> Result<()> {
+        match self.args.output.json {
+            true => output::json(found),
+            false => output::localization(found),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! One command a file. What several of them need is here.
+
+pub mod compare;
+pub mod download;
+pub mod localize;
+
+use std::time::Instant;
+
+use anyhow::Result;
+use fieldmark::{
+    Explainer, Photo, PhotoOptions, Settings, device::DeviceChoice, geometry::Fit, model::source::HubOptions,
+    objective::Strength, pipeline::LoadOptions, prompt::Template,
+};
+
+use crate::{
+    args::{DeviceName, FitName, MapArgs, ModelArgs, OutputArgs},
+    terminal::Terminal,
+};
+
+/// The Hub as the environment and the command line describe it.
+fn hub_options(offline: bool) -> HubOptions {
+    let mut hub = HubOptions::from_environment(&|name| std::env::var(name).ok());
+    hub.offline |= offline;
+    hub
+}
+
+/// Opens the checkpoint; returns it with the seconds that it took.
+fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
+    let start = Instant::now();
+    let device = match args.device {
+        None => DeviceChoice::Best,
+        Some(DeviceName::Cpu) => DeviceChoice::Cpu,
+        Some(DeviceName::Cuda) => DeviceChoice::Cuda,
+        Some(DeviceName::Metal) => DeviceChoice::Metal,
+    };
+    let options = LoadOptions { hub: hub_options(args.offline), device };
+    let explainer = Explainer::load_with(&args.model, &options, terminal)?;
+    Ok((explainer, start.elapsed().as_secs_f64()))
+}
+
+/// The settings that were typed.
+fn settings(args: &MapArgs, strength: f64) -> Result<Settings> {
+    let templates: fieldmark::Result<Vec<_>> = args.template.iter().map(|text| Template::new(text)).collect();
+    Ok(Settings {
+        strength: Strength::new(strength)?,
+        aggregate: args.aggregate.clone(),
+        method: args.method.clone(),
+        layer: args.layer,
+        fit: match args.fit {
+            FitName::Whole => Fit::Whole,
+            FitName::Squash => Fit::Squash,
+            FitName::Crop => Fit::Crop,
+        },
+        detail: args.detail,
+        templates: templates?,
+    })
+}
+
+/// Opens a photo; returns it with the seconds that it took.
+fn open(path: &std::path::Path, args: &OutputArgs, terminal: &Terminal) -> Result<(Photo, f64)> {
+    let start = Instant::now();
+    let photo = Photo::open_with(path, &PhotoOptions { pixel_limit: args.pixel_limit })?;
+    terminal.warn(photo.warnings());
+    Ok((photo, start.elapsed().as_secs_f64()))
+}

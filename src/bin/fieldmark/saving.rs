@@ -1,0 +1,93 @@
+//! Which files a result becomes.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use fieldmark::{
+    Photo,
+    attribution::ConceptMap,
+    files::{path_of, save_npy, save_png},
+    regions::DEFAULT_THRESHOLD,
+    render::{self, RenderOptions, Scale},
+};
+
+use crate::args::{CompareKind, Kind};
+
+/// The files of one map on one photo.
+pub struct Files<'a> {
+    /// The directory.
+    pub folder: &'a Path,
+    /// What stands before the kind in the names.
+    pub name: &'a str,
+    pub photo: &'a Photo,
+    pub map: &'a ConceptMap,
+    /// The scale of the evidence that is drawn, and of the signed map.
+    pub scales: [Scale; 2],
+}
+
+impl Files<'_> {
+    /// Writes files of these kinds; returns them by kind.
+    pub fn save(&self, kinds: &[Kind]) -> Result<BTreeMap<String, PathBuf>> {
+        let mut files = BTreeMap::new();
+        for kind in kinds {
+            if let Some((kind, path)) = self.save_one(*kind)? {
+                files.insert(kind.to_owned(), path);
+            }
+        }
+        Ok(files)
+    }
+
+    fn save_one(&self, kind: Kind) -> Result<Option<(&'static str, PathBuf)>> {
+        let path = |kind: &str, ending: &str| path_of(self.folder, self.name, kind, ending);
+        let (size, grid) = (self.photo.size(), self.map.grid());
+        let [scale, signed_scale] = self.scales;
+        let (kind, path) = match kind {
+            Kind::None => return Ok(None),
+            Kind::Overlay => {
+                let options = RenderOptions { scale, ..Default::default() };
+                let path = path("overlay", "png");
+                save_png(&path, &render::overlay(self.photo.rgb(), self.map, &options).into())?;
+                ("overlay", path)
+            }
+            Kind::Heatmap => {
+                let options = RenderOptions { scale: signed_scale, ..RenderOptions::signed() };
+                let path = path("heatmap", "png");
+                save_png(&path, &render::heatmap(self.map, size, &options).into())?;
+                ("heatmap", path)
+            }
+            Kind::Map => {
+                let path = path("map", "npy");
+                save_npy(&path, self.map.values(), [grid.rows, grid.columns])?;
+                ("map", path)
+            }
+            Kind::Full => {
+                let path = path("full", "npy");
+                save_npy(&path, &self.map.at_photo_size(), [size.height as usize, size.width as usize])?;
+                ("full", path)
+            }
+            Kind::Mask => {
+                let path = path("mask", "png");
+                save_png(&path, &render::mask(self.map, DEFAULT_THRESHOLD).into())?;
+                ("mask", path)
+            }
+        };
+        Ok(Some((kind, path)))
+    }
+}
+
+impl CompareKind {
+    /// The kind as `localize` knows it; none for what belongs to all prompts together.
+    pub fn of_one_prompt(self) -> Option<Kind> {
+        match self {
+            Self::Sheet | Self::None => None,
+            Self::Overlay => Some(Kind::Overlay),
+            Self::Heatmap => Some(Kind::Heatmap),
+            Self::Map => Some(Kind::Map),
+            Self::Full => Some(Kind::Full),
+            Self::Mask => Some(Kind::Mask),
+        }
+    }
+}

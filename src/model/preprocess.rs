@@ -1,0 +1,585 @@
+//! A photo in, the numbers that a model expects out, with the place of every patch on the photo.
+//!
+//! `crop` follows the checkpoint's own files: the sizes, their rounding and the resampling are those of the
+//! library that the files belong to, since a shift by one pixel changes the result. transformers turns a
+//! picture into RGB before it resizes, and so do we; open_clip resizes first, which differs for palette,
+//! 1-bit and 16-bit pictures only.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use image::RgbImage;
+use serde_json::{Map, Value};
+
+use super::resample::{Span, resize_part};
+use crate::geometry::{Fit, Grid, Placement, Rect, Size, grid_for};
+use crate::photo::Photo;
+use crate::{Error, Result};
+
+pub use super::resample::Resample;
+
+/// The mean of CLIP's training pictures, by channel, for values from 0 to 1.
+pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+/// The standard deviation of CLIP's training pictures, by channel, for values from 0 to 1.
+pub const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+
+/// A configuration file may have at most this many bytes.
+const CONFIG_LIMIT: u64 = 16 << 20;
+/// The largest side, in pixels, that a configuration may ask for.
+const SIDE_LIMIT: u64 = 65_536;
+/// The largest model input, in pixels.
+const INPUT_LIMIT: u64 = 64_000_000;
+
+/// How a photo is made into a model's input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Preprocess {
+    /// How large the photo is made.
+    pub resize: Resize,
+    /// What is cut out of its middle.
+    pub crop: Option<CenterCrop>,
+    /// How pixels are weighed when it is resized.
+    pub resample: Resample,
+    /// The factor on 8-bit values that comes before mean and standard deviation, usually 1/255.
+    pub rescale: f64,
+    /// What is subtracted, by channel.
+    pub mean: [f32; 3],
+    /// What is divided by, by channel.
+    pub std: [f32; 3],
+}
+
+/// How large a photo is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resize {
+    /// As it is.
+    Keep,
+    /// The shorter side gets this length; the longer one keeps the aspect, rounded down.
+    Shortest(u32),
+    /// Exactly this size, whatever the aspect.
+    Exact(Size),
+}
+
+/// What is cut out of a resized photo's middle. Where the photo is smaller, black is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CenterCrop {
+    /// The size of the cut.
+    pub size: Size,
+    /// Which pixel it begins at where the middle is between two.
+    pub rounding: CropRounding,
+}
+
+/// Where a centred cut begins when the middle is between two pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CropRounding {
+    /// At the lower one, as transformers has it.
+    Floor,
+    /// At the even one, as torchvision and with it open_clip have it; at the upper one where black is added.
+    HalfEven,
+}
+
+impl CropRounding {
+    /// Where a window of `window` pixels begins on a side of `side` pixels; negative if it is longer.
+    fn offset(self, side: u32, window: u32) -> i64 {
+        let spare = i64::from(side) - i64::from(window);
+        let half = spare.div_euclid(2);
+        let between = spare.rem_euclid(2) == 1;
+        match self {
+            Self::Floor => half,
+            Self::HalfEven if spare < 0 => half + i64::from(between),
+            Self::HalfEven => half + i64::from(between && half % 2 == 1),
+        }
+    }
+}
+
+/// What is asked of [`Preprocess::prepare`], beside the photo.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FitRequest {
+    /// How the photo is fitted to the model.
+    pub fit: Fit,
+    /// The side of the model's patches, in pixels.
+    pub patch: usize,
+    /// The grid of patches that the model was trained on.
+    pub trained: Grid,
+    /// How many times the trained resolution [`Fit::Whole`] may use along each side; 1 otherwise.
+    pub detail: f64,
+}
+
+/// A model's input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prepared {
+    /// Normalised values, `[3, height, width]`: channel by channel, each row by row.
+    pub pixels: Vec<f32>,
+    /// What of the photo they show. `input` is always whole patches.
+    pub placement: Placement,
+}
+
+/// A part of the resized photo, in its pixels. It may stick out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window {
+    /// The resized photo's size.
+    scaled: Size,
+    left: i64,
+    top: i64,
+    size: Size,
+}
+
+impl Window {
+    fn whole(scaled: Size) -> Self {
+        Self { scaled, left: 0, top: 0, size: scaled }
+    }
+}
+
+impl Preprocess {
+    /// What CLIP was trained with, for a model whose input is `image_size` pixels square.
+    pub fn clip_default(image_size: u32) -> Self {
+        let size = Size::new(image_size, image_size);
+        Self {
+            resize: Resize::Shortest(image_size),
+            crop: Some(CenterCrop { size, rounding: CropRounding::Floor }),
+            resample: Resample::Bicubic,
+            rescale: 1.0 / 255.0,
+            mean: CLIP_MEAN,
+            std: CLIP_STD,
+        }
+    }
+
+    /// What SigLIP was trained with, for a model whose input is `image_size` pixels square.
+    pub fn siglip_default(image_size: u32) -> Self {
+        Self {
+            resize: Resize::Exact(Size::new(image_size, image_size)),
+            crop: None,
+            mean: [0.5; 3],
+            std: [0.5; 3],
+            ..Self::clip_default(image_size)
+        }
+    }
+
+    /// Reads a checkpoint directory: the image processor in `processor_config.json` (newer transformers),
+    /// else `preprocessor_config.json`, else [`Preprocess::clip_default`] of `image_size`.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if a file that is there cannot be read, [`Error::Config`] if it is broken or asks
+    /// for something that is not supported.
+    pub fn from_directory(directory: &Path, image_size: u32) -> Result<Self> {
+        let nested = directory.join("processor_config.json");
+        if let Some(config) = read_config(&nested)? {
+            if let Some(processor) = config.get("image_processor").filter(|value| !value.is_null()) {
+                return Self::from_transformers(&nested, processor);
+            }
+        }
+        let plain = directory.join("preprocessor_config.json");
+        match read_config(&plain)? {
+            Some(config) => Self::from_transformers(&plain, &config),
+            None => Ok(Self::clip_default(image_size)),
+        }
+    }
+
+    /// From transformers' image processor settings, old or new. What is missing or null has the default of
+    /// CLIPImageProcessor, or of SiglipImageProcessor if the settings say that they are for that.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with `path` if a value is broken or not supported.
+    pub fn from_transformers(path: &Path, config: &Value) -> Result<Self> {
+        let fields = Fields::new(path, config)?;
+        let siglip = fields.is_for_siglip()?;
+        let mut out = if siglip { Self::siglip_default(224) } else { Self::clip_default(224) };
+        if let Some(resize) = fields.resize("size")? {
+            out.resize = resize;
+        }
+        if let Some(size) = fields.crop_size("crop_size")? {
+            out.crop = Some(CenterCrop { size, rounding: CropRounding::Floor });
+        }
+        if !fields.flag("do_resize", true)? {
+            out.resize = Resize::Keep;
+        }
+        if !fields.flag("do_center_crop", !siglip)? {
+            out.crop = None;
+        }
+        if let Some(resample) = fields.resample("resample")? {
+            out.resample = resample;
+        }
+        if let Some(factor) = fields.number("rescale_factor")? {
+            out.rescale = factor;
+        }
+        out.read_mean_and_std(&fields, ["image_mean", "image_std"])?;
+        if !fields.flag("do_rescale", true)? {
+            out.rescale = 1.0;
+        }
+        if !fields.flag("do_normalize", true)? {
+            (out.mean, out.std) = ([0.0; 3], [1.0; 3]);
+        }
+        Ok(out)
+    }
+
+    /// From the `preprocess_cfg` of `open_clip_config.json`, for a model whose input is `image_size`; what
+    /// is missing or null has open_clip's default.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with `path` if a value is broken or not supported.
+    pub fn from_open_clip(path: &Path, config: &Value, image_size: u32) -> Result<Self> {
+        let fields = Fields::new(path, config)?;
+        let mut out = Self::clip_default(image_size);
+        let size = fields.square("size")?.unwrap_or(image_size);
+        let square = Size::new(size, size);
+        (out.resize, out.crop) = match fields.text("resize_mode")?.unwrap_or("shortest") {
+            "shortest" => {
+                let crop = CenterCrop { size: square, rounding: CropRounding::HalfEven };
+                (Resize::Shortest(size), Some(crop))
+            }
+            "squash" => (Resize::Exact(square), None),
+            other => return Err(fields.error("resize_mode", "shortest or squash", &format!("{other:?}"))),
+        };
+        out.resample = match fields.text("interpolation")?.unwrap_or("bicubic") {
+            "bicubic" => Resample::Bicubic,
+            "bilinear" => Resample::Bilinear,
+            other => return Err(fields.error("interpolation", "bicubic or bilinear", &format!("{other:?}"))),
+        };
+        out.read_mean_and_std(&fields, ["mean", "std"])?;
+        Ok(out)
+    }
+
+    fn read_mean_and_std(&mut self, fields: &Fields<'_>, names: [&str; 2]) -> Result<()> {
+        if let Some(mean) = fields.channels(names[0], "a finite number", f32::is_finite)? {
+            self.mean = mean;
+        }
+        let usable = |value: f32| value.is_normal() && value > 0.0;
+        if let Some(std) = fields.channels(names[1], "a finite number above 0", usable)? {
+            self.std = std;
+        }
+        Ok(())
+    }
+
+    /// Makes the model's input from a photo.
+    ///
+    /// - [`Fit::Whole`]: the photo on [`grid_for`] its shape, with at most `trained.cells() * detail²` cells.
+    /// - [`Fit::Squash`]: the photo on the trained grid.
+    /// - [`Fit::Crop`]: as the checkpoint has it. A remainder at the right and at the bottom that makes no
+    ///   whole patch is left out, as the model's first convolution would do.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if the request asks for an input of more than 64 million pixels, or for none.
+    pub fn prepare(&self, photo: &Photo, request: &FitRequest) -> Result<Prepared> {
+        let (rgb, placement) = self.fit(photo, request)?;
+        Ok(Prepared { pixels: self.normalise(&rgb), placement })
+    }
+
+    /// The picture that the model gets to see, before its values are normalised.
+    ///
+    /// `covers` of the placement is exact for the maps between photo and grid: where a crop is larger than
+    /// the resized photo, it reaches beyond the photo, over the black that was added.
+    ///
+    /// # Errors
+    /// As [`Preprocess::prepare`].
+    pub fn fit(&self, photo: &Photo, request: &FitRequest) -> Result<(RgbImage, Placement)> {
+        request.check()?;
+        let size = photo.size();
+        let window = match request.fit {
+            Fit::Whole => Window::whole(request.input_size(request.whole_grid(size))?),
+            Fit::Squash => Window::whole(request.input_size(request.trained)?),
+            Fit::Crop => request.whole_patches(self.crop_window(size)?)?,
+        };
+        let placement = place(size, &window, request.patch);
+        Ok((self.resize_to(photo, &window)?, placement))
+    }
+
+    /// What the checkpoint cuts out of a photo of this size.
+    fn crop_window(&self, photo: Size) -> Result<Window> {
+        let scaled = self.resize.apply(photo)?;
+        let Some(crop) = self.crop else { return Ok(Window::whole(scaled)) };
+        Ok(Window {
+            scaled,
+            left: crop.rounding.offset(scaled.width, crop.size.width),
+            top: crop.rounding.offset(scaled.height, crop.size.height),
+            size: crop.size,
+        })
+    }
+
+    /// The part of the resized photo that a window shows, black around it.
+    fn resize_to(&self, photo: &Photo, window: &Window) -> Result<RgbImage> {
+        let (source, mut out) = (photo.size(), RgbImage::new(window.size.width, window.size.height));
+        let x = visible(source.width, window.scaled.width, window.left, window.size.width);
+        let y = visible(source.height, window.scaled.height, window.top, window.size.height);
+        let (Some(x), Some(y)) = (x, y) else { return Ok(out) };
+        let part = resize_part(photo.rgb(), x, y, self.resample)
+            .map_err(|error| Error::Image { path: photo.path().to_path_buf(), reason: error.to_string() })?;
+        if part.dimensions() == out.dimensions() {
+            return Ok(part);
+        }
+        image::imageops::replace(&mut out, &part, (-window.left).max(0), (-window.top).max(0));
+        Ok(out)
+    }
+
+    /// Scales, subtracts the mean and divides by the standard deviation: `[3, height, width]`.
+    fn normalise(&self, rgb: &RgbImage) -> Vec<f32> {
+        let pixels = rgb.as_raw().len() / 3;
+        let mut out = vec![0.0; 3 * pixels];
+        for (channel, plane) in out.chunks_exact_mut(pixels).enumerate() {
+            let table: [f32; 256] = std::array::from_fn(|value| {
+                let scaled = (value as f64 * self.rescale) as f32;
+                (scaled - self.mean[channel]) / self.std[channel]
+            });
+            for (to, from) in plane.iter_mut().zip(rgb.as_raw().chunks_exact(3)) {
+                *to = table[usize::from(from[channel])];
+            }
+        }
+        out
+    }
+}
+
+impl Resize {
+    /// The size that a photo gets.
+    fn apply(self, photo: Size) -> Result<Size> {
+        let (width, height) = (u64::from(photo.width), u64::from(photo.height));
+        let side = |short: u32, long: u64, over: u64| {
+            u32::try_from(u64::from(short) * long / over).map_err(|_| Error::Option {
+                option: "fit",
+                reason: format!("a photo of {width} x {height} pixels is too long to be cropped"),
+            })
+        };
+        Ok(match self {
+            Self::Keep => photo,
+            Self::Exact(size) => size,
+            Self::Shortest(short) if width <= height => Size::new(short, side(short, height, width)?),
+            Self::Shortest(short) => Size::new(side(short, width, height)?, short),
+        })
+    }
+}
+
+impl FitRequest {
+    fn check(&self) -> Result<()> {
+        let refuse = |option, reason| Err(Error::Option { option, reason });
+        if !(self.detail.is_finite() && self.detail > 0.0) {
+            return refuse("detail", format!("expected a finite number above 0, found {}", self.detail));
+        }
+        if self.fit != Fit::Whole && self.detail != 1.0 {
+            let reason = format!("expected 1, because only fit whole has a choice, found {}", self.detail);
+            return refuse("detail", reason);
+        }
+        if self.patch == 0 || self.trained.cells() == 0 {
+            return refuse("fit", "the model has no patches".into());
+        }
+        Ok(())
+    }
+
+    /// The grid for the whole of a photo.
+    fn whole_grid(&self, photo: Size) -> Grid {
+        let cells = (self.trained.cells() as f64 * self.detail * self.detail).floor();
+        // More cells than pixels of the largest input are refused by whoever asks for the input's size.
+        grid_for(photo, cells.min(INPUT_LIMIT as f64 * 2.0) as usize)
+    }
+
+    /// The model's input for a grid, unless it is absurd.
+    fn input_size(&self, grid: Grid) -> Result<Size> {
+        let side = |cells: usize| cells.checked_mul(self.patch).and_then(|side| u32::try_from(side).ok());
+        match (side(grid.columns), side(grid.rows)) {
+            (Some(width), Some(height)) if Size::new(width, height).area() <= INPUT_LIMIT => {
+                Ok(Size::new(width, height))
+            }
+            _ => Err(Error::Option {
+                option: "detail",
+                reason: format!(
+                    "expected a model input of at most {INPUT_LIMIT} pixels, found {} x {} patches of {}",
+                    grid.columns, grid.rows, self.patch
+                ),
+            }),
+        }
+    }
+
+    /// Cuts a window down to whole patches.
+    fn whole_patches(&self, window: Window) -> Result<Window> {
+        let rows = window.size.height as usize / self.patch;
+        let columns = window.size.width as usize / self.patch;
+        if rows == 0 || columns == 0 {
+            let Size { width, height } = window.size;
+            let patch = self.patch;
+            let reason =
+                format!("expected at least one patch of {patch} pixels, found {width} x {height} pixels");
+            return Err(Error::Option { option: "fit", reason });
+        }
+        let size = self.input_size(Grid::new(rows, columns))?;
+        Ok(Window { size, ..window })
+    }
+}
+
+/// The stretch of a window that lies on the resized photo, if any does.
+fn visible(source: u32, scaled: u32, offset: i64, length: u32) -> Option<Span> {
+    let start = offset.max(0);
+    let end = (offset + i64::from(length)).min(i64::from(scaled));
+    let length = u32::try_from(end - start).ok().filter(|&length| length > 0)?;
+    Some(Span { source, scaled, start: u32::try_from(start).ok()?, length })
+}
+
+/// Where a window lies on the photo.
+fn place(photo: Size, window: &Window, patch: usize) -> Placement {
+    let on_photo = |at: i64, source: u32, scaled: u32| at as f64 * f64::from(source) / f64::from(scaled);
+    let x = |at| on_photo(at, photo.width, window.scaled.width);
+    let y = |at| on_photo(at, photo.height, window.scaled.height);
+    let (right, bottom) =
+        (window.left + i64::from(window.size.width), window.top + i64::from(window.size.height));
+    Placement {
+        photo,
+        input: window.size,
+        grid: Grid::new(window.size.height as usize / patch, window.size.width as usize / patch),
+        covers: Rect { x0: x(window.left), y0: y(window.top), x1: x(right), y1: y(bottom) },
+    }
+}
+
+/// Reads a JSON file, if it is there.
+fn read_config(path: &Path) -> Result<Option<Value>> {
+    let read_error = |source| Error::Read { path: path.to_path_buf(), source };
+    let config_error = |reason| Error::Config { path: path.to_path_buf(), reason };
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(config_error("expected a regular file, found something else".to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(read_error(error)),
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(read_error)?;
+    file.take(CONFIG_LIMIT + 1).read_to_end(&mut bytes).map_err(read_error)?;
+    if bytes.len() as u64 > CONFIG_LIMIT {
+        return Err(config_error(format!("expected at most {CONFIG_LIMIT} bytes of JSON, found more")));
+    }
+    let value = serde_json::from_slice(&bytes);
+    value.map(Some).map_err(|error| config_error(format!("expected JSON, found an error: {error}")))
+}
+
+/// One JSON object of a file, read with errors that name the file, the field, and what was found.
+struct Fields<'a> {
+    path: &'a Path,
+    map: &'a Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(path: &'a Path, value: &'a Value) -> Result<Self> {
+        match value {
+            Value::Object(map) => Ok(Self { path, map }),
+            other => Err(Error::Config {
+                path: path.to_path_buf(),
+                reason: format!("expected a JSON object, found {}", shorten(other)),
+            }),
+        }
+    }
+
+    fn error(&self, name: &str, expected: &str, found: &str) -> Error {
+        let reason = format!("{name}: expected {expected}, found {found}");
+        Error::Config { path: self.path.to_path_buf(), reason }
+    }
+
+    /// A field's value, unless it is missing or null.
+    fn get(&self, name: &str) -> Option<&'a Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A field's value through `read`, which gives `None` for what is not `expected`.
+    fn read<T>(
+        &self,
+        name: &str,
+        expected: &str,
+        read: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        read(value).map(Some).ok_or_else(|| self.error(name, expected, &shorten(value)))
+    }
+
+    fn flag(&self, name: &str, default: bool) -> Result<bool> {
+        Ok(self.read(name, "true or false", Value::as_bool)?.unwrap_or(default))
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&'a str>> {
+        self.read(name, "a text", Value::as_str)
+    }
+
+    fn number(&self, name: &str) -> Result<Option<f64>> {
+        self.read(name, "a finite number above 0", |value| {
+            value.as_f64().filter(|number| number.is_finite() && *number > 0.0)
+        })
+    }
+
+    fn channels(&self, name: &str, each: &str, usable: impl Fn(f32) -> bool) -> Result<Option<[f32; 3]>> {
+        let expected = format!("3 values, each {each}");
+        self.read(name, &expected, |value| {
+            let one =
+                |value: &Value| value.as_f64().map(|number| number as f32).filter(|&number| usable(number));
+            match value.as_array().map(Vec::as_slice) {
+                Some([red, green, blue]) => Some([one(red)?, one(green)?, one(blue)?]),
+                _ => None,
+            }
+        })
+    }
+
+    fn resample(&self, name: &str) -> Result<Option<Resample>> {
+        self.read(name, "one of Pillow's filters, 0 to 5", |value| Resample::from_pillow(value.as_u64()?))
+    }
+
+    /// An integer or `{"shortest_edge": n}`, or `{"height": h, "width": w}`.
+    fn resize(&self, name: &str) -> Result<Option<Resize>> {
+        let expected = "an integer, shortest_edge, or height and width, each from 1 to 65536";
+        self.read(name, expected, |value| match value {
+            Value::Object(map) if map.contains_key("shortest_edge") => {
+                let alone = map.iter().all(|(key, value)| key == "shortest_edge" || value.is_null());
+                side(map.get("shortest_edge")?).filter(|_| alone).map(Resize::Shortest)
+            }
+            Value::Object(_) | Value::Array(_) => both_sides(value).map(Resize::Exact),
+            other => side(other).map(Resize::Shortest),
+        })
+    }
+
+    /// An integer for a square, or `{"height": h, "width": w}`.
+    fn crop_size(&self, name: &str) -> Result<Option<Size>> {
+        let expected = "an integer, or height and width, each from 1 to 65536";
+        self.read(name, expected, |value| match value {
+            Value::Object(_) | Value::Array(_) => both_sides(value),
+            other => side(other).map(|side| Size::new(side, side)),
+        })
+    }
+
+    /// An integer, or a list of two that are equal.
+    fn square(&self, name: &str) -> Result<Option<u32>> {
+        self.read(name, "an integer from 1 to 65536, or two that are equal", |value| match value {
+            Value::Array(_) => {
+                both_sides(value).filter(|size| size.width == size.height).map(|size| size.width)
+            }
+            other => side(other),
+        })
+    }
+
+    fn is_for_siglip(&self) -> Result<bool> {
+        let name = ["image_processor_type", "feature_extractor_type"]
+            .into_iter()
+            .find(|name| self.get(name).is_some());
+        let Some(name) = name else { return Ok(false) };
+        let kind = self.text(name)?.unwrap_or_default();
+        match kind.trim_end_matches("Fast").trim_end_matches("Pil") {
+            "CLIPImageProcessor" | "CLIPFeatureExtractor" | "ChineseCLIPImageProcessor" => Ok(false),
+            "SiglipImageProcessor" => Ok(true),
+            _ => Err(self.error(name, "CLIPImageProcessor or SiglipImageProcessor", &format!("{kind:?}"))),
+        }
+    }
+}
+
+/// A length in pixels.
+fn side(value: &Value) -> Option<u32> {
+    value.as_u64().filter(|side| (1..=SIDE_LIMIT).contains(side)).map(|side| side as u32)
+}
+
+/// `{"height": h, "width": w}` or `[h, w]`.
+fn both_sides(value: &Value) -> Option<Size> {
+    match value {
+        Value::Object(map) => Some(Size::new(side(map.get("width")?)?, side(map.get("height")?)?)),
+        Value::Array(list) => match list.as_slice() {
+            [height, width] => Some(Size::new(side(width)?, side(height)?)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A value for a message, cut where it gets long.
+fn shorten(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
