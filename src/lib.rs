@@ -3,6 +3,7 @@
 pub mod error;
 pub mod geometry;
 pub mod progress;
+pub mod model;
 pub mod attribution;
 
 pub use error::{Error, Result};

@@ -1,1 +1,4 @@
 //! All integration tests in one binary: every test binary links candle again.
+
+#[cfg(feature = "hub")]
+mod hub;

@@ -1,0 +1,3 @@
+//! Loading: a name in, a ready model out.
+
+pub mod source;
