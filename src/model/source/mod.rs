@@ -1,6 +1,8 @@
 //! Turns a model's name into a directory with its files: a local one as it is, or one of the Hub's by way of the
 //! cache that all Hugging Face libraries share.
 
+#[cfg(feature = "hub")]
+mod address;
 mod cache;
 #[cfg(feature = "hub")]
 mod fetch;

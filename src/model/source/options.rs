@@ -51,8 +51,8 @@ impl Default for HubOptions {
             no_proxy: String::new(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
-            retries: 4,
-            retry_wait: Duration::from_secs(1),
+            retries: 3,
+            retry_wait: Duration::from_millis(500),
             longest_wait: Duration::from_secs(60),
         }
     }
