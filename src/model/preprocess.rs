@@ -22,6 +22,7 @@ pub use super::resample::Resample;
 /// The mean of CLIP's training pictures, by channel, for values from 0 to 1.
 pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 /// The standard deviation of CLIP's training pictures, by channel, for values from 0 to 1.
+#[expect(clippy::excessive_precision, reason = "the digits are those of CLIP's code")]
 pub const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
 
 /// A configuration file may have at most this many bytes.
@@ -162,10 +163,11 @@ impl Preprocess {
     /// for something that is not supported.
     pub fn from_directory(directory: &Path, image_size: u32) -> Result<Self> {
         let nested = directory.join("processor_config.json");
-        if let Some(config) = read_config(&nested)? {
-            if let Some(processor) = config.get("image_processor").filter(|value| !value.is_null()) {
-                return Self::from_transformers(&nested, processor);
-            }
+        let config = read_config(&nested)?;
+        if let Some(processor) = config.as_ref().and_then(|config| config.get("image_processor"))
+            && !processor.is_null()
+        {
+            return Self::from_transformers(&nested, processor);
         }
         let plain = directory.join("preprocessor_config.json");
         match read_config(&plain)? {
