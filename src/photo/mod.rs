@@ -344,12 +344,12 @@ fn turn_upright(rgb: RgbImage, orientation: Orientation) -> RgbImage {
     }
 }
 
-/// The four orientations that make rows of columns, some 64 columns at a time.
+/// The four orientations that make rows of columns, some columns at a time.
 ///
 /// Phones store upright photos lying down, and walking whole columns of them takes longer than to decode
 /// them: every pixel of a column is in another cache line.
 fn swap_sides(rgb: &RgbImage, orientation: Orientation) -> RgbImage {
-    const BAND: usize = 64;
+    const BAND: usize = 16;
     let (columns, rows) = (rgb.width() as usize, rgb.height() as usize);
     let columns_reversed = matches!(orientation, Orientation::Rotate270 | Orientation::Rotate270FlipH);
     let rows_reversed = matches!(orientation, Orientation::Rotate90 | Orientation::Rotate270FlipH);
