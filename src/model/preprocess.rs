@@ -22,6 +22,7 @@ pub use super::resample::Resample;
 /// The mean of CLIP's training pictures, by channel, for values from 0 to 1.
 pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 /// The standard deviation of CLIP's training pictures, by channel, for values from 0 to 1.
+#[expect(clippy::excessive_precision, reason = "the digits are those of CLIP's code")]
 pub const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
 
 /// A configuration file may have at most this many bytes.
@@ -162,10 +163,11 @@ impl Preprocess {
     /// for something that is not supported.
     pub fn from_directory(directory: &Path, image_size: u32) -> Result<Self> {
         let nested = directory.join("processor_config.json");
-        if let Some(config) = read_config(&nested)? {
-            if let Some(processor) = config.get("image_processor").filter(|value| !value.is_null()) {
-                return Self::from_transformers(&nested, processor);
-            }
+        let config = read_config(&nested)?;
+        if let Some(processor) = config.as_ref().and_then(|config| config.get("image_processor"))
+            && !processor.is_null()
+        {
+            return Self::from_transformers(&nested, processor);
         }
         let plain = directory.join("preprocessor_config.json");
         match read_config(&plain)? {
@@ -581,5 +583,134 @@ fn shorten(value: &Value) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(config: Value) -> Result<Preprocess> {
+        Preprocess::from_transformers(Path::new("dir/preprocessor_config.json"), &config)
+    }
+
+    fn message(config: Value) -> String {
+        parse(config).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn old_and_new_files_say_the_same() {
+        let old = json!({"size": 336, "crop_size": 336, "resample": 3, "do_convert_rgb": null});
+        let new = json!({
+            "size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336},
+            "image_processor_type": "CLIPImageProcessor", "rescale_factor": 0.003_921_568_627_450_98,
+        });
+        assert_eq!(parse(old).unwrap(), Preprocess::clip_default(336));
+        assert_eq!(parse(new).unwrap(), Preprocess::clip_default(336));
+        assert_eq!(parse(json!({})).unwrap(), Preprocess::clip_default(224));
+    }
+
+    #[test]
+    fn siglip_is_not_cropped() {
+        let config =
+            json!({"image_processor_type": "SiglipImageProcessor", "size": {"height": 256, "width": 256}});
+        assert_eq!(parse(config).unwrap(), Preprocess::siglip_default(256));
+    }
+
+    #[test]
+    fn steps_can_be_turned_off() {
+        let found = parse(json!({
+            "do_resize": false, "do_center_crop": false, "do_rescale": false, "do_normalize": false
+        }));
+        let found = found.unwrap();
+        assert_eq!((found.resize, found.crop, found.rescale), (Resize::Keep, None, 1.0));
+        assert_eq!((found.mean, found.std), ([0.0; 3], [1.0; 3]));
+    }
+
+    #[test]
+    fn broken_values_are_named() {
+        let std = message(json!({"image_std": [0.5, 0.0, 0.5]}));
+        assert_eq!(
+            std,
+            "dir/preprocessor_config.json: image_std: expected 3 values, each a finite number above 0, \
+             found [0.5,0.0,0.5]"
+        );
+        for (field, value) in [
+            ("size", json!(0)),
+            ("size", json!(65_537)),
+            ("size", json!({"shortest_edge": 224, "longest_edge": 400})),
+            ("size", json!({"height": 224})),
+            ("crop_size", json!("224")),
+            ("image_mean", json!([0.5, 0.5])),
+            ("image_mean", json!([0.5, 0.5, 1e60])),
+            ("resample", json!(6)),
+            ("resample", json!("bicubic")),
+            ("rescale_factor", json!(0)),
+            ("do_resize", json!("yes")),
+            ("image_processor_type", json!("BlipImageProcessor")),
+        ] {
+            let message = message(json!({ field: value }));
+            assert!(message.contains(&format!("{field}: expected ")), "{message}");
+        }
+        assert!(message(json!([1, 2])).contains("expected a JSON object"));
+    }
+
+    #[test]
+    fn a_nested_processor_goes_before_a_plain_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let default = Preprocess::from_directory(folder.path(), 98).unwrap();
+        assert_eq!(default, Preprocess::clip_default(98));
+        std::fs::write(folder.path().join("preprocessor_config.json"), r#"{"size": 30, "crop_size": 30}"#)
+            .unwrap();
+        assert_eq!(Preprocess::from_directory(folder.path(), 98).unwrap(), Preprocess::clip_default(30));
+        let nested = folder.path().join("processor_config.json");
+        std::fs::write(&nested, r#"{"processor_class": "CLIPProcessor"}"#).unwrap();
+        assert_eq!(Preprocess::from_directory(folder.path(), 98).unwrap(), Preprocess::clip_default(30));
+        std::fs::write(&nested, r#"{"image_processor": {"size": 40, "crop_size": 40}}"#).unwrap();
+        assert_eq!(Preprocess::from_directory(folder.path(), 98).unwrap(), Preprocess::clip_default(40));
+        std::fs::write(&nested, "{").unwrap();
+        assert!(matches!(Preprocess::from_directory(folder.path(), 98), Err(Error::Config { .. })));
+    }
+
+    #[test]
+    fn open_clip_has_its_own_words_and_rounding() {
+        let parse =
+            |config: Value| Preprocess::from_open_clip(Path::new("open_clip_config.json"), &config, 224);
+        let half_even = CenterCrop { size: Size::new(224, 224), rounding: CropRounding::HalfEven };
+        assert_eq!(
+            parse(json!({})).unwrap(),
+            Preprocess { crop: Some(half_even), ..Preprocess::clip_default(224) }
+        );
+        let siglip = json!({"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "resize_mode": "squash"});
+        assert_eq!(parse(siglip).unwrap(), Preprocess::siglip_default(224));
+        assert!(parse(json!({"resize_mode": "longest"})).is_err());
+        assert!(parse(json!({"interpolation": "random"})).is_err());
+    }
+
+    #[test]
+    fn libraries_round_the_middle_differently() {
+        // 335 - 224 = 111 to spare: the middle is between 55 and 56; 337 - 224 = 113: between 56 and 57.
+        assert_eq!([335, 336, 337].map(|side| CropRounding::Floor.offset(side, 224)), [55, 56, 56]);
+        assert_eq!([335, 336, 337].map(|side| CropRounding::HalfEven.offset(side, 224)), [56, 56, 56]);
+        // 7 to spare: 3 or 4; 3 missing: one or two of them before the picture.
+        assert_eq!(CropRounding::HalfEven.offset(17, 10), 4);
+        assert_eq!((CropRounding::Floor.offset(7, 10), CropRounding::HalfEven.offset(7, 10)), (-2, -1));
+    }
+
+    #[test]
+    fn the_longer_side_is_rounded_down() {
+        let resize = Resize::Shortest(224);
+        assert_eq!(resize.apply(Size::new(640, 427)).unwrap(), Size::new(335, 224));
+        assert_eq!(resize.apply(Size::new(427, 640)).unwrap(), Size::new(224, 335));
+        assert!(Resize::Shortest(65_536).apply(Size::new(1, 100_000)).is_err());
+    }
+
+    #[test]
+    fn values_are_normalised_channel_by_channel() {
+        let preprocess =
+            Preprocess { mean: [0.0, 0.5, 1.0], std: [1.0, 0.5, 2.0], ..Preprocess::clip_default(2) };
+        let rgb = RgbImage::from_raw(2, 1, vec![0, 255, 0, 255, 0, 255]).unwrap();
+        assert_eq!(preprocess.normalise(&rgb), [0.0, 1.0, 1.0, -1.0, -0.5, 0.0]);
     }
 }

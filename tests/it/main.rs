@@ -3,4 +3,5 @@
 #[cfg(feature = "hub")]
 mod hub;
 mod parity;
+mod photo;
 mod render;
