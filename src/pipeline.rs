@@ -158,7 +158,10 @@ pub struct Explainer {
 }
 
 impl Explainer {
-    /// Opens a checkpoint: a Hub id (`org/name`, `org/name@revision`), a directory, or `miniature`.
+    /// Opens a checkpoint: a directory, or `miniature`, which ships.
+    ///
+    /// An id of the Hub needs [`load_with`](Self::load_with) and [`HubOptions::from_environment`]: the library reads
+    /// no environment variables, so it does not know where the cache is.
     ///
     /// # Errors
     /// As [`Explainer::load_with`].
@@ -166,7 +169,8 @@ impl Explainer {
         Self::load_with(name, &LoadOptions::default(), &Silent)
     }
 
-    /// Opens a checkpoint, and tells what is fetched on the way.
+    /// Opens a checkpoint: an id of the Hub (`org/name`, `org/name@revision`), a directory, or `miniature`; and tells
+    /// what is fetched on the way.
     ///
     /// # Errors
     /// If the checkpoint is not found, cannot be fetched, is broken or is not supported, or if the device is not

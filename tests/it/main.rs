@@ -1,6 +1,7 @@
 //! All integration tests in one binary: every test binary links candle again.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::print_stdout, reason = "a test may show what it measured")]
 
 mod architecture;
 #[cfg(feature = "hub")]

@@ -32,14 +32,14 @@ impl Block {
     /// `hidden`: [batch, tokens, width]; `mask`, added to the attention scores: [tokens, tokens]; returns
     /// [batch, tokens, width].
     pub(crate) fn forward(&self, hidden: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-        self.from_activations(hidden, &self.ln_1.forward(hidden)?, Queries::All, mask)
+        self.forward_from(hidden, &self.ln_1.forward(hidden)?, Queries::All, mask)
     }
 
     /// The block from the output of its `ln_1` on.
     ///
     /// # Shapes
     /// `hidden`, `activations`: [batch, tokens, width]; returns [batch, queries, width].
-    pub(crate) fn from_activations(
+    pub(crate) fn forward_from(
         &self,
         hidden: &Tensor,
         activations: &Tensor,

@@ -120,7 +120,7 @@ fn a_block_has_its_gradient_in_hidden_state_and_activations() -> Result<()> {
         assert_gradient(&hidden, &weights, |x| block.forward(x, None))?;
         let activations = block.ln_1.forward(&hidden)?;
         let class = weights.narrow(1, 0, 1)?;
-        assert_gradient(&activations, &class, |a| block.from_activations(&hidden, a, Queries::Class, None))?;
+        assert_gradient(&activations, &class, |a| block.forward_from(&hidden, a, Queries::Class, None))?;
     }
     Ok(())
 }

@@ -71,10 +71,10 @@ impl VisionTower {
             bail!("layer {layer} is not one of {}", self.layers());
         };
         let queries = |rest: &[Block]| if rest.is_empty() { Queries::Class } else { Queries::All };
-        let mut hidden = block.from_activations(&input.hidden, &input.activations, queries(rest), None)?;
+        let mut hidden = block.forward_from(&input.hidden, &input.activations, queries(rest), None)?;
         for (index, block) in rest.iter().enumerate() {
             let activations = block.ln_1.forward(&hidden)?;
-            hidden = block.from_activations(&hidden, &activations, queries(&rest[index + 1..]), None)?;
+            hidden = block.forward_from(&hidden, &activations, queries(&rest[index + 1..]), None)?;
         }
         let class = hidden.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?;
         self.projection.forward(&self.post_norm.forward(&class)?)
