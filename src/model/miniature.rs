@@ -6,7 +6,9 @@ use std::path::Path;
 use candle_core::Device;
 use serde_json::Value;
 
-use super::{Model, config::ClipConfig, preprocess::Preprocess, tokenizer::PromptTokenizer, weights::Weights};
+use super::{
+    Model, config::ClipConfig, preprocess::Preprocess, tokenizer::PromptTokenizer, weights::Weights,
+};
 use crate::error::{Error, Result};
 
 const CONFIG: &[u8] = include_bytes!("../../weights/miniature/config.json");

@@ -4,4 +4,5 @@
 mod hub;
 mod parity;
 mod photo;
+mod properties;
 mod render;
