@@ -1,5 +1,8 @@
 //! All integration tests in one binary: every test binary links candle again.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod architecture;
 #[cfg(feature = "hub")]
 mod hub;
 mod parity;
