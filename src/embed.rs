@@ -17,7 +17,7 @@ impl Scores {
     /// Scores an image.
     ///
     /// # Shapes
-    /// `image`: [embedding]; `texts`: [prompts, embedding]; all unit vectors.
+    /// `image`: `[embedding]`; `texts`: [prompts, embedding]; all unit vectors.
     ///
     /// # Errors
     /// If the shapes do not fit.
@@ -46,7 +46,7 @@ pub fn softmax(logits: &[f64]) -> Vec<f64> {
 /// ∂y/∂z = scale / |z| · (t - (ẑ·t) ẑ), for every row of `texts`.
 ///
 /// # Shapes
-/// `embedding` z: [embedding]; `texts`: [rows, embedding], unit vectors or mixes of them, since the gradient is
+/// `embedding` z: `[embedding]`; `texts`: [rows, embedding], unit vectors or mixes of them, since the gradient is
 /// linear in the text; returns [rows, embedding].
 ///
 /// # Errors

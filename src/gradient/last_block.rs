@@ -31,7 +31,7 @@ pub(super) struct LastBlock {
     slope: Tensor,
     /// After the block, [1, width].
     end: Tensor,
-    /// [embedding].
+    /// `[embedding]`.
     embedding: Tensor,
     /// [heads, 1, head width], times the scale.
     query: Tensor,

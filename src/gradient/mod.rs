@@ -2,7 +2,7 @@
 //!
 //! The trunk runs once. What is asked of the head afterwards are products of gradients with a few *directions*
 //! of the embedding, one a prompt or a mix of prompts: the gradient is linear in them. At the last block these
-//! products have a closed form that costs next to nothing ([`last_block`]); elsewhere candle's automatic
+//! products have a closed form that costs next to nothing (`last_block`); elsewhere candle's automatic
 //! differentiation gives them. The general way works at the last block too and is the check of the closed form.
 
 mod last_block;
@@ -72,7 +72,7 @@ impl<'a> LayerTrace<'a> {
     /// The image's embedding before it is made a unit vector.
     ///
     /// # Shapes
-    /// Returns [embedding].
+    /// Returns `[embedding]`.
     ///
     /// # Errors
     /// If the tensor computation fails.
@@ -97,7 +97,7 @@ impl<'a> LayerTrace<'a> {
     /// The gradient along one direction of the embedding with respect to the patches' activations.
     ///
     /// # Shapes
-    /// `direction`: [embedding]; returns [cells, width].
+    /// `direction`: `[embedding]`; returns [cells, width].
     ///
     /// # Errors
     /// [`Error::Numeric`] if the gradient got lost or is not finite.

@@ -7,7 +7,7 @@ use crate::error::Result;
 /// The rows of `concepts` that are most similar to the target, the most similar first.
 ///
 /// # Shapes
-/// `target`: [embedding]; `concepts`: [count, embedding]; all unit vectors.
+/// `target`: `[embedding]`; `concepts`: [count, embedding]; all unit vectors.
 ///
 /// # Errors
 /// If the shapes do not fit.

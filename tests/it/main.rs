@@ -8,4 +8,5 @@ mod architecture;
 mod hub;
 mod parity;
 mod photo;
+mod properties;
 mod render;

@@ -26,7 +26,7 @@ pub(crate) struct Linear {
 
 impl Linear {
     /// # Shapes
-    /// `weight`: [out, in]; `bias`: [out].
+    /// `weight`: [out, in]; `bias`: `[out]`.
     pub(crate) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
         Self { weight, bias }
     }
@@ -73,7 +73,7 @@ pub(crate) struct LayerNorm {
 
 impl LayerNorm {
     /// # Shapes
-    /// `weight`, `bias`: [width].
+    /// `weight`, `bias`: `[width]`.
     pub(crate) fn new(weight: Tensor, bias: Tensor, epsilon: f64) -> Self {
         Self { weight, bias, epsilon }
     }

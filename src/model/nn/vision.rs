@@ -10,7 +10,7 @@ use crate::geometry::Grid;
 pub struct VisionTower {
     /// [width, 3 · patch · patch], without a bias.
     pub(crate) patches: Linear,
-    /// [width].
+    /// `[width]`.
     pub(crate) class: Tensor,
     /// [1 + cells of the trained grid, width].
     pub(crate) positions: Tensor,
