@@ -1,4 +1,5 @@
-//! Files are read whole within a bound, and results become files: named so that no two collide, written whole or not at all.
+//! Files are read whole, within a bound; and results become files, named so that no two collide and written whole
+//! or not at all.
 //!
 //! A file is written under a temporary name beside its place and then renamed, so that a reader sees the
 //! old file or the new one and an interrupted run leaves nothing half-written. That guards against crashes

@@ -31,9 +31,9 @@
 //! use fieldmark::{Explainer, Photo, Query};
 //!
 //! # fn main() -> fieldmark::Result<()> {
-//! let explainer = Explainer::load("tests/fixtures/models/tiny-quick-gelu")?; // any directory with a checkpoint
+//! let explainer = Explainer::load("miniature")?; // it ships; or a directory with a checkpoint
 //! let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
-//! let query = Query::new("red-winged blackbird shoulder").against(["rusty blackbird", "house sparrow"]);
+//! let query = Query::new("red-winged blackbird shoulder").against(["yellow-winged blackbird shoulder"]);
 //!
 //! let found = explainer.localize(&photo, &query)?;
 //! println!("{}: {}", found.report.target.prompt, found.report.evidence.verdict);
@@ -68,7 +68,7 @@
 //! |---|---|
 //! | [`error`] | what can go wrong into one [`Error`] |
 //! | [`device`] | a wish into a device that is there |
-//! | [`files`] | results into files, named without collisions and written whole |
+//! | [`files`] | results into files, named without collisions and written whole; files into bytes, within a bound |
 //! | [`geometry`] | pixels of the photo into cells of the grid, and back |
 //! | [`progress`] | what happens during long work into events |
 //! | [`photo`] | an image file into upright RGB pixels |
