@@ -6,6 +6,8 @@
 mod architecture;
 #[cfg(feature = "hub")]
 mod hub;
+#[cfg(feature = "cli")]
+mod pages;
 mod parity;
 mod photo;
 mod properties;
