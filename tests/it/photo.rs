@@ -133,7 +133,7 @@ fn a_header_that_claims_too_much_is_refused_before_memory_is_taken() {
 #[test]
 fn what_is_no_regular_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(matches!(Photo::open(folder.path()).unwrap_err(), Error::Image { .. }));
+    assert!(matches!(Photo::open(folder.path()).unwrap_err(), Error::Read { .. }));
     assert!(matches!(Photo::open(folder.path().join("missing.jpg")).unwrap_err(), Error::Read { .. }));
 }
 
@@ -143,7 +143,7 @@ fn a_named_pipe_does_not_hang() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe.jpg");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    assert!(matches!(Photo::open(&pipe).unwrap_err(), Error::Image { .. }));
+    assert!(matches!(Photo::open(&pipe).unwrap_err(), Error::Read { .. }));
 }
 
 /// The fixtures that are broken on purpose below: one of each kind of data.
