@@ -24,7 +24,7 @@ fn main() -> Result<()> {
         let query = Query::new(&target).against([&rival]).with(settings);
         let found = explainer.localize(&photo, &query)?;
 
-        // Grad-CAM is linear in the gradient, so the contrasted map is the plain maps' difference.
+        // Grad-CAM and HiResCAM are linear in the gradient, so the contrasted map is the plain maps' difference.
         let pairs = apart.maps[0].values().iter().zip(apart.maps[1].values());
         let by_hand = pairs.map(|(target, rival)| target - strength as f32 * rival);
         let difference = by_hand.zip(found.map.values()).map(|(one, other)| (one - other).abs());
