@@ -25,6 +25,8 @@ use source::{HubOptions, ModelSpec};
 use tokenizer::{PromptTokenizer, Tokens};
 use weights::Weights;
 
+const CONFIG: &str = "config.json";
+
 /// A configuration or tokenizer file larger than this is refused: the largest real ones have some 35 MB.
 const LARGEST_TEXT_FILE: u64 = 128 << 20;
 
@@ -59,7 +61,12 @@ impl Model {
     /// # Errors
     /// If a file is missing or broken, or if the weights are not those that the configuration describes.
     pub fn open(directory: &Path, device: Device) -> Result<Self> {
-        let config = ClipConfig::read(&directory.join("config.json"))?;
+        let file = directory.join(CONFIG);
+        if !file.exists() {
+            let reason = format!("{CONFIG} is not there");
+            return Err(Error::ModelNotFound { model: directory.display().to_string(), reason });
+        }
+        let config = ClipConfig::read(&file)?;
         let weights = Weights::open(directory)?;
         weights.check(&build::expected(&config))?;
         let tokenizer = PromptTokenizer::open(directory, &config.text)?;
@@ -172,13 +179,19 @@ fn loaded<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T>
     Ok(cell.get_or_init(|| made))
 }
 
-/// Reads a text file of bounded size.
+/// Reads a regular file of bounded size. A named pipe could wait forever: it is not even opened.
 pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>> {
+    let error = |source| Error::Read { path: path.into(), source };
+    if !std::fs::metadata(path).map_err(error)?.is_file() {
+        return Err(error(std::io::Error::other("it is not a regular file")));
+    }
+    read_pipe(path)
+}
+
+/// Reads a file or a pipe of bounded size.
+pub(crate) fn read_pipe(path: &Path) -> Result<Vec<u8>> {
     let read = || -> std::io::Result<Vec<u8>> {
         let file = File::open(path)?;
-        if file.metadata()?.is_dir() {
-            return Err(std::io::Error::from(std::io::ErrorKind::IsADirectory));
-        }
         let mut bytes = Vec::new();
         file.take(LARGEST_TEXT_FILE + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST_TEXT_FILE {
