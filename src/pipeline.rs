@@ -24,7 +24,7 @@ use crate::{
     objective::{self, Objective, Strength, references},
     photo::Photo,
     progress::{ProgressHandler, Silent, Warning},
-    prompt::{Template, same_words},
+    prompt::{Template, repeated, same_words},
     render,
     report::{Compared, Comparison, Evidence, Localization, Place, Score, Seconds, Setup},
     verdict::{NEUTRAL, Presence, sigmoid, verdict},
@@ -191,12 +191,14 @@ impl Explainer {
     /// Checks a query before any photo is opened, and embeds its prompts.
     ///
     /// # Errors
-    /// If a prompt is empty, a rival is the target itself, or a setting is not one of the checkpoint's.
+    /// If a prompt is empty, a rival is the target itself or there twice, or a setting is not one of the
+    /// checkpoint's.
     pub fn check(&self, query: &Query) -> Result<()> {
         if let Some(same) = query.references.iter().find(|reference| same_words(reference, &query.target)) {
             let reason = "it is the target itself, so it cannot be a rival".to_owned();
             return Err(Error::Prompt { prompt: same.clone(), reason });
         }
+        refuse_repeated(&query.references)?;
         self.plan(&query.settings)?;
         self.embed(&self.prompts_of(query), &query.settings.templates)?;
         Ok(())
@@ -205,7 +207,7 @@ impl Explainer {
     /// Chooses rivals: the concepts most similar to the target by text embedding, without the target itself.
     ///
     /// # Errors
-    /// If a prompt is empty.
+    /// If a prompt is empty, or no concept is left beside the target.
     pub fn nearest(
         &self,
         target: &str,
@@ -216,7 +218,8 @@ impl Explainer {
         let others: Vec<&str> =
             concepts.iter().map(String::as_str).filter(|concept| !same_words(concept, target)).collect();
         if others.is_empty() {
-            return Ok(Vec::new());
+            let reason = "expected a concept that is neither the target nor a rival already, found none";
+            return Err(Error::Option { option: "concepts", reason: reason.into() });
         }
         let (target, _) = self.embed(&[target], templates)?;
         let (embeddings, _) = self.embed(&others, templates)?;
@@ -263,7 +266,7 @@ impl Explainer {
     /// with all the others.
     ///
     /// # Errors
-    /// If there is no prompt, one is empty, or a setting is not one of the checkpoint's.
+    /// If there is no prompt, one is empty or there twice, or a setting is not one of the checkpoint's.
     pub fn compare(&self, photo: &Photo, prompts: &[String], settings: &Settings) -> Result<Compare> {
         if prompts.is_empty() {
             return Err(Error::Option {
@@ -271,6 +274,7 @@ impl Explainer {
                 reason: "expected at least one, found none".into(),
             });
         }
+        refuse_repeated(prompts)?;
         let plan = self.plan(settings)?;
         let mut clock = Clock::start();
         let asked = self.with_neutral(prompts.iter().map(String::as_str).collect());
@@ -317,6 +321,7 @@ impl Explainer {
             let reason = format!("expected {} to {}, found {}", -layers, layers - 1, settings.layer);
             return Err(Error::Option { option: "layer", reason });
         }
+        self.fit_request(settings).check()?;
         let method = match settings.method.as_ref().or(config.recommended_method.as_ref()) {
             Some(name) => attribution::method(name)?,
             None => attribution::METHODS[0],
@@ -398,14 +403,8 @@ impl Explainer {
 
     /// Runs the vision tower.
     fn look(&self, photo: &Photo, settings: &Settings, plan: &Plan, clock: &mut Clock) -> Result<Look<'_>> {
-        let vision = &self.model.config().vision;
-        let request = FitRequest {
-            fit: settings.fit,
-            patch: vision.patch,
-            trained: vision.grid(),
-            detail: settings.detail,
-        };
-        let prepared = self.model.preprocess().prepare(photo, &request)?;
+        let prepared = self.model.preprocess().prepare(photo, &self.fit_request(settings))?;
+        self.refuse_too_many_tokens(1 + prepared.placement.grid.cells())?;
         let input = prepared.placement.input;
         let shape = (3, input.height as usize, input.width as usize);
         let pixels = Tensor::from_vec(prepared.pixels, shape, self.model.device())?;
@@ -422,6 +421,22 @@ impl Explainer {
             placement: prepared.placement,
             seconds: Seconds { decode, trunk: clock.lap(), ..Default::default() },
         })
+    }
+
+    fn fit_request(&self, settings: &Settings) -> FitRequest {
+        let vision = &self.model.config().vision;
+        FitRequest { fit: settings.fit, patch: vision.patch, trained: vision.grid(), detail: settings.detail }
+    }
+
+    /// Every token attends to every other: memory grows with the square, and would end the process.
+    fn refuse_too_many_tokens(&self, tokens: usize) -> Result<()> {
+        let heads = self.model.config().vision.tower.heads as u64;
+        let most = (ATTENTION_BYTES / heads / size_of::<f32>() as u64).isqrt() as usize;
+        if tokens <= most {
+            return Ok(());
+        }
+        let reason = format!("expected at most {most} tokens in the model's input, found {tokens}");
+        Err(Error::Option { option: "detail", reason })
     }
 
     fn competitors(&self, query: &Query, scores: &Scores) -> Vec<Score> {
@@ -453,6 +468,17 @@ impl Explainer {
 
 /// Texts in one pass of the text tower: more would need memory and save no time.
 const TEXT_BATCH: usize = 32;
+
+/// The most memory that the attention scores of one block may take.
+const ATTENTION_BYTES: u64 = 4 << 30;
+
+/// Prompts that are there twice would count double, without a word.
+fn refuse_repeated(prompts: &[String]) -> Result<()> {
+    match repeated(prompts) {
+        Some(prompt) => Err(Error::Prompt { prompt: prompt.clone(), reason: "it is there twice".into() }),
+        None => Ok(()),
+    }
+}
 
 /// The settings, resolved for one checkpoint.
 struct Plan {
@@ -519,8 +545,9 @@ impl Look<'_> {
 
 fn evidence(map: &ConceptMap, presence: Presence) -> Evidence {
     let values = || map.values().iter().map(|value| f64::from(*value));
-    let positive: f64 = values().filter(|value| *value > 0.0).sum();
-    let negative: f64 = values().filter(|value| *value < 0.0).sum();
+    // A sum of nothing is -0, which would be shown with its sign.
+    let positive = values().filter(|value| *value > 0.0).sum::<f64>() + 0.0;
+    let negative = values().filter(|value| *value < 0.0).sum::<f64>() + 0.0;
     Evidence { positive, negative, verdict: verdict(positive, presence) }
 }
 

@@ -60,9 +60,12 @@ impl ConceptList {
     /// Reads a text file: a concept a line; blank lines and what follows a `#` are skipped.
     ///
     /// # Errors
-    /// [`Error::Read`] if it cannot be read, [`Error::Config`] if it is not UTF-8 or has no concept.
+    /// [`Error::Read`] if it cannot be read, [`Error::Option`] if it is not UTF-8 or has no concept.
     pub fn read(path: &Path) -> Result<Self> {
-        let error = |reason: &str| Error::Config { path: path.into(), reason: reason.into() };
+        let error = |reason: &str| {
+            let reason = format!("{}: {reason}", path.display());
+            Error::Option { option: "concepts", reason }
+        };
         let bytes = read_bounded(path, LARGEST_LIST)?;
         let list = Self::parse(&String::from_utf8(bytes).map_err(|_| error("expected UTF-8 text"))?);
         match list.concepts.is_empty() {
@@ -88,9 +91,19 @@ impl ConceptList {
     }
 }
 
-/// Whether two prompts are the same words.
-pub(crate) fn same_words(one: &str, other: &str) -> bool {
-    one.split_whitespace().map(str::to_lowercase).eq(other.split_whitespace().map(str::to_lowercase))
+/// Whether two prompts are the same words, whatever their case and spacing.
+pub fn same_words(one: &str, other: &str) -> bool {
+    words(one).eq(words(other))
+}
+
+/// The first prompt that has the same words as one before it.
+pub(crate) fn repeated(prompts: &[String]) -> Option<&String> {
+    let mut seen = HashSet::new();
+    prompts.iter().find(|prompt| !seen.insert(words(prompt).collect::<Vec<_>>()))
+}
+
+fn words(prompt: &str) -> impl Iterator<Item = String> {
+    prompt.split_whitespace().map(str::to_lowercase)
 }
 
 #[cfg(test)]
@@ -114,5 +127,8 @@ mod tests {
     fn words_are_compared_without_case_and_spacing() {
         assert!(same_words(" Rusty  blackbird", "rusty blackbird"));
         assert!(!same_words("rusty blackbird", "rustyblackbird"));
+        let prompts = ["rusty", "Dunnock", " dunnock", "rusty"].map(str::to_owned);
+        assert_eq!(repeated(&prompts), Some(&prompts[2]));
+        assert_eq!(repeated(&prompts[..2]), None);
     }
 }

@@ -3,9 +3,12 @@
 //! The fields' names are a contract: other programs read the JSON. Fields may be added, none renamed. Coordinates
 //! are pixels of the photo as displayed.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     attribution::ConceptMap,
@@ -104,6 +107,7 @@ pub struct Seconds {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Localization {
     /// The photo's file.
+    #[serde(serialize_with = "path")]
     pub image: PathBuf,
     /// Its width and height.
     pub image_size: [u32; 2],
@@ -125,6 +129,7 @@ pub struct Localization {
     #[serde(flatten)]
     pub place: Place,
     /// The files that were written, by kind.
+    #[serde(serialize_with = "paths")]
     pub files: BTreeMap<String, PathBuf>,
     /// Where the time went.
     pub seconds: Seconds,
@@ -144,6 +149,7 @@ pub struct Compared {
     #[serde(flatten)]
     pub place: Place,
     /// The files that were written for it alone, by kind.
+    #[serde(serialize_with = "paths")]
     pub files: BTreeMap<String, PathBuf>,
 }
 
@@ -151,6 +157,7 @@ pub struct Compared {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// The photo's file.
+    #[serde(serialize_with = "path")]
     pub image: PathBuf,
     /// Its width and height.
     pub image_size: [u32; 2],
@@ -162,7 +169,17 @@ pub struct Comparison {
     /// The prompts, in the order asked.
     pub prompts: Vec<Compared>,
     /// The files that were written, by kind.
+    #[serde(serialize_with = "paths")]
     pub files: BTreeMap<String, PathBuf>,
     /// Where the time went.
     pub seconds: Seconds,
+}
+
+/// A name that is not UTF-8 must not cost a result: what JSON cannot hold of it becomes U+FFFD.
+fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+fn paths<S: Serializer>(paths: &BTreeMap<String, PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(paths.iter().map(|(kind, path)| (kind, path.to_string_lossy())))
 }

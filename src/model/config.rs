@@ -18,6 +18,9 @@ use crate::{
 /// fail later, when memory runs out.
 const LARGEST: u64 = 1 << 20;
 
+/// The most blocks that a tower may have: each of them costs memory before a single weight is read.
+const MOST_LAYERS: u64 = 1024;
+
 /// The nonlinearity between the two layers of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
@@ -200,7 +203,7 @@ fn tower_config(section: &Section, defaults: &TowerDefaults) -> Result<TowerConf
     Ok(TowerConfig {
         width,
         mlp_width: section.size("intermediate_size", defaults.mlp_width)?,
-        layers: section.size("num_hidden_layers", 12)?,
+        layers: section.size_up_to(MOST_LAYERS, "num_hidden_layers", 12)?,
         heads,
         activation: section.activation()?,
         epsilon: section.epsilon()?,
@@ -229,11 +232,15 @@ impl Section<'_> {
     }
 
     fn size(&self, key: &str, default: usize) -> Result<usize> {
+        self.size_up_to(LARGEST, key, default)
+    }
+
+    fn size_up_to(&self, largest: u64, key: &str, default: usize) -> Result<usize> {
         match self.values.get(key) {
             None | Some(Value::Null) => Ok(default),
             Some(value) => match value.as_u64() {
-                Some(size @ 1..=LARGEST) => Ok(size as usize),
-                _ => Err(self.error(key, format!("a whole number from 1 to {LARGEST}"), value)),
+                Some(size) if (1..=largest).contains(&size) => Ok(size as usize),
+                _ => Err(self.error(key, format!("a whole number from 1 to {largest}"), value)),
             },
         }
     }

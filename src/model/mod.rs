@@ -27,6 +27,8 @@ use source::{HubOptions, ModelSpec};
 use tokenizer::{PromptTokenizer, Tokens};
 use weights::Weights;
 
+const CONFIG: &str = "config.json";
+
 /// A configuration or tokenizer file larger than this is refused: the largest real ones have some 35 MB.
 const LARGEST_TEXT_FILE: u64 = 128 << 20;
 
@@ -64,7 +66,12 @@ impl Model {
     /// # Errors
     /// If a file is missing or broken, or if the weights are not those that the configuration describes.
     pub fn open(directory: &Path, device: Device) -> Result<Self> {
-        let config = ClipConfig::read(&directory.join("config.json"))?;
+        let file = directory.join(CONFIG);
+        if !file.exists() {
+            let reason = format!("{CONFIG} is not there");
+            return Err(Error::ModelNotFound { model: directory.display().to_string(), reason });
+        }
+        let config = ClipConfig::read(&file)?;
         let weights = Weights::open(directory)?;
         // Weights that do not fit are told before a tokenizer that is missing: they are the larger mistake.
         weights.check(&build::expected(&config))?;

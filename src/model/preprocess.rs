@@ -344,7 +344,8 @@ impl Resize {
 }
 
 impl FitRequest {
-    fn check(&self) -> Result<()> {
+    /// Checks what does not depend on the photo.
+    pub(crate) fn check(&self) -> Result<()> {
         let refuse = |option, reason| Err(Error::Option { option, reason });
         if !(self.detail.is_finite() && self.detail > 0.0) {
             return refuse("detail", format!("expected a finite number above 0, found {}", self.detail));
@@ -374,7 +375,7 @@ impl FitRequest {
                 Ok(Size::new(width, height))
             }
             _ => Err(Error::Option {
-                option: "detail",
+                option: if self.fit == Fit::Whole { "detail" } else { "fit" },
                 reason: format!(
                     "expected a model input of at most {INPUT_LIMIT} pixels, found {} x {} patches of {}",
                     grid.columns, grid.rows, self.patch

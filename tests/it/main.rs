@@ -4,6 +4,12 @@
 #![allow(clippy::print_stdout, reason = "a test may show what it measured")]
 
 mod architecture;
+#[cfg(feature = "cli")]
+mod cli;
+#[cfg(feature = "hub")]
+mod fake_hub;
+#[cfg(feature = "cli")]
+mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
 #[cfg(feature = "cli")]
@@ -12,3 +18,5 @@ mod parity;
 mod photo;
 mod properties;
 mod render;
+#[cfg(feature = "cli")]
+mod sandbox;

@@ -9,6 +9,10 @@ pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
 
 fn for_error(error: &Error) -> Option<&'static str> {
     match error {
+        Error::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(
+            "check the path; the order is `localize PROMPT IMAGE...` and `compare IMAGE PROMPT PROMPT...`, and a \
+             prompt of several words needs quotes",
+        ),
         Error::ModelNotFound { .. } => Some(
             "give a Hub id such as openai/clip-vit-base-patch16, a directory with config.json and \
              model.safetensors, or miniature",
@@ -26,8 +30,13 @@ fn for_error(error: &Error) -> Option<&'static str> {
             Some("fetch the checkpoint again, or use another with --model")
         }
         Error::ImageTooLarge { .. } => Some("raise --pixel-limit if the image can be trusted"),
-        Error::Image { .. } => Some("JPEG, PNG, WebP, GIF, BMP and TIFF can be read"),
-        Error::Write { .. } => Some("choose another directory with --output"),
+        Error::Image { .. } => Some(
+            "get the file again if it is not whole, or convert it to JPEG or PNG if it is of another kind",
+        ),
+        Error::Write { .. } => Some(
+            "check permissions and free space, or choose another directory (--output for results, HF_HOME for \
+             checkpoints)",
+        ),
         Error::Device { .. } => Some("use --device cpu, or build with --features cuda or metal"),
         _ => None,
     }

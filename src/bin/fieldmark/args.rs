@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, RangedU64ValueParser},
+};
 use fieldmark::{attribution::METHODS, objective::OBJECTIVES};
 
 /// Shows where in a photograph a CLIP-family model sees a concept, and what tells it from its rivals.
@@ -37,7 +40,7 @@ pub struct LocalizeArgs {
     pub prompt: String,
 
     /// Photos; a directory means the images in it.
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
 
     /// A rival of the concept: evidence that both share is taken out of the map. Repeatable.
@@ -49,11 +52,12 @@ pub struct LocalizeArgs {
     pub concepts: Option<PathBuf>,
 
     /// How many of the concepts become rivals.
-    #[arg(long, value_name = "K", default_value_t = 3, requires = "concepts")]
+    #[arg(long, value_name = "K", default_value_t = 3, requires = "concepts",
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub nearest: usize,
 
     /// How much of the rivals is subtracted; 0 is the plain map (γ of the Finer-CAM paper).
-    #[arg(short, long, value_name = "X", default_value_t = 0.6)]
+    #[arg(short, long, value_name = "X", default_value_t = 0.6, allow_negative_numbers = true)]
     pub strength: f64,
 
     /// Which files to write for each photo.
@@ -84,11 +88,11 @@ pub struct CompareArgs {
     pub image: PathBuf,
 
     /// The prompts, two or more.
-    #[arg(required = true, num_args = 2..)]
+    #[arg(required = true, num_args = 2.., value_name = "PROMPT")]
     pub prompts: Vec<String>,
 
     /// Above 0, every prompt is contrasted with all the others.
-    #[arg(short, long, value_name = "X", default_value_t = 0.0)]
+    #[arg(short, long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     pub strength: f64,
 
     /// Which files to write: the sheet, and of each prompt what `localize` can write.
@@ -144,7 +148,7 @@ pub struct MapArgs {
     pub fit: FitName,
 
     /// With --fit whole: this many times the model's resolution along each side, to find small things.
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
     pub detail: f64,
 
     /// How prompts are phrased: a text in which {} stands for the prompt. Repeatable: several are averaged.

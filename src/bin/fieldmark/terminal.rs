@@ -7,42 +7,40 @@ use std::{
 };
 
 use fieldmark::progress::{Event, ProgressHandler, Warning};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::advice;
+use crate::{advice, output::shown};
 
 /// What is said to the user beside the results.
 pub struct Terminal {
     quiet: bool,
-    bars: bool,
+    /// Whether bars can be seen.
+    draws: bool,
+    bars: MultiProgress,
     download: Mutex<Option<ProgressBar>>,
     said: Mutex<HashSet<String>>,
 }
 
 impl Terminal {
     pub fn new(quiet: bool) -> Self {
-        let bars = !quiet && std::io::stderr().is_terminal();
-        Self { quiet, bars, download: Mutex::default(), said: Mutex::default() }
+        let draws = !quiet && std::io::stderr().is_terminal();
+        let target = if draws { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bars = MultiProgress::with_draw_target(target);
+        Self { quiet, draws, bars, download: Mutex::default(), said: Mutex::default() }
     }
 
-    /// Says what stopped the run, and what could be typed instead.
+    /// Says what went wrong, and what could be typed instead. Where several inputs fail alike, the advice is
+    /// given once.
     pub fn error(&self, error: &anyhow::Error) {
         self.line(&format!("error: {}", chain(error)));
-        if let Some(hint) = advice::hint(error) {
-            self.line("");
+        if let Some(hint) = advice::hint(error).filter(|hint| self.is_new(hint)) {
             self.line(&format!("hint: {hint}"));
         }
     }
 
-    /// Says that one input failed; the others go on.
-    pub fn failed(&self, error: &anyhow::Error) {
-        self.line(&format!("error: {}", chain(error)));
-    }
-
     /// Says something that the user should know, once a run.
     pub fn note(&self, note: &str) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.quiet && said.insert(note.to_owned()) {
+        if !self.quiet && self.is_new(note) {
             self.line(&format!("note: {note}"));
         }
     }
@@ -51,33 +49,63 @@ impl Terminal {
         warnings.iter().for_each(|warning| self.note(&warning.to_string()));
     }
 
-    /// A bar for a number of photos; hidden where it would be in the way.
+    /// A bar for a number of photos, where there are several.
     pub fn photos(&self, count: usize) -> ProgressBar {
-        let shown = self.bars && count > 1;
-        let bar = ProgressBar::with_draw_target(Some(count as u64), target(shown));
-        bar.with_style(style("{bar:30} {pos}/{len} photos, {eta} left  {msg}"))
+        let bar = match count {
+            0 | 1 => ProgressBar::hidden(),
+            _ => self.bars.add(ProgressBar::new(count as u64)),
+        };
+        bar.set_style(style("{bar:30} {pos}/{len} photos, {eta} left"));
+        bar
     }
 
-    /// Prints without breaking a bar. If standard error is closed there is nobody to tell.
+    /// Does something that prints while the bars are out of the way.
+    pub fn without_bars<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bars.suspend(print)
+    }
+
+    /// If standard error is closed there is nobody to tell.
     fn line(&self, line: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "{line}");
+        let line = shown(line);
+        let _ = self.without_bars(|| writeln!(std::io::stderr().lock(), "{line}"));
+    }
+
+    fn is_new(&self, said: &str) -> bool {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(said.to_owned())
     }
 
     fn begin(&self, file: &str, total: Option<u64>, resumed: u64) {
-        let bar = ProgressBar::with_draw_target(total, target(self.bars));
-        let bar = bar.with_style(style("{msg}  {bar:24} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left"));
-        bar.set_message(file.to_owned());
-        bar.set_position(resumed);
-        bar.reset_eta();
-        if !self.bars {
-            let size = total.map(|total| format!(", {}", indicatif::HumanBytes(total))).unwrap_or_default();
-            let rest = match resumed {
-                0 => String::new(),
-                _ => format!(", resumed at {}", indicatif::HumanBytes(resumed)),
-            };
-            self.note(&format!("fetching {file}{size}{rest}"));
+        if !self.draws {
+            let size = total.map(|total| format!(", {}", bytes(total))).unwrap_or_default();
+            let rest = if resumed == 0 { String::new() } else { format!(", resumed at {}", bytes(resumed)) };
+            return self.note(&format!("fetching {file}{size}{rest}"));
         }
-        *self.bar() = Some(bar);
+        let template = match total {
+            Some(_) => {
+                "{prefix}  {wide_bar}  {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left"
+            }
+            None => "{prefix}  {decimal_bytes}  {decimal_bytes_per_sec}",
+        };
+        // The whole name would leave no room for the bar.
+        let name = file.splitn(3, '/').last().unwrap_or(file);
+        let bar = ProgressBar::no_length().with_style(style(template)).with_prefix(shown(name));
+        bar.set_message(shown(file));
+        if let Some(total) = total {
+            bar.set_length(total);
+        }
+        // The speed counts only what this run fetches.
+        let bar = self.bars.add(bar.with_position(resumed));
+        bar.reset_eta();
+        if let Some(unfinished) = self.bar().replace(bar) {
+            unfinished.finish_and_clear();
+        }
+    }
+
+    /// Replaces the bar by a line that stays.
+    fn end(&self) {
+        let Some(bar) = self.bar().take() else { return };
+        bar.finish_and_clear();
+        self.line(&format!("fetched {}, {}", bar.message(), bytes(bar.position())));
     }
 
     fn bar(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
@@ -90,15 +118,16 @@ impl ProgressHandler for Terminal {
         match event {
             Event::DownloadStarted { file, total, resumed } => self.begin(&file, total, resumed),
             Event::DownloadAdvanced { bytes } => self.bar().iter().for_each(|bar| bar.inc(bytes)),
-            Event::DownloadFinished => self.bar().take().iter().for_each(ProgressBar::finish),
+            Event::DownloadFinished => self.end(),
             Event::Warning(warning) => self.note(&warning.to_string()),
             _ => {}
         }
     }
 }
 
-fn target(shown: bool) -> ProgressDrawTarget {
-    if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
+/// A number of bytes for people, in the units that the Hub shows.
+pub fn bytes(count: u64) -> String {
+    indicatif::DecimalBytes(count).to_string()
 }
 
 fn style(template: &str) -> ProgressStyle {

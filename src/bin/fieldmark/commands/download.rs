@@ -1,8 +1,6 @@
 //! `fieldmark download`: checkpoints from the Hub into the Hugging Face cache.
 
-use std::path::PathBuf;
-
-use anyhow::Result;
+use anyhow::{Result, bail};
 use fieldmark::model::source::{ModelSpec, locate};
 use serde::Serialize;
 
@@ -12,7 +10,7 @@ use crate::{args::DownloadArgs, exit::Exit, output, terminal::Terminal};
 #[derive(Serialize)]
 struct Downloaded<'a> {
     model: &'a str,
-    directory: PathBuf,
+    directory: String,
     commit: Option<String>,
     files: Vec<File>,
 }
@@ -42,9 +40,13 @@ pub fn run(args: &DownloadArgs, terminal: &Terminal) -> Result<Exit> {
 
 fn one<'a>(model: &'a str, args: &DownloadArgs, terminal: &Terminal) -> Result<Downloaded<'a>> {
     let spec = ModelSpec::parse(model)?;
+    if let ModelSpec::Directory(path) = &spec {
+        bail!("{}: is a local path, so there is nothing to fetch", path.display());
+    }
     let found = locate(&spec, &super::hub_options(args.offline), terminal)?;
     let files = found.files.into_iter().map(|file| File { name: file.name, bytes: file.size });
-    Ok(Downloaded { model, directory: found.directory, commit: found.commit, files: files.collect() })
+    let directory = found.directory.to_string_lossy().into_owned();
+    Ok(Downloaded { model, directory, commit: found.commit, files: files.collect() })
 }
 
 fn print(downloaded: &Downloaded, json: bool) -> Result<()> {
@@ -52,7 +54,7 @@ fn print(downloaded: &Downloaded, json: bool) -> Result<()> {
         true => output::json(downloaded),
         false => {
             let bytes = downloaded.files.iter().map(|file| file.bytes).sum();
-            output::downloaded(downloaded.model, &downloaded.directory, downloaded.files.len(), bytes)
+            output::downloaded(downloaded.model, downloaded.directory.as_ref(), downloaded.files.len(), bytes)
         }
     }
 }

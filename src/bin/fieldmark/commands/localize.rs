@@ -4,9 +4,9 @@ use std::{path::Path, time::Instant};
 
 use anyhow::Result;
 use fieldmark::{
-    Explainer, Query,
+    Error, Explainer, Query,
     files::{Names, prepare_folder},
-    prompt::ConceptList,
+    prompt::{ConceptList, same_words},
     render::Scale,
     report::Localization,
 };
@@ -15,6 +15,9 @@ use crate::{args::LocalizeArgs, exit::Exit, images, output, saving::Files, termi
 
 pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     let settings = super::settings(&args.map, args.strength)?;
+    if args.prompt.contains('.') && Path::new(&args.prompt).is_file() {
+        terminal.note(&format!("{} is taken as the prompt, which comes before the images", args.prompt));
+    }
     let concepts = args.concepts.as_deref().map(ConceptList::read).transpose()?;
     prepare_folder(&args.output.output)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
@@ -38,7 +41,9 @@ fn add_nearest(
     terminal: &Terminal,
 ) -> Result<Query> {
     let templates = &query.settings.templates;
-    let chosen = explainer.nearest(&query.target, list.concepts(), args.nearest, templates)?;
+    let is_new = |concept: &&String| !query.references.iter().any(|given| same_words(given, concept));
+    let others: Vec<String> = list.concepts().iter().filter(is_new).cloned().collect();
+    let chosen = explainer.nearest(&query.target, &others, args.nearest, templates)?;
     terminal.note(&format!("rivals, by similarity of the texts: {}", chosen.join(", ")));
     Ok(query.against(chosen))
 }
@@ -65,11 +70,13 @@ impl Run<'_> {
             });
             match result {
                 Ok(found) => {
-                    bar.suspend(|| self.print(&found))?;
+                    self.terminal.without_bars(|| self.print(&found))?;
                     done += 1;
                 }
+                // What is wrong with the model is wrong for every photo.
+                Err(error) if is_about_the_model(&error) => return Err(error),
                 Err(error) => {
-                    bar.suspend(|| self.terminal.failed(&error));
+                    self.terminal.error(&error);
                     failed += 1;
                 }
             }
@@ -101,4 +108,11 @@ impl Run<'_> {
             false => output::localization(found),
         }
     }
+}
+
+fn is_about_the_model(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(Error::Weights { .. } | Error::Config { .. } | Error::Tokenizer { .. })
+    )
 }
