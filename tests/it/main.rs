@@ -1,5 +1,6 @@
 //! All integration tests in one binary: every test binary links candle again.
 
+mod evaluate;
 #[cfg(feature = "hub")]
 mod hub;
 mod parity;
