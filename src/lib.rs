@@ -116,10 +116,13 @@ pub mod objective;
 pub mod gradient;
 pub mod attribution;
 pub mod regions;
+pub mod metric;
+pub mod dataset;
 pub mod verdict;
 pub mod render;
 pub mod report;
 pub mod pipeline;
+pub mod evaluate;
 
 pub use error::{Error, Result};
 pub use photo::{Photo, PhotoOptions};

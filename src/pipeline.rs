@@ -188,20 +188,29 @@ impl Explainer {
         &self.model
     }
 
+    /// The name that the checkpoint was opened by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The method that these settings mean for this checkpoint.
+    ///
+    /// # Errors
+    /// If there is no method of that name.
+    pub fn method(&self, settings: &Settings) -> Result<&'static dyn Method> {
+        match settings.method.as_ref().or(self.model.config().recommended_method.as_ref()) {
+            Some(name) => attribution::method(name),
+            None => Ok(attribution::METHODS[0]),
+        }
+    }
+
     /// Checks a query before any photo is opened, and embeds its prompts.
     ///
     /// # Errors
     /// If a prompt is empty, a rival is the target itself or there twice, or a setting is not one of the
     /// checkpoint's.
     pub fn check(&self, query: &Query) -> Result<()> {
-        if let Some(same) = query.references.iter().find(|reference| same_words(reference, &query.target)) {
-            let reason = "it is the target itself, so it cannot be a rival".to_owned();
-            return Err(Error::Prompt { prompt: same.clone(), reason });
-        }
-        refuse_repeated(&query.references)?;
-        self.plan(&query.settings)?;
-        self.embed(&self.prompts_of(query), &query.settings.templates)?;
-        Ok(())
+        self.ask(query).map(drop)
     }
 
     /// Chooses rivals: the concepts most similar to the target by text embedding, without the target itself.
@@ -232,20 +241,59 @@ impl Explainer {
     /// # Errors
     /// If the query is not sound (see [`check`](Self::check)), or a computation gives no numbers.
     pub fn localize(&self, photo: &Photo, query: &Query) -> Result<Found> {
-        self.check(query)?;
+        Ok(self.localize_all(photo, std::slice::from_ref(query))?.remove(0))
+    }
+
+    /// Answers several queries on one photo, in their order. Queries that see the photo alike (the same layer, fit
+    /// and detail) share one pass through the vision tower.
+    ///
+    /// An answer's seconds count the pass that it shares, and only its own head.
+    ///
+    /// # Errors
+    /// As [`localize`](Self::localize), if any of the queries fails.
+    pub fn localize_all(&self, photo: &Photo, queries: &[Query]) -> Result<Vec<Found>> {
+        let mut looks: Vec<(View, Look)> = Vec::new();
+        let mut answers = Vec::with_capacity(queries.len());
+        for query in queries {
+            let mut clock = Clock::start();
+            let asked = self.ask(query)?;
+            let text = clock.lap();
+            let view = View::new(&query.settings, &asked.plan);
+            let known = looks.iter().position(|(other, _)| *other == view);
+            let index = known.unwrap_or(looks.len());
+            if known.is_none() {
+                looks.push((view, self.look(photo, &query.settings, &asked.plan, &mut clock)?));
+            }
+            let look = &looks[index].1;
+            let mut found = self.answer(photo, look, asked)?;
+            found.report.seconds = Seconds { text, head: clock.lap(), ..look.seconds };
+            answers.push(found);
+        }
+        Ok(answers)
+    }
+
+    /// Checks a query, resolves its settings and embeds its prompts.
+    fn ask<'q>(&self, query: &'q Query) -> Result<Asked<'q>> {
+        if let Some(same) = query.references.iter().find(|reference| same_words(reference, &query.target)) {
+            let reason = "it is the target itself, so it cannot be a rival".to_owned();
+            return Err(Error::Prompt { prompt: same.clone(), reason });
+        }
+        refuse_repeated(&query.references)?;
         let plan = self.plan(&query.settings)?;
-        let mut clock = Clock::start();
         let (texts, warnings) = self.embed(&self.prompts_of(query), &query.settings.templates)?;
-        let text = clock.lap();
-        let look = self.look(photo, &query.settings, &plan, &mut clock)?;
+        Ok(Asked { query, plan, texts, warnings })
+    }
+
+    /// What one look says to one query; the seconds are left to the caller.
+    fn answer(&self, photo: &Photo, look: &Look, asked: Asked) -> Result<Found> {
+        let Asked { query, plan, texts, warnings } = asked;
         let competing = 1 + query.references.len();
         let scores = look.scores(&texts)?;
         let logits = &scores.logits[..competing];
         let weights = plan.objective.gradient(logits, query.settings.strength);
-        let map = look.maps(&texts.narrow(0, 0, competing)?, &[weights])?.remove(0);
+        let map = look.maps(plan.method, &texts.narrow(0, 0, competing)?, &[weights])?.remove(0);
         let mut competitors = self.competitors(query, &scores);
         let presence = self.presence(&scores, 0, competing);
-        let seconds = Seconds { text, head: clock.lap(), ..look.seconds };
         let report = Localization {
             image: photo.path().into(),
             image_size: [photo.size().width, photo.size().height],
@@ -257,7 +305,7 @@ impl Explainer {
             evidence: evidence(&map, presence),
             place: Place::of(&map),
             files: Default::default(),
-            seconds,
+            seconds: Seconds::default(),
         };
         Ok(Found { report, map, warnings })
     }
@@ -286,7 +334,7 @@ impl Explainer {
         let mixes: Vec<_> =
             (0..prompts.len()).map(|target| Mix::new(&plan, logits, target, settings)).collect();
         let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
-        let maps = look.maps(&texts.narrow(0, 0, prompts.len())?, &weights)?;
+        let maps = look.maps(plan.method, &texts.narrow(0, 0, prompts.len())?, &weights)?;
         let probabilities = crate::embed::softmax(logits);
         let compared = maps.iter().enumerate().map(|(index, map)| Compared {
             score: Score {
@@ -322,10 +370,7 @@ impl Explainer {
             return Err(Error::Option { option: "layer", reason });
         }
         self.fit_request(settings).check()?;
-        let method = match settings.method.as_ref().or(config.recommended_method.as_ref()) {
-            Some(name) => attribution::method(name)?,
-            None => attribution::METHODS[0],
-        };
+        let method = self.method(settings)?;
         let objective = objective::objective(&settings.aggregate)?;
         let setup = Setup {
             method: method.name().into(),
@@ -416,7 +461,6 @@ impl Explainer {
             trace,
             embedding,
             unit,
-            method: plan.method,
             logit_scale: self.model.logit_scale(),
             placement: prepared.placement,
             seconds: Seconds { decode, trunk: clock.lap(), ..Default::default() },
@@ -488,6 +532,29 @@ struct Plan {
     setup: Setup,
 }
 
+/// One query, made ready.
+struct Asked<'q> {
+    query: &'q Query,
+    plan: Plan,
+    /// Target, references and, where the verdict needs it, the neutral prompt: [prompts, embedding].
+    texts: Tensor,
+    warnings: Vec<Warning>,
+}
+
+/// What decides how the vision tower sees a photo.
+#[derive(PartialEq)]
+struct View {
+    layer: usize,
+    fit: Fit,
+    detail: f64,
+}
+
+impl View {
+    fn new(settings: &Settings, plan: &Plan) -> Self {
+        Self { layer: plan.layer, fit: settings.fit, detail: settings.detail }
+    }
+}
+
 /// One prompt as the target and all others as references: the objective's weights in the prompts' order.
 struct Mix {
     weights: Vec<f64>,
@@ -515,7 +582,6 @@ struct Look<'m> {
     trace: LayerTrace<'m>,
     embedding: Tensor,
     unit: Tensor,
-    method: &'static dyn Method,
     logit_scale: f64,
     placement: Placement,
     seconds: Seconds,
@@ -527,11 +593,11 @@ impl Look<'_> {
     }
 
     /// A map for every mix of the texts.
-    fn maps(&self, texts: &Tensor, mixes: &[Vec<f64>]) -> Result<Vec<ConceptMap>> {
+    fn maps(&self, method: &dyn Method, texts: &Tensor, mixes: &[Vec<f64>]) -> Result<Vec<ConceptMap>> {
         let weights: Vec<f32> = mixes.iter().flatten().map(|weight| *weight as f32).collect();
         let mixes = Tensor::from_vec(weights, (mixes.len(), texts.dim(0)?), texts.device())?;
         let directions = logit_gradients(&self.embedding, &mixes.matmul(texts)?, self.logit_scale)?;
-        let rows = self.method.maps(&self.trace, &directions)?.to_vec2::<f32>()?;
+        let rows = method.maps(&self.trace, &directions)?.to_vec2::<f32>()?;
         rows.into_iter().map(|values| self.map(values)).collect()
     }
 

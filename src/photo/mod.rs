@@ -196,7 +196,7 @@ fn foreign_format(bytes: &[u8]) -> Option<&'static str> {
 }
 
 /// The memory that an image of so many pixels may need: 16 bytes a pixel (RGBA in 32-bit floats).
-fn memory_limit(pixels: u64) -> u64 {
+pub(crate) fn memory_limit(pixels: u64) -> u64 {
     pixels.saturating_mul(16).saturating_add(OVERHEAD_BYTES).min(u64::from(u32::MAX) << 8)
 }
 
@@ -264,7 +264,7 @@ fn decode_other(source: &Source<'_>, format: ImageFormat) -> Result<Decoded> {
 }
 
 /// Width and height from a PNG's header chunk, which the format wants first.
-fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
+pub(crate) fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
     let header = bytes.get(12..24)?.strip_prefix(b"IHDR")?;
     let (width, height) = header.split_first_chunk::<4>()?;
     Some((u32::from_be_bytes(*width), u32::from_be_bytes(height.try_into().ok()?)))

@@ -6,6 +6,8 @@
 mod architecture;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "cli")]
+mod evaluate;
 #[cfg(feature = "hub")]
 mod fake_hub;
 #[cfg(feature = "cli")]

@@ -27,6 +27,7 @@ pub enum Command {
     Localize(LocalizeArgs),
     Compare(CompareArgs),
     Download(DownloadArgs),
+    Evaluate(EvaluateArgs),
 }
 
 /// Map where photos show a concept, and what sets it apart from its rivals
@@ -126,6 +127,75 @@ pub struct DownloadArgs {
     pub json: bool,
 }
 
+/// Measure how well maps find what a data set says is there
+///
+/// The data set is a directory with a manifest.jsonl, or such a file: a JSON object a line with `image`, `prompt`,
+/// `against` (a list of rivals), and where the prompt is: `mask` (a PNG), `box` ([x, y, width, height]) or `point`
+/// ([x, y]); or `"present": false`. Plain and contrasted maps are measured side by side. Methods, layers and
+/// strengths are lists: all combinations are tried.
+#[derive(Debug, Args)]
+#[command(after_help = EVALUATE_EXAMPLES)]
+pub struct EvaluateArgs {
+    /// A directory with a manifest.jsonl, or such a file.
+    pub dataset: PathBuf,
+
+    /// Strengths of the contrast, separated by commas; the plain map is always measured beside it.
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', default_value = "0.6")]
+    pub strength: Vec<f64>,
+
+    /// How far in pixels beside the truth the pointing game counts a hit [default: 0; 15 around a point]
+    #[arg(long, value_name = "PIXELS")]
+    pub tolerance: Option<f32>,
+
+    /// What the bootstrap's draws follow from.
+    #[arg(long, value_name = "N", default_value_t = fieldmark::metric::Bootstrap::default().seed)]
+    pub seed: u64,
+
+    /// Only the first pictures of the data set.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+
+    /// How activations and gradients become a map, separated by commas [default: what the checkpoint recommends, else grad-cam]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Map",
+          value_parser = PossibleValuesParser::new(METHODS.iter().map(|method| method.name())))]
+    pub method: Vec<String>,
+
+    /// The blocks whose ln_1 output is explained, separated by commas; negative counts from the end.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "-1",
+        allow_hyphen_values = true,
+        help_heading = "Map"
+    )]
+    pub layer: Vec<i64>,
+
+    #[command(flatten)]
+    pub view: ViewArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    /// Also write a JSON object for every line and setting into this file.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub rows: Option<PathBuf>,
+
+    /// Print one JSON object on standard output instead of tables for people.
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+
+    /// The most pixels that an image may have; larger ones are refused before they are decoded.
+    #[arg(long, value_name = "N", default_value_t = fieldmark::PhotoOptions::default().pixel_limit,
+          help_heading = "Output")]
+    pub pixel_limit: u64,
+}
+
+const EVALUATE_EXAMPLES: &str = "\
+Examples:
+  fieldmark evaluate birds/ --model miniature
+  fieldmark evaluate birds/ --method grad-cam,hires-cam --layer -1,-2 --strength 0.3,0.6,1 \\
+      --rows rows.jsonl --json > result.json";
+
 /// How maps are made.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Map")]
@@ -134,14 +204,22 @@ pub struct MapArgs {
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(METHODS.iter().map(|method| method.name())))]
     pub method: Option<String>,
 
+    /// The block whose ln_1 output is explained; negative counts from the end.
+    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    pub layer: i64,
+
+    #[command(flatten)]
+    pub view: ViewArgs,
+}
+
+/// What the maps of one run have in common.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Map")]
+pub struct ViewArgs {
     /// How several rivals are put together.
     #[arg(long, value_name = "NAME", default_value = "mean",
           value_parser = PossibleValuesParser::new(OBJECTIVES.iter().map(|objective| objective.name())))]
     pub aggregate: String,
-
-    /// The block whose ln_1 output is explained; negative counts from the end.
-    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
-    pub layer: i64,
 
     /// How the photo is fitted to the model.
     #[arg(long, value_enum, default_value_t = FitName::Whole)]

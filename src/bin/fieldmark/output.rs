@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use fieldmark::{
+    evaluate::{Compared, Estimate, METRICS, SettingSummary, Summary},
     regions::Region,
     report::{Comparison, Evidence, Localization, Place, Score},
 };
@@ -63,15 +64,89 @@ pub fn downloaded(model: &str, directory: &Path, files: usize, bytes: u64) -> Re
     write(&format!("{model}: {files} files, {size}\n  {}\n", shown_path(directory)))
 }
 
-fn score_table() -> Table {
+/// A data set's figures.
+pub fn evaluation(summary: &Summary) -> Result<()> {
+    let counts = &summary.counts;
+    let data_set = shown_path(&summary.dataset);
+    let mut text = format!("{data_set}: {} images, {} lines", counts.images, counts.lines);
+    text.push_str(&format!(" ({} with the concept, {} without)\n", counts.present, counts.absent));
+    if !summary.failed.is_empty() {
+        let lines: usize = summary.failed.iter().map(|failure| failure.lines.len()).sum();
+        text.push_str(&format!(
+            "   {} images with {lines} lines could not be measured\n",
+            summary.failed.len()
+        ));
+    }
+    if let Some(accuracy) = &summary.pair_accuracy {
+        let fits = format!("the prompt fits better than its rivals: {}", estimate(accuracy));
+        text.push_str(&format!("   {fits} of {} lines\n", counts.with_rivals));
+    }
+    for setting in &summary.settings {
+        text.push_str(&setting_block(setting));
+    }
+    let (coverage, rounds) = (summary.bootstrap.coverage * 100.0, summary.bootstrap.rounds);
+    text.push_str(&format!(
+        "\nin brackets: {coverage:.0} % intervals, {rounds} bootstrap rounds over the images\n"
+    ));
+    write(&text)
+}
+
+fn setting_block(summary: &SettingSummary) -> String {
+    let setting = &summary.setting;
+    let (method, layer, strength) = (&setting.method, setting.layer, setting.strength);
+    let mut table = bare_table();
+    let [plain, contrasted, difference, lines] =
+        ["plain", "contrasted", "difference", "lines"].map(right_cell);
+    table.set_header([Cell::new("metric"), plain, contrasted, difference, lines]);
+    for metric in METRICS {
+        add_compared(&mut table, metric.title(), summary.metrics.get(metric.name()));
+    }
+    add_compared(&mut table, "present, but called absent", summary.present_called_absent.as_ref());
+    add_compared(&mut table, "absent, and called absent", summary.absent_called_absent.as_ref());
+    let lines = table_lines(&table).join("\n");
+    format!("\n{method}, layer {layer}, strength {strength}, {} of rivals\n{lines}\n", setting.aggregate)
+}
+
+fn add_compared(table: &mut Table, title: &str, compared: Option<&Compared>) {
+    let Some(compared) = compared else { return };
+    let (plain, contrasted) = (&compared.means.plain, &compared.means.contrasted);
+    table.add_row([
+        Cell::new(title),
+        right_cell(&estimate(plain)),
+        right_cell(&estimate(contrasted)),
+        right_cell(&signed_estimate(&compared.difference)),
+        right_cell(&compared.lines.to_string()),
+    ]);
+}
+
+fn estimate(estimate: &Estimate) -> String {
+    let Estimate { mean, low, high } = estimate;
+    format!("{mean:.3} [{low:.3}, {high:.3}]")
+}
+
+fn signed_estimate(estimate: &Estimate) -> String {
+    let Estimate { mean, low, high } = estimate;
+    format!("{mean:+.3} [{low:+.3}, {high:+.3}]")
+}
+
+fn bare_table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     // Long prompts are wrapped at the terminal's width, less the indentation.
     if let Some(width) = table.width() {
         table.set_width(width.saturating_sub(2));
     }
-    let right = |text: &str| Cell::new(text).set_alignment(CellAlignment::Right);
-    table.set_header([Cell::new("prompt"), right("similarity"), right("logit"), right("softmax")]);
+    table
+}
+
+fn right_cell(text: &str) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}
+
+fn score_table() -> Table {
+    let mut table = bare_table();
+    let [similarity, logit, softmax] = ["similarity", "logit", "softmax"].map(right_cell);
+    table.set_header([Cell::new("prompt"), similarity, logit, softmax]);
     table
 }
 

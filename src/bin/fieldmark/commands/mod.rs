@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod download;
+pub mod evaluate;
 pub mod localize;
 
 use std::time::Instant;
@@ -13,7 +14,7 @@ use fieldmark::{
 };
 
 use crate::{
-    args::{DeviceName, FitName, MapArgs, ModelArgs, OutputArgs},
+    args::{DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, ViewArgs},
     terminal::Terminal,
 };
 
@@ -40,12 +41,19 @@ fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
 
 /// The settings that were typed.
 fn settings(args: &MapArgs, strength: f64) -> Result<Settings> {
-    let templates: fieldmark::Result<Vec<_>> = args.template.iter().map(|text| Template::new(text)).collect();
     Ok(Settings {
         strength: Strength::new(strength)?,
-        aggregate: args.aggregate.clone(),
         method: args.method.clone(),
         layer: args.layer,
+        ..view(&args.view)?
+    })
+}
+
+/// The settings that the maps of one run have in common; the others are the defaults.
+fn view(args: &ViewArgs) -> Result<Settings> {
+    let templates: fieldmark::Result<Vec<_>> = args.template.iter().map(|text| Template::new(text)).collect();
+    Ok(Settings {
+        aggregate: args.aggregate.clone(),
         fit: match args.fit {
             FitName::Whole => Fit::Whole,
             FitName::Squash => Fit::Squash,
@@ -53,6 +61,7 @@ fn settings(args: &MapArgs, strength: f64) -> Result<Settings> {
         },
         detail: args.detail,
         templates: templates?,
+        ..Settings::default()
     })
 }
 
