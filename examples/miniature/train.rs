@@ -23,11 +23,14 @@ pub struct Options {
     /// Steps of the whole run, earlier parts of a resumed one counted in
     #[arg(long, default_value_t = 5000)]
     steps: usize,
+    /// Minutes of the whole run, earlier parts counted in; it ends with the steps or with these
+    #[arg(long, default_value_t = 1e6)]
+    minutes: f64,
     /// Pictures a step and thread
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 16)]
     shard: usize,
     /// Threads, each with a shard of its own
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 4)]
     threads: usize,
     /// Highest learning rate
     #[arg(long, default_value_t = 1.5e-3)]
@@ -82,13 +85,13 @@ pub fn run(options: Options) -> Result<()> {
     let before = run.seconds;
     let mut recent = Losses::default();
     let mut since = Instant::now();
-    while run.step < run.options.steps {
+    while run.progress() < 1.0 {
         let losses = run.advance()?;
         run.seconds = before + started.elapsed().as_secs_f64();
         let keep = if recent.pairs == 0.0 { 0.0 } else { 0.95 };
         recent.pairs = keep * recent.pairs + (1.0 - keep) * losses.pairs;
         recent.dense = keep * recent.dense + (1.0 - keep) * losses.dense;
-        if run.step % 20 == 0 {
+        if run.step.is_multiple_of(20) {
             let a_step = since.elapsed().as_secs_f64() / 20.0;
             since = Instant::now();
             println!(
@@ -96,7 +99,7 @@ pub fn run(options: Options) -> Result<()> {
                 run.step, run.options.steps, recent.pairs, recent.dense, a_step, run.seconds
             );
         }
-        if run.step % run.options.every == 0 || run.step == run.options.steps {
+        if run.step.is_multiple_of(run.options.every) || run.progress() >= 1.0 {
             run.report_and_save()?;
             since = Instant::now();
         }
@@ -196,12 +199,17 @@ impl Run {
         Ok((read, gradients?))
     }
 
+    /// How far the run is, 0 to 1, by steps or by time, whichever is further.
+    fn progress(&self) -> f64 {
+        let by_steps = self.step as f64 / self.options.steps as f64;
+        by_steps.max(self.seconds / (60.0 * self.options.minutes))
+    }
+
+    /// The learning rate: a straight rise, then half a cosine down to a fiftieth.
     fn rate(&self) -> f32 {
-        let (step, options) = (self.step as f64, &self.options);
-        let warm = (step / options.warm_up as f64).min(1.0);
-        let along = ((step - options.warm_up as f64) / (options.steps - options.warm_up).max(1) as f64).clamp(0.0, 1.0);
-        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * along).cos());
-        (options.rate * warm * (0.02 + 0.98 * cosine)) as f32
+        let warm = (self.step as f64 / self.options.warm_up as f64).min(1.0);
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * self.progress().min(1.0)).cos());
+        (self.options.rate * warm * (0.02 + 0.98 * cosine)) as f32
     }
 
     /// AdamW over the clipped mean of the shards' gradients, and the moving average of the weights.
