@@ -80,6 +80,14 @@ pub enum Error {
         /// What was expected and what was found.
         reason: String,
     },
+    /// The Hub has the checkpoint, but does not hand it out.
+    #[error("model {model}: {reason}")]
+    AccessDenied {
+        /// The repository.
+        model: String,
+        /// What the Hub said, and whether a token was sent.
+        reason: String,
+    },
     /// The Hub, or the way to it, failed.
     #[error("{url}: {reason}")]
     Network {

@@ -4,7 +4,8 @@
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A file of the Hub is about to be fetched.
+    /// A file of the Hub is about to be fetched; or, told again for the same file, begins anew because the server
+    /// could not resume it.
     DownloadStarted {
         /// The repository and the file in it, as `org/name/file`.
         file: String,
@@ -50,6 +51,14 @@ pub enum Warning {
         path: std::path::PathBuf,
         /// What was odd.
         reason: String,
+    },
+    /// The Hub could not be asked for an optional file that the cache lacks, and that is done without.
+    #[error("{model}: {file} is not in the cache, and the Hub could not be asked whether it exists")]
+    CacheIncomplete {
+        /// The repository.
+        model: String,
+        /// The file.
+        file: String,
     },
     /// Something went wrong on the way to the Hub and is tried again.
     #[error("{what}: {reason}; trying again")]

@@ -22,8 +22,13 @@ const SKIES: [([f32; 3], [f32; 3]); 8] = [
 ];
 
 /// What the ground is made of: meadow, reed bed, water, sand, moss.
-const GROUNDS: [[f32; 3]; 5] =
-    [[122.0, 152.0, 84.0], [176.0, 156.0, 96.0], [104.0, 148.0, 172.0], [206.0, 186.0, 148.0], [84.0, 112.0, 78.0]];
+const GROUNDS: [[f32; 3]; 5] = [
+    [122.0, 152.0, 84.0],
+    [176.0, 156.0, 96.0],
+    [104.0, 148.0, 172.0],
+    [206.0, 186.0, 148.0],
+    [84.0, 112.0, 78.0],
+];
 
 /// Paints a backdrop that follows from the seed. `frame` scales picture heights to pixels.
 pub fn paint(canvas: &mut Canvas, aspect: f32, seed: u64, frame: Transform) {
@@ -98,7 +103,11 @@ impl Pen<'_> {
         let land = path(
             (0.0, horizon + left),
             &[
-                &[(0.3 * self.aspect, horizon - left), (0.7 * self.aspect, horizon - right), (self.aspect, horizon + right)],
+                &[
+                    (0.3 * self.aspect, horizon - left),
+                    (0.7 * self.aspect, horizon - right),
+                    (self.aspect, horizon + right),
+                ],
                 &[(self.aspect, 1.0)],
                 &[(0.0, 1.0)],
             ],
@@ -107,7 +116,8 @@ impl Pen<'_> {
         let shader = gradient((0.0, horizon), (0.0, 1.0), shade(tint, 0.12, 1.0), shade(tint, -0.3, 1.0));
         self.canvas.fill(&land, shader, self.frame, None, Label::Keep);
         for _ in 0..self.rng.random_range(2..6) {
-            let (x, y) = (self.rng.random_range(0.0..self.aspect), self.rng.random_range(horizon + 0.06..1.0));
+            let (x, y) =
+                (self.rng.random_range(0.0..self.aspect), self.rng.random_range(horizon + 0.06..1.0));
             let ripple = path((x, y), &[&[(x + 0.08, y - 0.012), (x + 0.17, y)]], false);
             self.canvas.stroke(&ripple, shade(tint, 0.35, 0.6), 0.008, self.frame, None);
         }
@@ -167,7 +177,11 @@ impl Pen<'_> {
             let y = self.rng.random_range(0.8..1.02);
             let tint = self.tint(0.2, [134.0, 130.0, 126.0]);
             self.fill(&oval(x, y, radius, height), tint, 1.0);
-            self.fill(&oval(x - 0.2 * radius, y - 0.3 * height, 0.6 * radius, 0.45 * height), tint.map(|c| c + 22.0), 0.6);
+            self.fill(
+                &oval(x - 0.2 * radius, y - 0.3 * height, 0.6 * radius, 0.45 * height),
+                tint.map(|c| c + 22.0),
+                0.6,
+            );
         }
     }
 

@@ -31,7 +31,8 @@ impl Example {
         let scene = Scene::sample(rng, columns as f32 / rows as f32);
         let height = 8 * rows as u32;
         // Photographs reach the model shrunk, so some pictures are drawn larger and shrunk too.
-        let picture = if rng.random_bool(0.2) { halved(&draw(&scene, 2 * height)) } else { draw(&scene, height) };
+        let picture =
+            if rng.random_bool(0.2) { halved(&draw(&scene, 2 * height)) } else { draw(&scene, height) };
         let visible = visible_parts(&scene, &picture);
         Example { scene, picture, visible }
     }
@@ -49,7 +50,8 @@ fn halved(picture: &Picture) -> Picture {
     let mut labels = Vec::with_capacity(width * height);
     for y in 0..height {
         for x in 0..width {
-            let places = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(dy, dx)| (2 * y + dy) * picture.width + 2 * x + dx);
+            let places =
+                [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(dy, dx)| (2 * y + dy) * picture.width + 2 * x + dx);
             for channel in 0..3 {
                 let sum: u32 = places.iter().map(|place| u32::from(picture.rgb[3 * place + channel])).sum();
                 rgb.push(((sum + 2) / 4) as u8);
@@ -112,7 +114,13 @@ impl Pool {
 
 impl Shard {
     /// Pictures `from..from + n_pictures` of the seed's world, with captions.
-    pub fn sample(seed: u64, from: u64, n_pictures: usize, grid: (usize, usize), tokenizer: &Tokenizer) -> Self {
+    pub fn sample(
+        seed: u64,
+        from: u64,
+        n_pictures: usize,
+        grid: (usize, usize),
+        tokenizer: &Tokenizer,
+    ) -> Self {
         let mut pool = Pool::default();
         let mut own_rivals = Vec::new();
         let mut examples = Vec::with_capacity(n_pictures);
@@ -282,6 +290,7 @@ pub fn pointed(rng: &mut impl Rng, example: &Example) -> Option<Pointed> {
         (example.truth(&rival) == Truth::False).then_some(rival)
     })?;
     let bears = |&number: &usize| example.scene.birds[number].colour(part) == colour;
-    let labels = (0..example.scene.birds.len()).filter(bears).map(|number| crate::draw::label_of(number, part));
+    let labels =
+        (0..example.scene.birds.len()).filter(bears).map(|number| crate::draw::label_of(number, part));
     Some(Pointed { caption, rival, part, labels: labels.collect() })
 }

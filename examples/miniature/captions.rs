@@ -118,7 +118,12 @@ impl Caption {
     }
 
     /// A rival that is false of the picture and differs in one colour; none after some tries.
-    pub fn rival(&self, rng: &mut impl Rng, scene: &Scene, visible: &[[bool; 8]]) -> Option<(Caption, usize)> {
+    pub fn rival(
+        &self,
+        rng: &mut impl Rng,
+        scene: &Scene,
+        visible: &[[bool; 8]],
+    ) -> Option<(Caption, usize)> {
         if self.facts.is_empty() {
             return None;
         }
@@ -213,7 +218,8 @@ impl Caption {
         if form.contains("[1]") && words.len() == 1 {
             words.push(pick(rng, nouns(parts[0])));
         }
-        let caption = Caption { form, words, facts, implied: Vec::new(), prefix: "", count: Count::AtLeastOne };
+        let caption =
+            Caption { form, words, facts, implied: Vec::new(), prefix: "", count: Count::AtLeastOne };
         caption.with_prefix(rng)
     }
 
@@ -247,7 +253,11 @@ fn with_articles(text: &str) -> String {
     let words: Vec<&str> = text.split(' ').collect();
     let vowel = |word: &&str| word.starts_with(['a', 'e', 'i', 'o', 'u']);
     let article = |(position, &word): (usize, &&str)| {
-        if word == "a" && words.get(position + 1).is_some_and(vowel) { "an".to_string() } else { word.to_string() }
+        if word == "a" && words.get(position + 1).is_some_and(vowel) {
+            "an".to_string()
+        } else {
+            word.to_string()
+        }
     };
     words.iter().enumerate().map(article).collect::<Vec<_>>().join(" ")
 }
@@ -263,9 +273,15 @@ fn nouns(part: Part) -> &'static [&'static str] {
         Part::Beak => &["beak", "beak", "bill"],
         Part::Breast => &["breast", "breast", "chest", "belly"],
         Part::Wing => &["wing"],
-        Part::Shoulder => {
-            &["shoulder", "shoulder", "shoulder patch", "shoulder patch", "epaulet", "epaulette", "wing patch"]
-        }
+        Part::Shoulder => &[
+            "shoulder",
+            "shoulder",
+            "shoulder patch",
+            "shoulder patch",
+            "epaulet",
+            "epaulette",
+            "wing patch",
+        ],
         Part::Tail => &["tail"],
     }
 }
@@ -332,11 +348,24 @@ const PART_FORMS: &[&str] = &[
     "a bird that has a {0} [0]",
 ];
 
-const BODY_FORMS: &[&str] =
-    &["{0} [0]", "a {0} [0]", "a bird with a {0} [0]", "bird with {0} [0]", "the [0] is {0}", "a {0}-[0] bird"];
+const BODY_FORMS: &[&str] = &[
+    "{0} [0]",
+    "a {0} [0]",
+    "a bird with a {0} [0]",
+    "bird with {0} [0]",
+    "the [0] is {0}",
+    "a {0}-[0] bird",
+];
 
-const WHOLE_FORMS: &[&str] =
-    &["a {0} bird", "{0} bird", "the {0} bird", "the bird is {0}", "this bird is {0}", "a bird that is {0}", "{0} birds"];
+const WHOLE_FORMS: &[&str] = &[
+    "a {0} bird",
+    "{0} bird",
+    "the {0} bird",
+    "the bird is {0}",
+    "this bird is {0}",
+    "a bird that is {0}",
+    "{0} birds",
+];
 
 const COMPOUND_FORMS: &[&str] = &["a {0}bird", "{0}bird", "the {0}bird", "a common {0}bird"];
 
@@ -383,7 +412,10 @@ fn all_named() -> Vec<Caption> {
     use Colour::{Black, Blue, Brown, Orange, Red, Yellow};
     use Part::{Body, Breast, Head, Shoulder, Tail, Wing};
     let table: [(&[&'static str], &[(Part, Colour)]); 6] = [
-        (&["a rusty blackbird", "rusty blackbird"], &[(Body, Black), (Head, Black), (Wing, Brown), (Shoulder, Brown)]),
+        (
+            &["a rusty blackbird", "rusty blackbird"],
+            &[(Body, Black), (Head, Black), (Wing, Brown), (Shoulder, Brown)],
+        ),
         (
             &["a crow", "crow", "a raven", "an all-black bird"],
             &[(Body, Black), (Head, Black), (Breast, Black), (Wing, Black), (Shoulder, Black), (Tail, Black)],

@@ -8,8 +8,8 @@ use crate::world::{Bird, Colour, Part, Scene};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tiny_skia::{
-    Color, FillRule, GradientStop, LineCap, LinearGradient, Mask, Paint, Path, PathBuilder, Pixmap, Point, Shader,
-    SpreadMode, Stroke, Transform,
+    Color, FillRule, GradientStop, LineCap, LinearGradient, Mask, Paint, Path, PathBuilder, Pixmap, Point,
+    Shader, SpreadMode, Stroke, Transform,
 };
 
 /// What a shape does to the labels of the pixels that it covers.
@@ -42,7 +42,14 @@ impl Canvas {
     }
 
     /// Fills a path and labels the pixels that it covers by more than half.
-    pub fn fill(&mut self, path: &Path, shader: Shader<'_>, at: Transform, clip: Option<&Mask>, label: Label) {
+    pub fn fill(
+        &mut self,
+        path: &Path,
+        shader: Shader<'_>,
+        at: Transform,
+        clip: Option<&Mask>,
+        label: Label,
+    ) {
         let paint = Paint { shader, anti_alias: true, ..Paint::default() };
         self.pixmap.fill_path(path, &paint, FillRule::Winding, at, clip);
         if let Label::Set(label) = label {
@@ -256,7 +263,13 @@ impl<'a> Painter<'a> {
         self.part(Part::Tail, &shape, at, None);
         for step in 0..4 {
             let y = 0.0 + 0.13 * step as f32;
-            self.line(Part::Tail, [(-0.7, 0.1 + 0.3 * y), (-1.2, y * 0.9 + 0.02), (-1.74, y * 1.1)], -0.5, at, None);
+            self.line(
+                Part::Tail,
+                [(-0.7, 0.1 + 0.3 * y), (-1.2, y * 0.9 + 0.02), (-1.74, y * 1.1)],
+                -0.5,
+                at,
+                None,
+            );
         }
     }
 
@@ -369,7 +382,13 @@ impl<'a> Painter<'a> {
         let clip = self.canvas.clip_to(&wing, at);
         for step in 0..5 {
             let y = 0.13 * step as f32;
-            self.line(Part::Wing, [(-0.3, -0.1 + y), (-0.75, y + 0.05), (-1.22, 0.4 + 0.1 * y)], -0.5, at, Some(&clip));
+            self.line(
+                Part::Wing,
+                [(-0.3, -0.1 + y), (-0.75, y + 0.05), (-1.22, 0.4 + 0.1 * y)],
+                -0.5,
+                at,
+                Some(&clip),
+            );
         }
         let patch = path(
             (0.46, -0.2),

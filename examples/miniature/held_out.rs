@@ -43,8 +43,13 @@ pub fn measure(model: &Model, tokenizer: &Tokenizer, seed: u64, n_pictures: usiz
             questions.push(question);
         }
     }
-    let mut figures =
-        Figures { pictures: n_pictures, true_wins: 0.0, present_found: 0.0, absent_found: 0.0, maps: Default::default() };
+    let mut figures = Figures {
+        pictures: n_pictures,
+        true_wins: 0.0,
+        present_found: 0.0,
+        absent_found: 0.0,
+        maps: Default::default(),
+    };
     for (examples, questions) in examples.chunks(32).zip(questions.chunks(32)) {
         figures.add(model, tokenizer, examples, questions)?;
     }
@@ -52,16 +57,24 @@ pub fn measure(model: &Model, tokenizer: &Tokenizer, seed: u64, n_pictures: usiz
 }
 
 impl Figures {
-    fn add(&mut self, model: &Model, tokenizer: &Tokenizer, examples: &[Example], questions: &[Pointed]) -> Result<()> {
+    fn add(
+        &mut self,
+        model: &Model,
+        tokenizer: &Tokenizer,
+        examples: &[Example],
+        questions: &[Pointed],
+    ) -> Result<()> {
         let share = 1.0 / self.pictures as f32;
-        let patches: Vec<f32> = examples.iter().flat_map(|example| patchify_exactly(&example.picture)).collect();
+        let patches: Vec<f32> =
+            examples.iter().flat_map(|example| patchify_exactly(&example.picture)).collect();
         let patches = Tensor::from_vec(patches, (examples.len(), 144, 192), &Device::Cpu)?;
         let trunk = model.trunk(&patches, (12, 12))?.detach();
         let class = trunk.narrow(1, 0, 1)?.contiguous()?;
         let activations = Var::from_tensor(&model.activations(&trunk)?.detach())?;
         let pictures = model.head(&class, activations.as_tensor())?;
         let text_of = |rival: bool| -> Result<Tensor> {
-            let pick = |question: &Pointed| if rival { question.rival.text() } else { question.caption.text() };
+            let pick =
+                |question: &Pointed| if rival { question.rival.text() } else { question.caption.text() };
             let (ids, ends) = encode(tokenizer, &questions.iter().map(pick).collect::<Vec<_>>());
             Ok(model.read(&ids, &ends)?.detach())
         };
@@ -71,7 +84,8 @@ impl Figures {
             let scale = model.get("logit_scale")?.exp()?.detach();
             let z = (&pictures * &texts)?.sum(D::Minus1)?.broadcast_mul(&scale)?;
             let grads = z.sum_all()?.backward()?;
-            let gradient = grads.get(&activations).ok_or_else(|| anyhow::anyhow!("the head is not connected"))?;
+            let gradient =
+                grads.get(&activations).ok_or_else(|| anyhow::anyhow!("the head is not connected"))?;
             maps.push(signed_maps(activations.as_tensor(), gradient)?);
             logits.push(z.broadcast_add(model.get("logit_bias")?)?.to_vec1::<f32>()?);
         }
@@ -124,7 +138,11 @@ impl Pointing {
 
 impl fmt::Display for Figures {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "true caption wins {:.3}, present {:.3}, absent {:.3}", self.true_wins, self.present_found, self.absent_found)?;
+        write!(
+            out,
+            "true caption wins {:.3}, present {:.3}, absent {:.3}",
+            self.true_wins, self.present_found, self.absent_found
+        )?;
         for (name, maps) in ["grad-cam", "hires-cam"].iter().zip(&self.maps) {
             write!(out, "; {name}")?;
             for (strength, pointing) in STRENGTHS.iter().zip(maps) {

@@ -30,7 +30,16 @@ pub struct Sizes {
 impl Sizes {
     /// The miniature's sizes for a tokenizer of this many ids.
     pub fn miniature(vocabulary: usize) -> Self {
-        Sizes { image: 96, patch: 8, width: 128, heads: 4, vision_blocks: 4, text_blocks: 2, context: 32, vocabulary }
+        Sizes {
+            image: 96,
+            patch: 8,
+            width: 128,
+            heads: 4,
+            vision_blocks: 4,
+            text_blocks: 2,
+            context: 32,
+            vocabulary,
+        }
     }
 
     /// Patches a side of the square picture.
@@ -79,7 +88,11 @@ impl Model {
         let pixels = 3 * sizes.patch * sizes.patch;
         let usual = (width as f32).powf(-0.5);
         maker.normal("vision_model.embeddings.class_embedding", &[width], usual)?;
-        maker.normal("vision_model.embeddings.patch_embedding.weight", &[width, pixels], (pixels as f32).powf(-0.5))?;
+        maker.normal(
+            "vision_model.embeddings.patch_embedding.weight",
+            &[width, pixels],
+            (pixels as f32).powf(-0.5),
+        )?;
         maker.normal("vision_model.embeddings.position_embedding.weight", &[tokens, width], usual)?;
         maker.norm("vision_model.pre_layrnorm", width)?;
         maker.tower("vision_model", sizes.vision_blocks, width)?;
@@ -116,7 +129,8 @@ impl Model {
     /// The block's second half and the first half's residual, for tokens `x` and what attention gathered for them.
     fn finish_block(&self, x: &Tensor, gathered: &Tensor, name: &str) -> Result<Tensor> {
         let x = (x + self.linear(gathered, &format!("{name}.self_attn.out_proj"))?)?;
-        let hidden = self.linear(&self.norm(&x, &format!("{name}.layer_norm2"))?, &format!("{name}.mlp.fc1"))?;
+        let hidden =
+            self.linear(&self.norm(&x, &format!("{name}.layer_norm2"))?, &format!("{name}.mlp.fc1"))?;
         x + self.linear(&quick_gelu(&hidden)?, &format!("{name}.mlp.fc2"))?
     }
 
@@ -215,7 +229,8 @@ impl Model {
         if (rows, columns) == (grid, grid) {
             return Ok(table.clone());
         }
-        let mix = Tensor::from_vec(bicubic(grid, rows, columns), (rows * columns, grid * grid), &Device::Cpu)?;
+        let mix =
+            Tensor::from_vec(bicubic(grid, rows, columns), (rows * columns, grid * grid), &Device::Cpu)?;
         let patches = mix.matmul(&table.narrow(0, 1, grid * grid)?)?;
         Tensor::cat(&[&table.narrow(0, 0, 1)?, &patches], 0)
     }
@@ -246,7 +261,9 @@ fn bicubic_line(from: usize, to: usize) -> Vec<Vec<f32>> {
     for (target, line) in lines.iter_mut().enumerate() {
         let source = (target as f32 + 0.5) * from as f32 / to as f32 - 0.5;
         let (base, t) = (source.floor(), source - source.floor());
-        for (step, weight) in [(-1.0, far(t + 1.0)), (0.0, near(t)), (1.0, near(1.0 - t)), (2.0, far(2.0 - t))] {
+        for (step, weight) in
+            [(-1.0, far(t + 1.0)), (0.0, near(t)), (1.0, near(1.0 - t)), (2.0, far(2.0 - t))]
+        {
             let place = (base + step).clamp(0.0, (from - 1) as f32) as usize;
             line[place] += weight;
         }

@@ -88,7 +88,8 @@ fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
     let n = (x * std::f32::consts::LOG2_E + 12_582_912.0) - 12_582_912.0;
     let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    let p = 1.0 + r * (1.0 + r * (0.5 + r * (0.166_666_57 + r * (0.041_667_9 + r * (8.333_8e-3 + r * 1.391_4e-3)))));
+    let p = 1.0
+        + r * (1.0 + r * (0.5 + r * (0.166_666_57 + r * (0.041_667_9 + r * (8.333_8e-3 + r * 1.391_4e-3)))));
     f32::from_bits(((n as i32 + 127) << 23) as u32) * p
 }
 
@@ -117,11 +118,13 @@ impl CustomOp3 for Linear {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (outputs, inputs) = weight_layout.shape().dims2()?;
-        let (x, weight, bias) = (floats(x, x_layout)?, floats(weight, weight_layout)?, floats(bias, bias_layout)?);
+        let (x, weight, bias) =
+            (floats(x, x_layout)?, floats(weight, weight_layout)?, floats(bias, bias_layout)?);
         let rows = x.len() / inputs;
         let mut out = Vec::with_capacity(rows * outputs);
         (0..rows).for_each(|_| out.extend_from_slice(bias));
-        let (x, weight) = (Matrix::rows(x, rows, inputs, inputs), Matrix::rows(weight, outputs, inputs, inputs));
+        let (x, weight) =
+            (Matrix::rows(x, rows, inputs, inputs), Matrix::rows(weight, outputs, inputs, inputs));
         product(&mut out, outputs, true, 1.0, x, weight.transposed());
         let mut dims = x_layout.dims().to_vec();
         if let Some(last) = dims.last_mut() {
@@ -200,7 +203,8 @@ impl CustomOp3 for LayerNorm {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (x, weight, bias) = (floats(x, x_layout)?, floats(weight, weight_layout)?, floats(bias, bias_layout)?);
+        let (x, weight, bias) =
+            (floats(x, x_layout)?, floats(weight, weight_layout)?, floats(bias, bias_layout)?);
         let mut out = vec![0.0; x.len()];
         for (row, result) in x.chunks_exact(weight.len()).zip(out.chunks_exact_mut(weight.len())) {
             let (mean, scale) = mean_and_scale(row);
@@ -258,7 +262,8 @@ fn layer_norm_row(x: &[f32], weight: &[f32], grad: &[f32], out: (&mut [f32], &mu
     let n = x.len() as f32;
     for position in 0..x.len() {
         let normal = (x[position] - mean) * scale;
-        grad_x[position] = scale * (grad[position] * weight[position] - sum / n - normal * sum_of_products / n);
+        grad_x[position] =
+            scale * (grad[position] * weight[position] - sum / n - normal * sum_of_products / n);
     }
 }
 
@@ -389,7 +394,8 @@ impl CustomOp1 for Attention {
         let mut grad_qkv = vec![0.0; qkv.elem_count()];
         with_floats(qkv, |values| {
             with_floats(grad, |grad| {
-                let parts = values.chunks_exact(tokens * triple).zip(grad.chunks_exact(self.queries * triple / 3));
+                let parts =
+                    values.chunks_exact(tokens * triple).zip(grad.chunks_exact(self.queries * triple / 3));
                 for ((values, grad), grad_qkv) in parts.zip(grad_qkv.chunks_exact_mut(tokens * triple)) {
                     self.backward(values, tokens, grad, grad_qkv);
                 }
@@ -412,9 +418,8 @@ mod tests {
             let values: Vec<f32> = (0..n).map(|i| (1.7 * i as f32 + phase).sin()).collect();
             Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
         };
-        let vars: Vec<Var> = (0..shapes.len())
-            .map(|i| Var::from_tensor(&wave(shapes[i], i as f32)).unwrap())
-            .collect();
+        let vars: Vec<Var> =
+            (0..shapes.len()).map(|i| Var::from_tensor(&wave(shapes[i], i as f32)).unwrap()).collect();
         let inputs: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
         let out = run(&inputs).unwrap();
         let probe = wave(out.dims(), 9.0);
@@ -437,7 +442,11 @@ mod tests {
                 };
                 let expected = ((nudged(0.01) - nudged(-0.01)) / 0.02) as f32;
                 let off = (found[position] - expected).abs();
-                assert!(off < 2e-3 * (1.0 + expected.abs()), "input {number}[{position}]: {} {expected}", found[position]);
+                assert!(
+                    off < 2e-3 * (1.0 + expected.abs()),
+                    "input {number}[{position}]: {} {expected}",
+                    found[position]
+                );
             }
         }
     }

@@ -165,7 +165,10 @@ impl Run {
                 })
             };
             let handles: Vec<_> = (0..threads).map(spawn).collect();
-            handles.into_iter().map(|handle| handle.join().unwrap_or_else(|_| Err(anyhow!("a thread broke off")))).collect()
+            handles
+                .into_iter()
+                .map(|handle| handle.join().unwrap_or_else(|_| Err(anyhow!("a thread broke off"))))
+                .collect()
         });
         let mut total = Losses::default();
         let mut sums: Vec<Vec<f32>> = Vec::new();
@@ -215,7 +218,8 @@ impl Run {
     /// AdamW over the clipped mean of the shards' gradients, and the moving average of the weights.
     fn update(&mut self, sums: &[Vec<f32>]) -> Result<()> {
         let threads = self.options.threads as f32;
-        let norm = sums.iter().flatten().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt() as f32 / threads;
+        let norm =
+            sums.iter().flatten().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt() as f32 / threads;
         let shrink = (LARGEST_GRADIENT / norm.max(1e-12)).min(1.0) / threads;
         let (rate, step) = (self.rate(), self.step as i32);
         let unbias = (1.0 - BETAS.0.powi(step), 1.0 - BETAS.1.powi(step));
@@ -267,7 +271,8 @@ impl Run {
             for (kind, values) in
                 [("first", &moments.first), ("second", &moments.second), ("average", &moments.average)]
             {
-                state.insert(format!("{kind}.{name}"), Tensor::from_slice(values, var.shape(), &Device::Cpu)?);
+                state
+                    .insert(format!("{kind}.{name}"), Tensor::from_slice(values, var.shape(), &Device::Cpu)?);
             }
         }
         state.insert("step".to_string(), Tensor::new(&[self.step as f32], &Device::Cpu)?);

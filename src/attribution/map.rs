@@ -1,5 +1,6 @@
 //! The signed map of evidence: plain numbers on a grid that knows where on the photo it lies.
 
+use crate::attribution::resample::Resampled;
 use crate::geometry::{Grid, Placement};
 
 /// A map of evidence for (positive) and against (negative) a concept, in logits.
@@ -50,56 +51,12 @@ impl ConceptMap {
     /// outside the outermost ones (`align_corners = false`); NaN where the map does not cover the photo.
     pub fn at_photo_size(&self) -> Vec<f32> {
         let photo = self.placement.photo;
-        let columns: Vec<Option<Tap>> = (0..photo.width)
-            .map(|x| self.tap(f64::from(x) + 0.5, Axis::X))
-            .collect();
-        let mut out = Vec::with_capacity(photo.area() as usize);
-        for y in 0..photo.height {
-            let row = self.tap(f64::from(y) + 0.5, Axis::Y);
-            out.extend(columns.iter().map(|column| match (row, *column) {
-                (Some(row), Some(column)) => self.blend(row, column),
-                _ => f32::NAN,
-            }));
+        let width = photo.width as usize;
+        let resampled = Resampled::new(self, photo);
+        let mut out = vec![f32::NAN; photo.area() as usize];
+        for (y, row) in out.chunks_exact_mut(width.max(1)).enumerate() {
+            resampled.row(y as u32, row);
         }
         out
     }
-
-    fn tap(&self, at: f64, axis: Axis) -> Option<Tap> {
-        let covers = self.placement.covers;
-        let (low, high, cells) = match axis {
-            Axis::X => (covers.x0, covers.x1, self.grid().columns),
-            Axis::Y => (covers.y0, covers.y1, self.grid().rows),
-        };
-        if at < low || at >= high {
-            return None;
-        }
-        let position = ((at - low) / (high - low) * cells as f64 - 0.5).clamp(0.0, (cells - 1) as f64);
-        let first = position as usize;
-        Some(Tap { first, second: (first + 1).min(cells - 1), share: (position - first as f64) as f32 })
-    }
-
-    fn blend(&self, row: Tap, column: Tap) -> f32 {
-        let line = |r: usize| {
-            let base = r * self.grid().columns;
-            let (left, right) = (self.values[base + column.first], self.values[base + column.second]);
-            left + (right - left) * column.share
-        };
-        let (top, bottom) = (line(row.first), line(row.second));
-        top + (bottom - top) * row.share
-    }
-}
-
-/// Which side of the photo a coordinate runs along.
-#[derive(Clone, Copy)]
-enum Axis {
-    X,
-    Y,
-}
-
-/// Two neighbouring cells along one axis, and the second one's share.
-#[derive(Clone, Copy)]
-struct Tap {
-    first: usize,
-    second: usize,
-    share: f32,
 }

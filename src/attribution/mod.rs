@@ -1,5 +1,54 @@
-//! MAP: what the model saw becomes a signed map of evidence on the grid of patches.
+//! MAP: activations and gradients become a signed map of evidence on the grid of patches.
+//!
+//! A new method is one file here and one line in [`METHODS`].
 
+mod grad_cam;
+mod hires_cam;
 mod map;
+pub(crate) mod resample;
 
+pub use grad_cam::GradCam;
+pub use hires_cam::HiResCam;
 pub use map::ConceptMap;
+
+use candle_core::Tensor;
+
+use crate::{
+    error::{Error, Result},
+    gradient::LayerTrace,
+};
+
+/// A way to turn activations and gradients into maps.
+pub trait Method: Send + Sync {
+    /// The name on the command line and in results.
+    fn name(&self) -> &'static str;
+
+    /// One line on what it computes.
+    fn summary(&self) -> &'static str;
+
+    /// The signed maps for several directions of the image's embedding, before ReLU and scaling.
+    ///
+    /// # Shapes
+    /// `directions`: [rows, embedding], each the gradient of an objective with respect to the embedding;
+    /// returns [rows, cells].
+    ///
+    /// # Errors
+    /// [`Error::Numeric`] if a gradient got lost or is not finite.
+    fn maps(&self, trace: &LayerTrace, directions: &Tensor) -> Result<Tensor>;
+}
+
+/// Every method, the default first.
+pub static METHODS: &[&dyn Method] = &[&GradCam, &HiResCam];
+
+/// The method of that name.
+///
+/// # Errors
+/// [`Error::Option`] names those that there are.
+pub fn method(name: &str) -> Result<&'static dyn Method> {
+    let found = METHODS.iter().find(|method| method.name() == name);
+    found.copied().ok_or_else(|| {
+        let names: Vec<_> = METHODS.iter().map(|method| method.name()).collect();
+        let reason = format!("expected one of {}, found {name:?}", names.join(", "));
+        Error::Option { option: "method", reason }
+    })
+}

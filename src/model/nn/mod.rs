@@ -1,0 +1,252 @@
+//! The network, written once for both towers, open at every layer and differentiable everywhere.
+//!
+//! candle-nn's fused layer norm and softmax have no backward: a gradient that should pass through them stops
+//! there without an error. The operations here have one each, proven against finite differences; on a GPU the
+//! slower forms that candle can differentiate are used.
+
+mod block;
+mod kernels;
+mod text;
+mod vision;
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+
+pub(crate) use block::{Block, Queries};
+pub(crate) use text::{OwnTextTower, TextTower, reference_is_exact};
+pub use vision::{BlockInput, VisionTower};
+
+use super::config::Activation;
+
+/// x · weightᵀ + bias.
+#[derive(Clone, Debug)]
+pub(crate) struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// # Shapes
+    /// `weight`: [out, in]; `bias`: [out].
+    pub(crate) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
+        Self { weight, bias }
+    }
+
+    /// # Shapes
+    /// `input`: [..., in]; returns [..., out].
+    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        let mut shape = input.dims().to_vec();
+        let width = shape.pop().unwrap_or(1);
+        shape.push(self.weight.dim(0)?);
+        let product = input.reshape(((), width))?.matmul(&self.weight.t()?)?;
+        match &self.bias {
+            Some(bias) => product.broadcast_add(bias)?.reshape(shape),
+            None => product.reshape(shape),
+        }
+    }
+
+    /// The gradient with respect to the input, from the gradient with respect to the output.
+    ///
+    /// # Shapes
+    /// `gradient`: [rows, out]; returns [rows, in].
+    pub(crate) fn backward(&self, gradient: &Tensor) -> Result<Tensor> {
+        gradient.matmul(&self.weight)
+    }
+
+    /// The same layer for a range of its outputs.
+    pub(crate) fn outputs(&self, start: usize, length: usize) -> Result<Self> {
+        let bias = self.bias.as_ref().map(|bias| bias.narrow(0, start, length)).transpose()?;
+        Ok(Self { weight: self.weight.narrow(0, start, length)?, bias })
+    }
+
+    pub(crate) fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+}
+
+/// Layer norm over the last dimension.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    epsilon: f64,
+}
+
+impl LayerNorm {
+    /// # Shapes
+    /// `weight`, `bias`: [width].
+    pub(crate) fn new(weight: Tensor, bias: Tensor, epsilon: f64) -> Self {
+        Self { weight, bias, epsilon }
+    }
+
+    /// # Shapes
+    /// `input`: [..., width]; returns the same.
+    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        if !input.device().is_cpu() {
+            return candle_nn::ops::layer_norm_slow(input, &self.weight, &self.bias, self.epsilon as f32);
+        }
+        let epsilon = self.epsilon;
+        input.contiguous()?.apply_op3(&self.weight, &self.bias, LayerNormOp { epsilon })
+    }
+
+    /// The gradient with respect to one input row, from several gradients with respect to the output there.
+    ///
+    /// # Shapes
+    /// `input`: [1, width]; `gradient`: [rows, width]; returns [rows, width].
+    pub(crate) fn backward(&self, input: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        let (normal, deviation) = standardized(input, self.epsilon)?;
+        standardized_backward(&normal, &deviation, &gradient.broadcast_mul(&self.weight)?)
+    }
+}
+
+/// (x - mean) / deviation over the last dimension, and one over the deviation.
+fn standardized(input: &Tensor, epsilon: f64) -> Result<(Tensor, Tensor)> {
+    let centred = input.broadcast_sub(&input.mean_keepdim(D::Minus1)?)?;
+    let inverse = (centred.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?.recip()?;
+    Ok((centred.broadcast_mul(&inverse)?, inverse))
+}
+
+/// The gradient with respect to x of `normal`, given the gradient with respect to `normal`.
+fn standardized_backward(normal: &Tensor, inverse: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+    let mean = gradient.mean_keepdim(D::Minus1)?;
+    let along = gradient.broadcast_mul(normal)?.mean_keepdim(D::Minus1)?;
+    let inner = gradient.broadcast_sub(&mean)?.sub(&along.broadcast_mul(normal)?)?;
+    inner.broadcast_mul(inverse)
+}
+
+struct LayerNormOp {
+    epsilon: f64,
+}
+
+impl CustomOp3 for LayerNormOp {
+    fn name(&self) -> &'static str {
+        "layer-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        input: &CpuStorage,
+        input_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let values = slice(input, input_layout)?;
+        let mut output = vec![0.0; values.len()];
+        let (weight, bias) = (slice(weight, weight_layout)?, slice(bias, bias_layout)?);
+        kernels::layer_norm(values, weight, bias, self.epsilon as f32, &mut output);
+        Ok((CpuStorage::F32(output), input_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        input: &Tensor,
+        weight: &Tensor,
+        _bias: &Tensor,
+        _output: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let width = weight.dim(0)?;
+        let (normal, inverse) = standardized(input, self.epsilon)?;
+        let to_input = standardized_backward(&normal, &inverse, &gradient.broadcast_mul(weight)?)?;
+        let to_weight = (gradient * normal)?.reshape(((), width))?.sum(0)?;
+        let to_bias = gradient.reshape(((), width))?.sum(0)?;
+        Ok((Some(to_input), Some(to_weight), Some(to_bias)))
+    }
+}
+
+/// Softmax over the last dimension.
+///
+/// # Shapes
+/// `scores`: [..., width]; returns the same.
+pub(crate) fn softmax(scores: &Tensor) -> Result<Tensor> {
+    match scores.device().is_cpu() {
+        true => scores.contiguous()?.apply_op1(SoftmaxOp),
+        false => candle_nn::ops::softmax(scores, D::Minus1),
+    }
+}
+
+struct SoftmaxOp;
+
+impl CustomOp1 for SoftmaxOp {
+    fn name(&self) -> &'static str {
+        "softmax"
+    }
+
+    fn cpu_fwd(&self, scores: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let values = slice(scores, layout)?;
+        let width = layout.dims().last().copied().unwrap_or(1);
+        let mut output = vec![0.0; values.len()];
+        kernels::softmax(values, width, &mut output);
+        Ok((CpuStorage::F32(output), layout.shape().clone()))
+    }
+
+    fn bwd(&self, _scores: &Tensor, shares: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let along = (gradient * shares)?.sum_keepdim(D::Minus1)?;
+        (gradient.broadcast_sub(&along)? * shares).map(Some)
+    }
+}
+
+impl Activation {
+    /// The nonlinearity itself.
+    ///
+    /// # Shapes
+    /// Any; returns the same.
+    pub(crate) fn forward(self, input: &Tensor) -> Result<Tensor> {
+        match (input.device().is_cpu(), self) {
+            (true, _) => input.contiguous()?.apply_op1(self),
+            (false, Self::QuickGelu) => input * candle_nn::ops::sigmoid(&(input * 1.702)?)?,
+            (false, Self::Gelu) => input.gelu_erf(),
+        }
+    }
+
+    /// The nonlinearity's derivative at `input`.
+    ///
+    /// # Shapes
+    /// Any; returns the same.
+    pub(crate) fn derivative(self, input: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::QuickGelu => {
+                let gate = candle_nn::ops::sigmoid(&(input * 1.702)?)?;
+                let slope = (input * gate.affine(-1.702, 1.702)?)?;
+                (slope + 1.0)? * gate
+            }
+            Self::Gelu => {
+                let below = (input / std::f64::consts::SQRT_2)?.erf()?.affine(0.5, 0.5)?;
+                let density = (input.sqr()? * -0.5)?.exp()?;
+                below + (input * density)? / (2.0 * std::f64::consts::PI).sqrt()
+            }
+        }
+    }
+}
+
+impl CustomOp1 for Activation {
+    fn name(&self) -> &'static str {
+        Activation::name(*self)
+    }
+
+    fn cpu_fwd(&self, input: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let values = slice(input, layout)?;
+        let mut output = vec![0.0; values.len()];
+        match self {
+            Self::QuickGelu => kernels::quick_gelu(values, &mut output),
+            Self::Gelu => kernels::gelu(values, &mut output),
+        }
+        Ok((CpuStorage::F32(output), layout.shape().clone()))
+    }
+
+    fn bwd(&self, input: &Tensor, _output: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        (gradient * self.derivative(input)?).map(Some)
+    }
+}
+
+/// The values behind a contiguous float32 tensor.
+fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
+        None => bail!("expected a contiguous tensor, found strides {:?}", layout.stride()),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

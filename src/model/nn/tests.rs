@@ -1,0 +1,185 @@
+//! Every gradient against finite differences: the operations alone, then the head from every layer.
+
+use candle_core::{Device, Result, Tensor, Var};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Activation, Block, BlockInput, LayerNorm, Linear, Queries, VisionTower, softmax};
+use crate::geometry::Grid;
+
+/// Makes tensors of numbers from -1 to 1, the same ones in every run.
+pub(crate) struct Source(ChaCha8Rng);
+
+impl Source {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    pub(crate) fn tensor(&mut self, shape: &[usize]) -> Tensor {
+        let count = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|_| self.0.random_range(-1.0..1.0)).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).expect("the shape fits")
+    }
+
+    fn linear(&mut self, to: usize, from: usize) -> Linear {
+        Linear::new(self.tensor(&[to, from]), Some(self.tensor(&[to])))
+    }
+
+    fn norm(&mut self, width: usize) -> LayerNorm {
+        LayerNorm::new(self.tensor(&[width]), self.tensor(&[width]), 1e-5)
+    }
+
+    fn block(&mut self, width: usize, activation: Activation) -> Block {
+        Block {
+            ln_1: self.norm(width),
+            projections: self.linear(3 * width, width),
+            output: self.linear(width, width),
+            ln_2: self.norm(width),
+            expand: self.linear(2 * width, width),
+            activation,
+            contract: self.linear(width, 2 * width),
+            heads: 2,
+        }
+    }
+
+    /// A tower of three blocks: width 8, two heads, patches of 2 on a 3 x 3 grid, embeddings of 5.
+    pub(crate) fn tower(&mut self, activation: Activation) -> VisionTower {
+        VisionTower {
+            patches: Linear::new(self.tensor(&[8, 12]), None),
+            class: self.tensor(&[8]),
+            positions: self.tensor(&[10, 8]),
+            pre_norm: self.norm(8),
+            blocks: (0..3).map(|_| self.block(8, activation)).collect(),
+            post_norm: self.norm(8),
+            projection: Linear::new(self.tensor(&[5, 8]), None),
+            trained: Grid::new(3, 3),
+            patch: 2,
+        }
+    }
+}
+
+/// Asserts that the gradient of the sum of `function(x) · weights` agrees with central differences.
+fn assert_gradient(
+    input: &Tensor,
+    weights: &Tensor,
+    function: impl Fn(&Tensor) -> Result<Tensor>,
+) -> Result<()> {
+    let scalar = |x: &Tensor| (function(x)? * weights)?.sum_all();
+    let variable = Var::from_tensor(input)?;
+    let gradients = scalar(&variable)?.backward()?;
+    let found = gradients.get(&variable).expect("the graph is not cut").flatten_all()?.to_vec1::<f32>()?;
+    let values = input.flatten_all()?.to_vec1::<f32>()?;
+    let step = 1e-2;
+    let at = |index: usize, offset: f32| {
+        let mut moved = values.clone();
+        moved[index] += offset;
+        scalar(&Tensor::from_vec(moved, input.shape(), &Device::Cpu)?)?.to_scalar::<f32>()
+    };
+    let mut error = 0.0;
+    let mut size = 0.0;
+    for (index, found) in found.iter().enumerate() {
+        let expected = (at(index, step)? - at(index, -step)?) / (2.0 * step);
+        error += (found - expected).powi(2);
+        size += expected.powi(2);
+    }
+    assert!(size > 1e-4, "the check needs a gradient: its length is {}", size.sqrt());
+    assert!(error.sqrt() < 2e-3 * size.sqrt(), "off by {} of {}", error.sqrt(), size.sqrt());
+    Ok(())
+}
+
+#[test]
+fn operations_have_their_gradients() -> Result<()> {
+    let mut source = Source::new(1);
+    let input = source.tensor(&[2, 3, 8]);
+    let weights = source.tensor(&[2, 3, 8]);
+    let norm = source.norm(8);
+    assert_gradient(&input, &weights, |x| norm.forward(x))?;
+    assert_gradient(&input, &weights, softmax)?;
+    for activation in [Activation::QuickGelu, Activation::Gelu] {
+        assert_gradient(&(&input * 3.0)?, &weights, |x| activation.forward(x))?;
+    }
+    let linear = source.linear(8, 8);
+    assert_gradient(&input, &weights, |x| linear.forward(x))
+}
+
+#[test]
+fn layer_norm_gives_its_parameters_gradients_too() -> Result<()> {
+    let mut source = Source::new(2);
+    let (input, weights) = (source.tensor(&[3, 8]), source.tensor(&[3, 8]));
+    let (weight, bias) = (source.tensor(&[8]), source.tensor(&[8]));
+    assert_gradient(&weight, &weights, |w| LayerNorm::new(w.clone(), bias.clone(), 1e-5).forward(&input))?;
+    assert_gradient(&bias, &weights, |b| LayerNorm::new(weight.clone(), b.clone(), 1e-5).forward(&input))
+}
+
+#[test]
+fn a_block_has_its_gradient_in_hidden_state_and_activations() -> Result<()> {
+    for (activation, batch) in [(Activation::QuickGelu, 1), (Activation::Gelu, 2)] {
+        let mut source = Source::new(3);
+        let block = source.block(8, activation);
+        let (hidden, weights) = (source.tensor(&[batch, 4, 8]), source.tensor(&[batch, 4, 8]));
+        assert_gradient(&hidden, &weights, |x| block.forward(x, None))?;
+        let activations = block.ln_1.forward(&hidden)?;
+        let class = weights.narrow(1, 0, 1)?;
+        assert_gradient(&activations, &class, |a| block.from_activations(&hidden, a, Queries::Class, None))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_head_has_its_gradient_at_every_layer() -> Result<()> {
+    for activation in [Activation::QuickGelu, Activation::Gelu] {
+        for (layer, batch) in [(0, 1), (1, 2), (2, 1), (2, 2)] {
+            let mut source = Source::new(4);
+            let tower = source.tower(activation);
+            let input = tower.run_until(&source.tensor(&[batch, 3, 6, 6]), layer)?;
+            let weights = source.tensor(&[batch, 5]);
+            assert_gradient(&input.activations, &weights, |activations| {
+                let (hidden, activations) = (input.hidden.clone(), activations.clone());
+                tower.run_from(layer, &BlockInput { hidden, activations })
+            })?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn candles_own_fused_operations_still_cut_the_graph() -> Result<()> {
+    // If this fails, candle has learnt their backward, and the operations here may no longer be needed.
+    let input = Var::from_tensor(&Source::new(5).tensor(&[2, 8]))?;
+    let (weight, bias) =
+        (Tensor::ones(8, input.dtype(), &Device::Cpu)?, Tensor::zeros(8, input.dtype(), &Device::Cpu)?);
+    let norm = candle_nn::ops::layer_norm(&input, &weight, &bias, 1e-5)?;
+    assert!(norm.sqr()?.sum_all()?.backward()?.get(&input).is_none());
+    let shares = candle_nn::ops::softmax_last_dim(&input)?;
+    assert!(shares.sqr()?.sum_all()?.backward()?.get(&input).is_none());
+    Ok(())
+}
+
+#[test]
+fn a_batch_is_its_single_runs() -> Result<()> {
+    let mut source = Source::new(6);
+    let tower = source.tower(Activation::QuickGelu);
+    let pixels = source.tensor(&[2, 3, 4, 8]);
+    let run = |pixels: &Tensor| tower.run_from(1, &tower.run_until(pixels, 1)?);
+    let both = run(&pixels)?;
+    for index in 0..2 {
+        let alone = run(&pixels.narrow(0, index, 1)?)?;
+        let distance = (alone - both.narrow(0, index, 1)?)?.abs()?.max_all()?.to_scalar::<f32>()?;
+        assert!(distance < 1e-5, "image {index} differs by {distance}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_layer_does_not_change_the_embedding() -> Result<()> {
+    let mut source = Source::new(7);
+    let tower = source.tower(Activation::Gelu);
+    let pixels = source.tensor(&[1, 3, 6, 6]);
+    let run = |layer: usize| tower.run_from(layer, &tower.run_until(&pixels, layer)?);
+    let last = run(2)?;
+    for layer in [0, 1] {
+        let distance = (run(layer)? - &last)?.abs()?.max_all()?.to_scalar::<f32>()?;
+        assert!(distance < 1e-5, "layer {layer} differs by {distance}");
+    }
+    Ok(())
+}

@@ -1,0 +1,320 @@
+//! Turns the file list of a repository into the few files that a checkpoint needs. Names in, names out: no
+//! disk and no network.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+/// How a repository stores a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `config.json` with `model.safetensors`, whole or in shards.
+    HuggingFace,
+    /// `open_clip_config.json` with its own weights.
+    OpenClip,
+}
+
+/// The files of a repository that a checkpoint needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// How the checkpoint is stored.
+    pub layout: Layout,
+    /// The files, configuration first, weights last. The shards of an index are not among them: only the
+    /// index's text names them ([`shards`]).
+    pub files: Vec<String>,
+    /// The index whose shards are needed too; it is also among `files`.
+    pub index: Option<String>,
+    /// Files that were not in the list but would have been selected. Where the list is all that there is, they
+    /// do not exist; where it is what a cache holds, they may only be missing.
+    pub unsettled: Vec<String>,
+}
+
+/// Why a list of files holds no usable checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// The file that is missing first.
+    pub file: String,
+    /// What is missing, and what is there instead.
+    pub reason: String,
+}
+
+const CONFIG: &str = "config.json";
+const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+/// In order of preference: what runs no code comes before what needs a pickle reader.
+const OPEN_CLIP_WEIGHTS: [&str; 3] =
+    ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"];
+const TOKENIZER: &str = "tokenizer.json";
+const TOKENIZER_PARTS: [&str; 2] = ["vocab.json", "merges.txt"];
+const TOKENIZER_EXTRAS: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
+const PROCESSORS: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
+const WEIGHT_ENDINGS: [&str; 8] =
+    [".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx"];
+/// No published checkpoint comes near this many shards.
+const MAX_SHARDS: usize = 1024;
+
+/// Every name that [`needed`] looks for, so that a cache can be asked which of them it holds.
+pub(super) const KNOWN: [&str; 14] = [
+    CONFIG,
+    OPEN_CLIP_CONFIG,
+    TOKENIZER,
+    TOKENIZER_PARTS[0],
+    TOKENIZER_PARTS[1],
+    TOKENIZER_EXTRAS[0],
+    TOKENIZER_EXTRAS[1],
+    PROCESSORS[0],
+    PROCESSORS[1],
+    WEIGHTS,
+    INDEX,
+    OPEN_CLIP_WEIGHTS[0],
+    OPEN_CLIP_WEIGHTS[1],
+    OPEN_CLIP_WEIGHTS[2],
+];
+
+/// Chooses the files that a checkpoint needs from the names in a repository.
+///
+/// A Hugging Face checkpoint (`config.json` with safetensors) is preferred over an open_clip one in the same
+/// repository; pickled, TensorFlow, Flax and ONNX weights of the former are never chosen.
+///
+/// # Errors
+///
+/// A [`Lack`] when the names hold no configuration, no weights that can be read, or (Hugging Face only: open_clip
+/// has a tokenizer of its own) no tokenizer.
+pub fn needed(listing: &[String]) -> Result<Selection, Lack> {
+    let has = |name: &str| listing.iter().any(|listed| listed == name);
+    let open_clip_weights = OPEN_CLIP_WEIGHTS.into_iter().find(|name| has(name));
+    if has(CONFIG) && (has(WEIGHTS) || has(INDEX)) {
+        return hugging_face(&has);
+    }
+    match open_clip_weights {
+        Some(weights) if has(OPEN_CLIP_CONFIG) => Ok(open_clip(&has, weights)),
+        _ => Err(lack(listing, &has)),
+    }
+}
+
+fn hugging_face(has: &dyn Fn(&str) -> bool) -> Result<Selection, Lack> {
+    let tokenizer = tokenizer(has).ok_or_else(|| Lack {
+        file: TOKENIZER.into(),
+        reason: format!("has neither {TOKENIZER} nor {} and {}", TOKENIZER_PARTS[0], TOKENIZER_PARTS[1]),
+    })?;
+    let mut files = vec![CONFIG.to_owned()];
+    files.extend(tokenizer);
+    files.extend(present(has, &TOKENIZER_EXTRAS));
+    let processors = present(has, &PROCESSORS);
+    let unsettled = if processors.is_empty() { owned(&PROCESSORS) } else { Vec::new() };
+    files.extend(processors);
+    let weights = if has(WEIGHTS) { WEIGHTS } else { INDEX };
+    files.push(weights.to_owned());
+    let index = (weights == INDEX).then(|| INDEX.to_owned());
+    Ok(Selection { layout: Layout::HuggingFace, files, index, unsettled })
+}
+
+fn open_clip(has: &dyn Fn(&str) -> bool, weights: &str) -> Selection {
+    let mut files = vec![OPEN_CLIP_CONFIG.to_owned()];
+    let tokenizer = tokenizer(has);
+    let unsettled = if tokenizer.is_none() { vec![TOKENIZER.to_owned()] } else { Vec::new() };
+    files.extend(tokenizer.unwrap_or_default());
+    files.extend(present(has, &TOKENIZER_EXTRAS));
+    files.push(weights.to_owned());
+    Selection { layout: Layout::OpenClip, files, index: None, unsettled }
+}
+
+fn tokenizer(has: &dyn Fn(&str) -> bool) -> Option<Vec<String>> {
+    if has(TOKENIZER) {
+        return Some(vec![TOKENIZER.to_owned()]);
+    }
+    let parts = present(has, &TOKENIZER_PARTS);
+    (parts.len() == TOKENIZER_PARTS.len()).then_some(parts)
+}
+
+fn present(has: &dyn Fn(&str) -> bool, names: &[&str]) -> Vec<String> {
+    names.iter().filter(|name| has(name)).map(|name| (*name).to_owned()).collect()
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn lack(listing: &[String], has: &dyn Fn(&str) -> bool) -> Lack {
+    if !has(CONFIG) && !has(OPEN_CLIP_CONFIG) {
+        return Lack { file: CONFIG.into(), reason: format!("has neither {CONFIG} nor {OPEN_CLIP_CONFIG}") };
+    }
+    let file = if has(CONFIG) { WEIGHTS } else { OPEN_CLIP_WEIGHTS[0] };
+    let mut others: Vec<&str> = listing.iter().map(String::as_str).filter(|name| is_weights(name)).collect();
+    others.truncate(5);
+    let found =
+        if others.is_empty() { "no weights".to_owned() } else { format!("only {}", others.join(", ")) };
+    Lack { file: file.into(), reason: format!("has no {file}, {found}") }
+}
+
+fn is_weights(name: &str) -> bool {
+    WEIGHT_ENDINGS.iter().any(|ending| name.ends_with(ending)) && !name.contains(char::is_control)
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: std::collections::BTreeMap<String, String>,
+}
+
+/// The shards that the text of a `model.safetensors.index.json` names, each once, in order.
+///
+/// # Errors
+///
+/// What is wrong with the text: not such an index, no shards or too many, or a shard whose name is not that of a
+/// safetensors file inside the repository.
+pub fn shards(index: &[u8]) -> Result<Vec<String>, String> {
+    let index: Index = serde_json::from_slice(index).map_err(|error| error.to_string())?;
+    let names: BTreeSet<String> = index.weight_map.into_values().collect();
+    if names.is_empty() || names.len() > MAX_SHARDS {
+        return Err(format!("weight_map names {} shards, expected 1 to {MAX_SHARDS}", names.len()));
+    }
+    match names.iter().find(|name| !is_inside(name) || !name.ends_with(".safetensors")) {
+        Some(name) => {
+            Err(format!("weight_map names {name:?}, which is not a safetensors file inside the repository"))
+        }
+        None => Ok(names.into_iter().collect()),
+    }
+}
+
+/// Whether a name from outside can be joined to a directory without leaving it, on any system.
+pub(super) fn is_inside(name: &str) -> bool {
+    let forbidden = |c: char| c.is_control() || matches!(c, '\\' | ':');
+    name.len() <= 255
+        && !name.contains(forbidden)
+        && name.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Vec<String> {
+        owned(list)
+    }
+
+    #[test]
+    fn takes_safetensors_and_leaves_every_other_format() {
+        let listing = names(&[
+            ".gitattributes",
+            "README.md",
+            "config.json",
+            "flax_model.msgpack",
+            "merges.txt",
+            "model.safetensors",
+            "onnx/model.onnx",
+            "preprocessor_config.json",
+            "pytorch_model.bin",
+            "special_tokens_map.json",
+            "tf_model.h5",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "vocab.json",
+        ]);
+        let selection = needed(&listing).unwrap();
+        assert_eq!(selection.layout, Layout::HuggingFace);
+        assert_eq!(
+            selection.files,
+            [
+                "config.json",
+                "tokenizer.json",
+                "tokenizer_config.json",
+                "special_tokens_map.json",
+                "preprocessor_config.json",
+                "model.safetensors"
+            ]
+        );
+        assert_eq!((selection.index, selection.unsettled.len()), (None, 0));
+    }
+
+    #[test]
+    fn takes_vocabulary_and_merges_where_there_is_no_tokenizer_json() {
+        let selection =
+            needed(&names(&["config.json", "model.safetensors", "vocab.json", "merges.txt"])).unwrap();
+        assert_eq!(selection.files, ["config.json", "vocab.json", "merges.txt", "model.safetensors"]);
+        assert_eq!(selection.unsettled, ["preprocessor_config.json", "processor_config.json"]);
+    }
+
+    #[test]
+    fn takes_the_index_only_without_whole_weights() {
+        let mut listing = names(&["config.json", "tokenizer.json", "model.safetensors.index.json"]);
+        let selection = needed(&listing).unwrap();
+        assert_eq!(selection.index.as_deref(), Some("model.safetensors.index.json"));
+        listing.push("model.safetensors".into());
+        assert_eq!(needed(&listing).unwrap().index, None);
+    }
+
+    #[test]
+    fn names_the_weights_that_cannot_be_read() {
+        let lack = needed(&names(&["config.json", "tokenizer.json", "pytorch_model.bin"])).unwrap_err();
+        assert_eq!(lack.file, "model.safetensors");
+        assert_eq!(lack.reason, "has no model.safetensors, only pytorch_model.bin");
+        let lack = needed(&names(&["config.json", "tokenizer.json"])).unwrap_err();
+        assert_eq!(lack.reason, "has no model.safetensors, no weights");
+    }
+
+    #[test]
+    fn names_the_tokenizer_that_is_missing() {
+        let lack = needed(&names(&["config.json", "model.safetensors", "vocab.json"])).unwrap_err();
+        assert_eq!(lack.reason, "has neither tokenizer.json nor vocab.json and merges.txt");
+    }
+
+    #[test]
+    fn takes_open_clip_where_the_other_format_has_no_safetensors() {
+        let mut listing = names(&[
+            "config.json",
+            "open_clip_config.json",
+            "open_clip_pytorch_model.bin",
+            "pytorch_model.bin",
+            "tokenizer.json",
+        ]);
+        let selection = needed(&listing).unwrap();
+        assert_eq!(selection.layout, Layout::OpenClip);
+        assert_eq!(
+            selection.files,
+            ["open_clip_config.json", "tokenizer.json", "open_clip_pytorch_model.bin"]
+        );
+        listing.push("open_clip_model.safetensors".into());
+        assert_eq!(needed(&listing).unwrap().files[2], "open_clip_model.safetensors");
+        listing.push("model.safetensors".into());
+        assert_eq!(needed(&listing).unwrap().layout, Layout::HuggingFace);
+    }
+
+    #[test]
+    fn every_name_that_can_be_selected_is_known() {
+        let all = owned(&KNOWN);
+        for left_out in &KNOWN {
+            let listing: Vec<String> = all.iter().filter(|name| name != left_out).cloned().collect();
+            let selection = needed(&listing).unwrap();
+            assert!(
+                selection.files.iter().chain(&selection.unsettled).all(|name| KNOWN.contains(&name.as_str()))
+            );
+        }
+    }
+
+    #[test]
+    fn lists_each_shard_once() {
+        let index = br#"{"metadata": {}, "weight_map": {"b": "m-2.safetensors", "a": "m-1.safetensors", "c": "m-2.safetensors"}}"#;
+        assert_eq!(shards(index).unwrap(), ["m-1.safetensors", "m-2.safetensors"]);
+    }
+
+    #[test]
+    fn refuses_shards_outside_the_repository() {
+        for name in [
+            "../a.safetensors",
+            "/a.safetensors",
+            "a/../../b.safetensors",
+            "a\\\\b.safetensors",
+            "c:a.safetensors",
+            "model.bin",
+        ] {
+            let index = format!(r#"{{"weight_map": {{"w": "{name}"}}}}"#);
+            assert!(
+                shards(index.as_bytes()).unwrap_err().contains("not a safetensors file inside"),
+                "{name}"
+            );
+        }
+        assert!(shards(br#"{"weight_map": {}}"#).unwrap_err().contains("0 shards"));
+        assert!(shards(b"[]").is_err());
+    }
+}

@@ -1,0 +1,125 @@
+//! CONTRAST, before anything is differentiated: which scalar of the logits is explained.
+//!
+//! An objective is a function of the logits of the target (first) and of the references (the rest). Its
+//! gradient with respect to the logits says which prompts count, how much and with which sign; because a logit
+//! is linear in the text's embedding, that mix of prompts is one virtual prompt for everything that follows.
+//!
+//! A new objective is one file here and one line in [`OBJECTIVES`].
+
+mod mean;
+mod weighted;
+
+pub use mean::Mean;
+pub use weighted::Weighted;
+
+use crate::error::{Error, Result};
+
+/// A scalar of the logits of a target and its references.
+pub trait Objective: Send + Sync {
+    /// The name on the command line and in results.
+    fn name(&self) -> &'static str;
+
+    /// One line on what it computes.
+    fn summary(&self) -> &'static str;
+
+    /// The objective's value.
+    ///
+    /// `logits`: the target's, then the references'; at least one. Without references it is the target's logit.
+    fn value(&self, logits: &[f64], strength: Strength) -> f64;
+
+    /// The derivative of [`value`](Self::value) with respect to every logit.
+    fn gradient(&self, logits: &[f64], strength: Strength) -> Vec<f64>;
+}
+
+/// Every objective, the default first.
+pub static OBJECTIVES: &[&dyn Objective] = &[&Mean, &Weighted];
+
+/// The objective of that name.
+///
+/// # Errors
+/// [`Error::Option`] names those that there are.
+pub fn objective(name: &str) -> Result<&'static dyn Objective> {
+    let found = OBJECTIVES.iter().find(|objective| objective.name() == name);
+    found.copied().ok_or_else(|| {
+        let names: Vec<_> = OBJECTIVES.iter().map(|objective| objective.name()).collect();
+        let reason = format!("expected one of {}, found {name:?}", names.join(", "));
+        Error::Option { option: "aggregate", reason }
+    })
+}
+
+/// How much of the references is subtracted: γ of the Finer-CAM paper, alpha in its code. Finite and not
+/// negative; 0 is the plain map.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Strength(f64);
+
+impl Strength {
+    /// Checks the value.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if it is negative or not finite.
+    pub fn new(value: f64) -> Result<Self> {
+        if value.is_finite() && value >= 0.0 {
+            return Ok(Self(value));
+        }
+        let reason = format!("expected a number that is not negative, found {value}");
+        Err(Error::Option { option: "strength", reason })
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl Default for Strength {
+    /// 0.6, as in the paper.
+    fn default() -> Self {
+        Self(0.6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let logits = [3.0, 2.5, 1.0, 2.9];
+        for objective in OBJECTIVES {
+            for strength in [0.0, 0.6, 1.0, 2.0].map(Strength) {
+                let gradient = objective.gradient(&logits, strength);
+                for (index, found) in gradient.iter().enumerate() {
+                    let at = |step: f64| {
+                        let mut moved = logits;
+                        moved[index] += step;
+                        objective.value(&moved, strength)
+                    };
+                    let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
+                    let name = objective.name();
+                    assert!((found - expected).abs() < 1e-8, "{name} {index}: {found} against {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_references_every_objective_is_the_logit() {
+        for objective in OBJECTIVES {
+            assert_eq!(objective.value(&[7.0], Strength(0.6)), 7.0);
+            assert_eq!(objective.gradient(&[7.0], Strength(0.6)), [1.0]);
+        }
+    }
+
+    #[test]
+    fn the_mean_is_subtracted_by_hand() {
+        assert_eq!(Mean.value(&[5.0, 2.0, 4.0], Strength(0.5)), 3.5);
+        assert_eq!(Mean.gradient(&[5.0, 2.0, 4.0], Strength(0.5)), [1.0, -0.25, -0.25]);
+    }
+
+    #[test]
+    fn strengths_are_checked_and_names_listed() {
+        assert!(Strength::new(-0.1).is_err() && Strength::new(f64::NAN).is_err());
+        let error = objective("median").err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some("aggregate: expected one of mean, weighted, found \"median\""));
+    }
+}

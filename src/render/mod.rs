@@ -1,0 +1,81 @@
+//! RENDER: a signed map and its photo become pictures.
+//!
+//! Everything that the eye may be led by is a named field of [`RenderOptions`]; the map itself is never
+//! changed. Nothing here knows where a map comes from, or where a picture goes.
+
+mod canvas;
+mod colormap;
+mod contour;
+mod overlay;
+mod sheet;
+mod text;
+
+pub use colormap::{ColorMap, Sign};
+pub use overlay::{heatmap, mask, overlay};
+pub use sheet::{Panel, sheet};
+
+use crate::attribution::ConceptMap;
+
+/// Every choice of how a map is shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RenderOptions {
+    /// The colours, and with them the sign: a sequential colour map shows the evidence for the concept, a
+    /// diverging one also the evidence against it.
+    pub colors: ColorMap,
+    /// The evidence that gets the last colour.
+    pub scale: Scale,
+    /// How much of the photo the last colour hides in an overlay: 0 nothing, 1 everything.
+    pub opacity: f32,
+    /// How the colour's opacity grows from no evidence to the last colour: its power of the evidence.
+    /// 1 is proportional; less shows weak evidence more, more shows it less. Above 0.
+    pub gamma: f32,
+    /// The part of the scale (0 to 1) at which a thin line is drawn in an overlay; none for no line. At 0.5
+    /// and the map's own scale it is the edge of [`crate::regions::regions`] at their default.
+    pub contour: Option<f32>,
+    /// How pale the part of the photo that the map does not cover becomes: 0 as it is, 1 white.
+    pub paleness_outside: f32,
+}
+
+impl Default for RenderOptions {
+    /// Evidence for the concept, scaled by the map itself.
+    fn default() -> Self {
+        Self {
+            colors: ColorMap::Plasma,
+            scale: Scale::Own,
+            opacity: 0.6,
+            gamma: 0.8,
+            contour: Some(0.5),
+            paleness_outside: 0.5,
+        }
+    }
+}
+
+impl RenderOptions {
+    /// Evidence for and against the concept, in diverging colours.
+    pub fn signed() -> Self {
+        Self { colors: ColorMap::BlueOrange, ..Self::default() }
+    }
+}
+
+/// The evidence, in logits, that gets the last colour of a colour map.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Scale {
+    /// The map's own largest evidence (with a diverging colour map its largest absolute value). Several maps
+    /// on one sheet: the largest of all.
+    #[default]
+    Own,
+    /// The same for every map, so that pictures can be compared. Where it is not above 0, nothing is drawn.
+    Shared(f32),
+}
+
+impl Scale {
+    /// The scale of one map in logits; none if there is nothing to draw.
+    fn of(self, map: &ConceptMap, sign: Sign) -> Option<f32> {
+        let top = match (self, sign) {
+            (Self::Shared(top), _) => top,
+            (Self::Own, Sign::Positive) => map.max(),
+            (Self::Own, Sign::Both) => map.max_abs(),
+        };
+        (top > 0.0 && top.is_finite()).then_some(top)
+    }
+}

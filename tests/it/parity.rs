@@ -1,0 +1,229 @@
+//! Against the Python reference: transformers' embeddings and pytorch-grad-cam's maps, on the same weights and
+//! pixels. `tests/golden/MANIFEST.md` says how the expected values were made.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{Device, Tensor};
+use fieldmark::{
+    Result, attribution,
+    embed::{Scores, logit_gradients},
+    gradient::{Differentiation, LayerTrace},
+    model::Model,
+    objective::{self, Strength},
+};
+use serde_json::Value;
+
+/// The largest difference of any component of an embedding.
+const EMBEDDING_TOLERANCE: f32 = 1e-4;
+/// The length of a map's difference over the length of the map.
+const MAP_TOLERANCE: f32 = 1e-3;
+
+struct Golden {
+    model: Model,
+    tensors: HashMap<String, Tensor>,
+    cases: Value,
+}
+
+impl Golden {
+    fn open(name: &str) -> Result<Self> {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+        let parity = |ending: &str| -> PathBuf { tests.join(format!("golden/parity/{name}.{ending}")) };
+        let model = Model::open(&tests.join("fixtures/models").join(name), Device::Cpu)?;
+        let tensors = candle_core::safetensors::load(parity("safetensors"), &Device::Cpu)?;
+        let cases = std::fs::read(parity("json")).expect("the golden file is there");
+        let cases = serde_json::from_slice(&cases).expect("the golden file is JSON");
+        Ok(Self { model, tensors, cases })
+    }
+
+    /// The unit embeddings of the prompts that logits and maps are about.
+    fn compared(&self) -> Result<Tensor> {
+        let prompts = self.cases["compared"].as_array().expect("a list");
+        let tokens: Result<Vec<_>> = prompts.iter().map(|prompt| self.model.tokenize(text(prompt))).collect();
+        self.model.embed_texts(&tokens?)
+    }
+
+    fn trace(&self, fit: &str, layer: i64, differentiation: Differentiation) -> Result<LayerTrace<'_>> {
+        let tower = self.model.vision()?;
+        let layer = (tower.layers() as i64 + layer) as usize;
+        LayerTrace::new(tower, &self.tensors[&format!("pixels.{fit}")], layer, differentiation)
+    }
+
+    /// The signed map of one case of the JSON, and the objective's value.
+    fn map(&self, case: &Value, texts: &Tensor, differentiation: Differentiation) -> Result<(Tensor, f64)> {
+        let trace =
+            self.trace(text(&case["fit"]), case["layer"].as_i64().expect("a number"), differentiation)?;
+        let embedding = trace.embedding()?;
+        let scale = self.model.logit_scale();
+        let unit = embedding.broadcast_div(&embedding.sqr()?.sum_all()?.sqrt()?)?;
+        let logits = Scores::new(&unit, texts, scale)?.logits;
+        let mut chosen = vec![case["target"].as_u64().expect("an index") as usize];
+        chosen.extend(
+            case["against"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|at| at.as_u64().expect("an index") as usize),
+        );
+        let chosen_logits: Vec<f64> = chosen.iter().map(|at| logits[*at]).collect();
+        let aggregate = if case["aggregate"] == "weighted" { "weighted" } else { "mean" };
+        let objective = objective::objective(aggregate)?;
+        let strength = Strength::new(case["strength"].as_f64().expect("a number"))?;
+        let mut weights = vec![0.0_f32; logits.len()];
+        for (at, weight) in chosen.iter().zip(objective.gradient(&chosen_logits, strength)) {
+            weights[*at] = weight as f32;
+        }
+        let mix = Tensor::from_vec(weights, (1, logits.len()), &Device::Cpu)?.matmul(texts)?;
+        let directions = logit_gradients(&embedding, &mix, scale)?;
+        let method = attribution::method(text(&case["method"]))?;
+        Ok((method.maps(&trace, &directions)?.get(0)?, objective.value(&chosen_logits, strength)))
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}
+
+fn largest_difference(found: &Tensor, expected: &Tensor) -> Result<f32> {
+    Ok((found - expected)?.abs()?.max_all()?.to_scalar::<f32>()?)
+}
+
+fn relative_difference(found: &Tensor, expected: &Tensor) -> Result<f32> {
+    let length = |tensor: &Tensor| -> Result<f32> { Ok(tensor.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt()) };
+    Ok(length(&(found - expected)?)? / length(expected)?)
+}
+
+/// Writes past the test harness, which would keep the table to itself.
+fn print(table: &str) {
+    std::io::stdout().write_all(table.as_bytes()).expect("standard output is open");
+}
+
+#[test]
+fn token_ids_are_those_of_transformers() -> Result<()> {
+    for name in ["tiny-quick-gelu", "tiny-gelu"] {
+        let golden = Golden::open(name)?;
+        for case in golden.cases["tokens"].as_array().expect("a list") {
+            let prompt = text(&case["prompt"]);
+            let expected: Vec<u32> = case["ids"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|id| id.as_u64().expect("an id") as u32)
+                .collect();
+            if prompt.is_empty() {
+                assert!(golden.model.tokenize(prompt).is_err(), "an empty prompt is refused");
+                continue;
+            }
+            let tokens = golden.model.tokenize(prompt)?;
+            assert_eq!(tokens.ids, expected, "{name}: {prompt:?}");
+            let whole = case["untruncated_length"].as_u64().expect("a number") as usize;
+            assert_eq!(tokens.truncated.is_some(), whole > expected.len(), "{name}: {prompt:?}");
+            if let Some(warning) = tokens.truncated {
+                assert!(warning.to_string().contains(&format!("has {whole} tokens")), "{warning}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn embeddings_and_logits_are_those_of_transformers() -> Result<()> {
+    let mut table = String::from("\nparity with transformers: largest difference of any component\n");
+    for name in ["tiny-quick-gelu", "tiny-gelu"] {
+        let golden = Golden::open(name)?;
+        let scale = golden.tensors["logit_scale"].to_scalar::<f32>()?;
+        assert!((golden.model.logit_scale() as f32 / scale - 1.0).abs() < 1e-6);
+        let mut texts = 0.0_f32;
+        for (index, case) in golden.cases["tokens"].as_array().expect("a list").iter().enumerate() {
+            let prompt = text(&case["prompt"]);
+            if prompt.is_empty() {
+                continue;
+            }
+            let found = golden.model.embed_texts(&[golden.model.tokenize(prompt)?])?.get(0)?;
+            texts = texts.max(largest_difference(&found, &golden.tensors["text_embeds"].get(index)?)?);
+        }
+        let compared = golden.compared()?;
+        let mut worst = BTreeMap::from([("texts".to_owned(), texts)]);
+        for fit in ["squash", "crop", "wide"] {
+            let embedding = golden.trace(fit, -1, Differentiation::Fastest)?.embedding()?;
+            let unit = embedding.broadcast_div(&embedding.sqr()?.sum_all()?.sqrt()?)?;
+            worst.insert(
+                format!("image {fit}"),
+                largest_difference(&unit, &golden.tensors[&format!("image_embeds.{fit}")])?,
+            );
+            let logits: Vec<f32> = Scores::new(&unit, &compared, golden.model.logit_scale())?
+                .logits
+                .into_iter()
+                .map(|x| x as f32)
+                .collect();
+            let logits = (Tensor::new(logits, &Device::Cpu)? / golden.model.logit_scale())?;
+            let expected = (&golden.tensors[&format!("logits.{fit}")] / golden.model.logit_scale())?;
+            worst.insert(format!("similarity {fit}"), largest_difference(&logits, &expected)?);
+        }
+        for (what, difference) in worst {
+            table.push_str(&format!("  {name:16} {what:18} {difference:.1e}\n"));
+            assert!(difference < EMBEDDING_TOLERANCE, "{name} {what}: {difference}");
+        }
+    }
+    print(&table);
+    Ok(())
+}
+
+#[test]
+fn maps_are_those_of_pytorch_grad_cam() -> Result<()> {
+    let mut table =
+        String::from("\nparity with pytorch-grad-cam: largest relative difference of a raw map\n");
+    table.push_str("  checkpoint       method    objective layer -1  layer -2  layer -3\n");
+    for name in ["tiny-quick-gelu", "tiny-gelu"] {
+        let golden = Golden::open(name)?;
+        let texts = golden.compared()?;
+        // For every method and objective the worst at layers -1, -2 and -3.
+        let mut worst: BTreeMap<String, [f32; 3]> = BTreeMap::new();
+        for case in golden.cases["maps"].as_array().expect("a list") {
+            let expected = &golden.tensors[text(&case["tensor"])].flatten_all()?;
+            for differentiation in [Differentiation::Fastest, Differentiation::Automatic] {
+                let (map, _) = golden.map(case, &texts, differentiation)?;
+                let difference = relative_difference(&map, expected)?;
+                assert!(difference < MAP_TOLERANCE, "{} ({differentiation:?}): {difference}", case["tensor"]);
+                let layer = case["layer"].as_i64().expect("a number");
+                let row = format!("{:9} {:8}", text(&case["method"]), text(&case["aggregate"]));
+                let entry = &mut worst.entry(row).or_default()[(-1 - layer) as usize];
+                *entry = entry.max(difference);
+            }
+        }
+        assert_eq!(worst.len(), 2 * 3, "methods and aggregates");
+        for (row, [last, second, third]) in worst {
+            table.push_str(&format!("  {name:16} {row}  {last:.1e}   {second:.1e}   {third:.1e}\n"));
+        }
+    }
+    print(&table);
+    Ok(())
+}
+
+#[test]
+fn objectives_are_those_of_pytorch_grad_cam() -> Result<()> {
+    for name in ["tiny-quick-gelu", "tiny-gelu"] {
+        let golden = Golden::open(name)?;
+        let texts = golden.compared()?;
+        let mut checked = 0;
+        for case in golden.cases["maps"].as_array().expect("a list") {
+            let parts: Vec<&str> = text(&case["tensor"]).split(".layer").collect();
+            let prefix = format!("map.{}.{}.", text(&case["fit"]), text(&case["method"]));
+            let objective = parts[0].strip_prefix(&prefix).expect("the tensor's name begins with its case");
+            let expected = &golden.tensors[&format!("objective.{}.{objective}", text(&case["fit"]))];
+            let expected = f64::from(expected.to_scalar::<f32>()?);
+            let (_, found) = golden.map(case, &texts, Differentiation::Fastest)?;
+            assert!(
+                (found - expected).abs() < 1e-4 * golden.model.logit_scale(),
+                "{}: {found} against {expected}",
+                case["tensor"]
+            );
+            checked += 1;
+        }
+        assert_eq!(checked, 144);
+    }
+    Ok(())
+}
