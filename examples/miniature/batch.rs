@@ -33,6 +33,16 @@ impl Example {
         // Photographs reach the model shrunk, so some pictures are drawn larger and shrunk too.
         let picture =
             if rng.random_bool(0.2) { halved(&draw(&scene, 2 * height)) } else { draw(&scene, height) };
+        Example::of(scene, picture)
+    }
+
+    /// A scene drawn at a height in pixels.
+    pub fn drawn(scene: Scene, height: u32) -> Self {
+        let picture = draw(&scene, height);
+        Example::of(scene, picture)
+    }
+
+    fn of(scene: Scene, picture: Picture) -> Self {
         let visible = visible_parts(&scene, &picture);
         Example { scene, picture, visible }
     }
@@ -82,6 +92,21 @@ pub struct Shard {
     pub weights: Vec<f32>,
     /// Pictures in the shard.
     pub n_pictures: usize,
+    /// A true caption of a picture and the same with one colour changed.
+    pub rivals: Vec<Rivals>,
+    /// Rivals about one part, with the share of every patch that the part covers.
+    pub asked: Vec<(Rivals, Vec<f32>)>,
+}
+
+/// Rows of the caption pool that differ in one colour; the first is true of the picture, the second is not.
+#[derive(Clone, Copy)]
+pub struct Rivals {
+    /// Number of the picture in the shard.
+    pub picture: usize,
+    /// The true caption's row.
+    pub caption: usize,
+    /// The untrue one's.
+    pub rival: usize,
 }
 
 /// The patch grid of a step: mostly the square one, sometimes that of a landscape or portrait photograph.
@@ -122,22 +147,30 @@ impl Shard {
         tokenizer: &Tokenizer,
     ) -> Self {
         let mut pool = Pool::default();
-        let mut own_rivals = Vec::new();
+        let (mut rivals, mut asked) = (Vec::new(), Vec::new());
         let mut examples = Vec::with_capacity(n_pictures);
         let mut patches = Vec::new();
         for number in 0..n_pictures {
             let mut rng = picture_rng(seed, from + number as u64);
             let example = Example::sample(&mut rng, grid);
             for caption in said_of(&mut rng, &example) {
-                if let Some((rival, _)) = caption.rival(&mut rng, &example.scene, &example.visible) {
-                    own_rivals.push((number, pool.add(rival)));
+                let is_true = example.truth(&caption) == Truth::True;
+                let rival = caption.rival(&mut rng, &example.scene, &example.visible);
+                let caption = pool.add(caption);
+                if let (true, Some((rival, _))) = (is_true, rival) {
+                    rivals.push(Rivals { picture: number, caption, rival: pool.add(rival) });
                 }
-                pool.add(caption);
+            }
+            if let Some(question) = pointed(&mut rng, &example) {
+                let (caption, rival) = (pool.add(question.caption), pool.add(question.rival));
+                let rows = Rivals { picture: number, caption, rival };
+                rivals.push(rows);
+                asked.push((rows, shares(&example.picture, &question.labels)));
             }
             patches.extend(patchify(&example.picture, &mut rng));
             examples.push(example);
         }
-        let (signs, weights) = truths(&examples, &pool, &own_rivals);
+        let (signs, weights) = truths(&examples, &pool, &rivals);
         let (parts, colours) = examples.iter().map(classes).fold((Vec::new(), Vec::new()), |mut all, one| {
             all.0.extend(one.0);
             all.1.extend(one.1);
@@ -145,7 +178,7 @@ impl Shard {
         });
         let texts: Vec<String> = pool.captions.iter().map(Caption::text).collect();
         let (ids, ends) = encode(tokenizer, &texts);
-        Shard { grid, patches, parts, colours, ids, ends, signs, weights, n_pictures }
+        Shard { grid, patches, parts, colours, ids, ends, signs, weights, n_pictures, rivals, asked }
     }
 }
 
@@ -169,7 +202,7 @@ fn said_of(rng: &mut impl Rng, example: &Example) -> Vec<Caption> {
 
 /// Signs and weights of all pairs. Three groups weigh 1, 1/2 and 1/2 together: the true pairs, each picture with its
 /// own colour-changed captions, and all other untrue pairs. Undecided pairs weigh nothing.
-fn truths(examples: &[Example], pool: &Pool, own_rivals: &[(usize, usize)]) -> (Vec<f32>, Vec<f32>) {
+fn truths(examples: &[Example], pool: &Pool, rivals: &[Rivals]) -> (Vec<f32>, Vec<f32>) {
     let n = pool.captions.len();
     let mut group = vec![3_usize; examples.len() * n];
     for (row, example) in examples.iter().enumerate() {
@@ -181,10 +214,9 @@ fn truths(examples: &[Example], pool: &Pool, own_rivals: &[(usize, usize)]) -> (
             };
         }
     }
-    for &(row, column) in own_rivals {
-        if group[row * n + column] == 2 {
-            group[row * n + column] = 1;
-        }
+    for own in rivals {
+        let pair = &mut group[own.picture * n + own.rival];
+        *pair = if *pair == 2 { 1 } else { *pair };
     }
     let count = |wanted: usize| group.iter().filter(|&&found| found == wanted).count().max(1) as f32;
     let weight = [1.0 / count(0), 0.5 / count(1), 0.5 / count(2), 0.0];
@@ -216,6 +248,18 @@ fn cut(picture: &Picture, light: impl Fn(u8) -> f32) -> Vec<f32> {
         }
     }
     patches
+}
+
+/// The share of every patch whose pixels have one of the labels.
+fn shares(picture: &Picture, labels: &[u8]) -> Vec<f32> {
+    let (rows, columns) = (picture.height / 8, picture.width / 8);
+    let mut shares = vec![0.0; rows * columns];
+    for (place, label) in picture.labels.iter().enumerate() {
+        if labels.contains(label) {
+            shares[place / picture.width / 8 * columns + place % picture.width / 8] += 1.0 / 64.0;
+        }
+    }
+    shares
 }
 
 /// Part and colour class of every patch: of the part that shows most in it, if birds fill two fifths of it.

@@ -5,8 +5,10 @@
 mod backdrop;
 mod batch;
 mod captions;
+mod data_set;
 mod draw;
 mod export;
+mod gallery;
 mod held_out;
 mod model;
 mod ops;
@@ -31,10 +33,16 @@ struct Arguments {
 enum Command {
     /// Train, or go on training where the output directory's state ends
     Train(train::Options),
+    /// Render a data set with masks for `fieldmark evaluate`
+    Render(data_set::Options),
+    /// Draw the scenes of examples/images
+    Scenes(gallery::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Train(options) => train::run(options),
+        Command::Render(options) => data_set::run(&options),
+        Command::Scenes(options) => gallery::run(&options),
     }
 }

@@ -67,6 +67,8 @@ pub struct Seen {
     pub embeddings: Tensor,
     /// The last block's `layer_norm1` output, `[batch, 1 + patches, width]`.
     pub activations: Tensor,
+    /// The class token's stream before the last block, `[batch, 1, width]`.
+    pub class: Tensor,
 }
 
 mod rand_distr_normal {
@@ -176,9 +178,57 @@ impl Model {
         let name = format!("vision_model.encoder.layers.{}", self.sizes.vision_blocks - 1);
         let attention = Attention { heads: self.sizes.heads, causal: false, queries: 1 };
         let gathered = attention.apply(&self.linear(activations, &format!("{name}.self_attn.qkv"))?)?;
-        let class = self.finish_block(class, &gathered, &name)?.squeeze(1)?;
+        self.leave(class, &gathered)
+    }
+
+    /// From what the last attention gathered for the class token to unit vectors.
+    fn leave(&self, class: &Tensor, gathered: &Tensor) -> Result<Tensor> {
+        let name = format!("vision_model.encoder.layers.{}", self.sizes.vision_blocks - 1);
+        let class = self.finish_block(class, gathered, &name)?.squeeze(1)?;
         let class = self.norm(&class, "vision_model.post_layernorm")?;
         unit(&class.matmul(&self.get("visual_projection.weight")?.t()?)?)
+    }
+
+    /// HiResCAM's map of `embedding · directions` for every picture, with a graph to the last block's queries, keys
+    /// and values; the gradient that reaches the gathered values counts as constant.
+    ///
+    /// # Shapes
+    /// `class: [batch, 1, width]`, `activations: [batch, 1 + patches, width]`, `directions: [batch, width]`, result
+    /// `[batch, patches]`.
+    pub fn evidence(&self, class: &Tensor, activations: &Tensor, directions: &Tensor) -> Result<Tensor> {
+        let (batch, tokens, width) = activations.dims3()?;
+        let (heads, size) = (self.sizes.heads, width / self.sizes.heads);
+        let name = format!("vision_model.encoder.layers.{}", self.sizes.vision_blocks - 1);
+        let qkv = self.linear(activations, &format!("{name}.self_attn.qkv"))?;
+        let bias = self.get(&format!("{name}.self_attn.qkv.bias"))?;
+        let by_head = |block: usize, n: usize| -> Result<[Tensor; 2]> {
+            let part = qkv.narrow(1, 0, n)?.narrow(2, block * width, width)?;
+            let unbiased = part.broadcast_sub(&bias.narrow(0, block * width, width)?)?;
+            Ok([part.reshape((batch, n, heads, size))?, unbiased.reshape((batch, n, heads, size))?])
+        };
+        let ([query, _], [keys, plain_keys], [values, plain_values]) =
+            (by_head(0, 1)?, by_head(1, tokens)?, by_head(2, tokens)?);
+        let scale = (size as f64).powf(-0.5);
+        let along = |rows: &Tensor, direction: &Tensor| rows.broadcast_mul(direction)?.sum(D::Minus1);
+        let attention = candle_nn::ops::softmax(&(along(&keys, &query)? * scale)?, 1)?;
+        let gathered = values.broadcast_mul(&attention.unsqueeze(D::Minus1)?)?.sum(1)?.reshape((batch, 1, width))?;
+        let slopes = self.slopes(class, &gathered, directions)?.reshape((batch, 1, heads, size))?;
+        let told = along(&values, &slopes)?;
+        let mean = (&attention * &told)?.sum_keepdim(1)?;
+        let by_values = (&attention * along(&plain_values, &slopes)?)?;
+        let by_keys = ((&attention * told.broadcast_sub(&mean)?)? * (along(&plain_keys, &query)? * scale)?)?;
+        (by_values + by_keys)?.sum(2)?.narrow(1, 1, tokens - 1)
+    }
+
+    /// The gradient of `embedding · directions` at what the class token gathered, cut from the graph.
+    fn slopes(&self, class: &Tensor, gathered: &Tensor, directions: &Tensor) -> Result<Tensor> {
+        let gathered = Var::from_tensor(&gathered.detach())?;
+        let embedding = self.leave(&class.detach(), gathered.as_tensor())?;
+        let grads = (embedding * directions.detach())?.sum_all()?.backward()?;
+        match grads.get(&gathered) {
+            Some(slopes) => Ok(slopes.clone()),
+            None => candle_core::bail!("the head is not connected to what attention gathered"),
+        }
     }
 
     /// Pictures to unit vectors.
@@ -186,7 +236,7 @@ impl Model {
         let x = self.trunk(patches, grid)?;
         let activations = self.activations(&x)?;
         let class = x.narrow(1, 0, 1)?.contiguous()?;
-        Ok(Seen { embeddings: self.head(&class, &activations)?, activations })
+        Ok(Seen { embeddings: self.head(&class, &activations)?, activations, class })
     }
 
     /// Part and colour scores of every patch, `[batch · patches, 9 + 10]`, for the dense term of the training.

@@ -3,12 +3,12 @@
 use crate::batch::{Shard, grid_of_step};
 use crate::export;
 use crate::held_out;
-use crate::model::{COLOUR_CLASSES, Model, PART_CLASSES, Sizes};
+use crate::model::{COLOUR_CLASSES, Model, PART_CLASSES, Seen, Sizes};
 use crate::ops::with_floats;
 use crate::tokenizer::Bpe;
 use crate::world::picture_rng;
 use anyhow::{Context, Result, anyhow};
-use candle_core::{D, Device, Tensor, Var, backprop::GradStore};
+use candle_core::{D, DType, Device, Tensor, Var, backprop::GradStore};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -41,6 +41,12 @@ pub struct Options {
     /// Weight of the dense term: part and colour of every patch
     #[arg(long, default_value_t = 0.3)]
     dense: f64,
+    /// Weight of the ranking term: a true caption above the same with one colour changed
+    #[arg(long, default_value_t = 0.5)]
+    ranking: f64,
+    /// Weight of the pointing term: the evidence for a caption over its rival lies in the part that differs
+    #[arg(long, default_value_t = 0.1)]
+    pointing: f64,
     /// Steps between held-out figures and checkpoints
     #[arg(long, default_value_t = 250)]
     every: usize,
@@ -70,12 +76,9 @@ struct Run {
     seconds: f64,
 }
 
-/// Losses of a shard: of the pairs, and of the dense term.
+/// A shard's losses: of the pairs, the dense term, the ranking and the pointing.
 #[derive(Clone, Copy, Default)]
-struct Losses {
-    pairs: f32,
-    dense: f32,
-}
+struct Losses([f32; 4]);
 
 /// Trains, or goes on training.
 pub fn run(options: Options) -> Result<()> {
@@ -88,15 +91,16 @@ pub fn run(options: Options) -> Result<()> {
     while run.progress() < 1.0 {
         let losses = run.advance()?;
         run.seconds = before + started.elapsed().as_secs_f64();
-        let keep = if recent.pairs == 0.0 { 0.0 } else { 0.95 };
-        recent.pairs = keep * recent.pairs + (1.0 - keep) * losses.pairs;
-        recent.dense = keep * recent.dense + (1.0 - keep) * losses.dense;
+        let keep = if recent.0[0] == 0.0 { 0.0 } else { 0.95 };
+        recent.0.iter_mut().zip(losses.0).for_each(|(recent, new)| *recent = keep * *recent + (1.0 - keep) * new);
         if run.step.is_multiple_of(20) {
             let a_step = since.elapsed().as_secs_f64() / 20.0;
             since = Instant::now();
+            let [pairs, dense, ranking, pointing] = recent.0;
             println!(
-                "step {} of {}: pairs {:.4}, dense {:.3}, {:.2} s a step, {:.0} s",
-                run.step, run.options.steps, recent.pairs, recent.dense, a_step, run.seconds
+                "step {}: pairs {pairs:.4}, dense {dense:.3}, ranking {ranking:.4}, pointing {pointing:.3}, \
+                 {a_step:.2} s a step, {:.0} s",
+                run.step, run.seconds
             );
         }
         if run.step.is_multiple_of(run.options.every) || run.progress() >= 1.0 {
@@ -174,8 +178,7 @@ impl Run {
         let mut sums: Vec<Vec<f32>> = Vec::new();
         for result in shard_results {
             let (losses, gradients) = result?;
-            total.pairs += losses.pairs / threads as f32;
-            total.dense += losses.dense / threads as f32;
+            total.0.iter_mut().zip(losses.0).for_each(|(total, loss)| *total += loss / threads as f32);
             if sums.is_empty() {
                 sums = gradients;
             } else {
@@ -191,9 +194,15 @@ impl Run {
 
     /// Losses of a shard and its gradients in the order of the model's variables.
     fn gradients(&self, shard: &Shard) -> Result<(Losses, Vec<Vec<f32>>)> {
-        let (pairs, dense) = losses(&self.model, shard)?;
-        let read = Losses { pairs: pairs.to_scalar::<f32>()?, dense: dense.to_scalar::<f32>()? };
-        let grads: GradStore = (pairs + (dense * self.options.dense)?)?.backward()?;
+        let terms = losses(&self.model, shard)?;
+        let mut read = Losses::default();
+        let weights = [1.0, self.options.dense, self.options.ranking, self.options.pointing];
+        let mut total = Tensor::zeros((), DType::F32, &Device::Cpu)?;
+        for (position, (term, weight)) in terms.iter().zip(weights).enumerate() {
+            read.0[position] = term.to_scalar()?;
+            total = (total + (term * weight)?)?;
+        }
+        let grads: GradStore = total.backward()?;
         let gradient = |var: &Var| match grads.get(var) {
             Some(gradient) => values(gradient),
             None => Ok(vec![0.0; var.elem_count()]),
@@ -292,8 +301,13 @@ fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(with_floats(tensor, |values| Ok(values.to_vec()))?)
 }
 
-/// The pairwise sigmoid loss of all pictures and captions, and the dense term.
-fn losses(model: &Model, shard: &Shard) -> Result<(Tensor, Tensor)> {
+/// log(1 + e^x) without overflow.
+fn softplus(x: &Tensor) -> candle_core::Result<Tensor> {
+    x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?
+}
+
+/// The pairwise sigmoid loss of all pictures and captions, the dense term, the ranking and the pointing.
+fn losses(model: &Model, shard: &Shard) -> Result<[Tensor; 4]> {
     let n_patches = shard.grid.0 * shard.grid.1;
     let shape = (shard.n_pictures, n_patches, 3 * model.sizes.patch * model.sizes.patch);
     let seen = model.see(&Tensor::from_slice(&shard.patches, shape, &Device::Cpu)?, shard.grid)?;
@@ -301,11 +315,51 @@ fn losses(model: &Model, shard: &Shard) -> Result<(Tensor, Tensor)> {
     let shape = (shard.n_pictures, shard.ids.len());
     let signs = Tensor::from_slice(&shard.signs, shape, &Device::Cpu)?;
     let weights = Tensor::from_slice(&shard.weights, shape, &Device::Cpu)?;
-    let against = (model.logits(&seen.embeddings, &texts)? * signs)?.neg()?;
-    // log(1 + e^x) without overflow.
-    let pairs = (against.relu()? + (against.abs()?.neg()?.exp()? + 1.0)?.log()?)?;
-    let pairs = (pairs * weights)?.sum_all()?;
-    Ok((pairs, dense_loss(&model.dense(&seen.activations)?, shard)?))
+    let logits = model.logits(&seen.embeddings, &texts)?;
+    let pairs = (softplus(&(&logits * signs)?.neg()?)? * weights)?.sum_all()?;
+    let dense = dense_loss(&model.dense(&seen.activations)?, shard)?;
+    Ok([pairs, dense, ranking_loss(&logits, shard)?, pointing_loss(model, &seen, &texts, shard)?])
+}
+
+fn rows_of(rows: impl Iterator<Item = usize>) -> candle_core::Result<Tensor> {
+    let rows: Vec<u32> = rows.map(|row| row as u32).collect();
+    let n = rows.len();
+    Tensor::from_vec(rows, n, &Device::Cpu)
+}
+
+/// The mean of log(1 + e^(rival - caption)) over the shard's rivals.
+fn ranking_loss(logits: &Tensor, shard: &Shard) -> Result<Tensor> {
+    if shard.rivals.is_empty() {
+        return Ok(Tensor::zeros((), DType::F32, &Device::Cpu)?);
+    }
+    let (n, flat) = (shard.ids.len(), logits.flatten_all()?);
+    let captions = rows_of(shard.rivals.iter().map(|rivals| rivals.picture * n + rivals.caption))?;
+    let others = rows_of(shard.rivals.iter().map(|rivals| rivals.picture * n + rivals.rival))?;
+    let lead = (flat.index_select(&others, 0)? - flat.index_select(&captions, 0)?)?;
+    Ok(softplus(&lead)?.mean_all()?)
+}
+
+/// How much of the rivals that the pointing term subtracts: between the program's default strength and all.
+const STRENGTH: f64 = 0.8;
+
+/// The mean over questions of -log(share of the contrasted map's positive evidence that lies in the part).
+fn pointing_loss(model: &Model, seen: &Seen, texts: &Tensor, shard: &Shard) -> Result<Tensor> {
+    if shard.asked.is_empty() {
+        return Ok(Tensor::zeros((), DType::F32, &Device::Cpu)?);
+    }
+    let pictures = rows_of(shard.asked.iter().map(|(rivals, _)| rivals.picture))?;
+    let captions = rows_of(shard.asked.iter().map(|(rivals, _)| rivals.caption))?;
+    let others = rows_of(shard.asked.iter().map(|(rivals, _)| rivals.rival))?;
+    let texts = texts.detach();
+    let directions = (texts.index_select(&captions, 0)? - (texts.index_select(&others, 0)? * STRENGTH)?)?;
+    let class = seen.class.index_select(&pictures, 0)?;
+    let map = model.evidence(&class, &seen.activations.index_select(&pictures, 0)?, &directions)?;
+    let shares: Vec<f32> = shard.asked.iter().flat_map(|(_, shares)| shares.iter().copied()).collect();
+    let shares = Tensor::from_vec(shares, map.shape(), &Device::Cpu)?;
+    let positive = map.relu()?;
+    let inside = ((&positive * shares)?.sum(1)? + 1e-4)?;
+    let all = (positive.sum(1)? + 1e-3)?;
+    Ok((all.log()? - inside.log()?)?.mean_all()?)
 }
 
 /// Cross entropies of part and colour, each a mean over the patches that it applies to.
