@@ -1,0 +1,48 @@
+//! The miniature: a world of drawn birds whose truth is known to the pixel, and the training of a small CLIP on it.
+//!
+//!     cargo run --release --example miniature -- train --seed 1 --steps 5000 --out target/miniature
+
+mod backdrop;
+mod batch;
+mod captions;
+mod data_set;
+mod draw;
+mod export;
+mod gallery;
+mod held_out;
+mod model;
+mod ops;
+mod tokenizer;
+mod train;
+mod world;
+
+use clap::{Parser, Subcommand};
+
+/// Many large tensors come and go in every step; the system's allocator would return each to the kernel.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(about = "Draws the miniature's world and trains its checkpoint")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train, or go on training where the output directory's state ends
+    Train(train::Options),
+    /// Render a data set with masks for `fieldmark evaluate`
+    Render(data_set::Options),
+    /// Draw the scenes of examples/images
+    Scenes(gallery::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Train(options) => train::run(options),
+        Command::Render(options) => data_set::run(&options),
+        Command::Scenes(options) => gallery::run(&options),
+    }
+}
