@@ -6,6 +6,7 @@
 //! where data is missing it paints grey and says nothing.
 
 use image::RgbImage;
+use libjpeg_turbo_rs::common::types::ComponentInfo;
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
 
 use super::{Decoded, Exif, Source, broken, truncated};
@@ -26,6 +27,9 @@ pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
     if header.precision != 8 {
         return Err(source.error(unsupported(&format!("{} bits per value", header.precision))));
     }
+    if !sizes_are_usual(&header.components) {
+        return Err(source.error(unsupported("four colours of unlike sizes")));
+    }
     if !reaches_end_of_image(source.bytes) {
         return Err(source.error(truncated("JPEG")));
     }
@@ -39,6 +43,19 @@ fn limits() -> DecodeLimits {
     let side = usize::from(u16::MAX);
     let (max_width, max_height, max_pixels) = (side, side, u64::MAX);
     DecodeLimits { max_width, max_height, max_pixels, max_scans: LARGEST_SCAN_COUNT, max_memory: None }
+}
+
+/// Whether the decoder can bring the components to one size.
+///
+/// Where there are four, it takes the outer two to be whole and the inner two to be alike, as encoders write
+/// them, and panics if they are not.
+fn sizes_are_usual(components: &[ComponentInfo]) -> bool {
+    let [first, second, third, fourth] = components else { return true };
+    let factors = |component: &ComponentInfo| (component.horizontal_sampling, component.vertical_sampling);
+    factors(first) == factors(fourth)
+        && factors(second) == factors(third)
+        && first.horizontal_sampling % second.horizontal_sampling == 0
+        && first.vertical_sampling % second.vertical_sampling == 0
 }
 
 fn describe(error: &JpegError) -> String {
