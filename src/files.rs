@@ -1,4 +1,4 @@
-//! Results become files: named so that no two collide, written whole or not at all.
+//! Files are read whole within a bound, and results become files: named so that no two collide, written whole or not at all.
 //!
 //! A file is written under a temporary name beside its place and then renamed, so that a reader sees the
 //! old file or the new one and an interrupted run leaves nothing half-written. That guards against crashes
@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -153,6 +153,34 @@ fn prefix(text: &str, bytes: usize) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+/// Reads a whole file of at most `limit` bytes.
+///
+/// # Errors
+/// [`Error::Read`] if it cannot be read, is not a regular file (a named pipe could wait forever) or is larger.
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let metadata = std::fs::metadata(path)?;
+        if !metadata.is_file() {
+            let found = if metadata.is_dir() { "a directory" } else { "something else" };
+            let reason = format!("expected a regular file, found {found}");
+            return Err(io::Error::new(ErrorKind::InvalidInput, reason));
+        }
+        let mut bytes = Vec::new();
+        let memory = metadata.len().min(limit.saturating_add(1)) as usize;
+        bytes.try_reserve_exact(memory).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
+        // The bound holds for a file that grows while it is read, too.
+        File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > limit {
+            true => {
+                let reason = format!("expected at most {limit} bytes, found more");
+                Err(io::Error::new(ErrorKind::FileTooLarge, reason))
+            }
+            false => Ok(bytes),
+        }
+    };
+    read().map_err(|source| Error::Read { path: path.into(), source })
 }
 
 /// Hands out the names of one run's files, none of them twice.

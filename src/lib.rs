@@ -1,4 +1,107 @@
 //! Shows where in a photograph a CLIP-family model sees a concept, and what tells it from its rivals.
+//!
+//! A concept is a few words, "red-winged blackbird shoulder"; its rivals are other words, "rusty blackbird". The
+//! answer is a map of signed evidence on the photo, in logits, with the numbers that belong to it. The method is
+//! Finer-CAM (Zhang et al., CVPR 2025, arXiv 2501.11309) on text prompts: what is explained is the *difference*
+//! between the target's logit and its rivals', not the target's logit alone.
+//!
+//! # How an answer comes about
+//!
+//! ```text
+//! photo ──decode, fit──> pixels ──trunk──> activations A  [tokens, width]
+//!                                               │
+//!                                             head
+//!                                               │
+//!                                               v
+//!                                        image embedding ──┐
+//!                                                          ├─ scale · cosine ──> logits ──objective──> S
+//! prompts ──tokenize──> ids ──text tower──> text embeddings┘                                           │
+//!                                                                                                      │
+//! signed map [rows, columns] <──method── A and its gradient ∂S/∂A <────────────────────────────────────┘
+//!     │
+//!     └──> peak, regions, verdict, pictures, report
+//! ```
+//!
+//! The trunk is what lies before the chosen layer's `ln_1` output, the head what lies behind it; only the head is
+//! differentiated. The gradient is linear in the prompts, so any mix of them costs one pass.
+//!
+//! # Example
+//!
+//! ```
+//! use fieldmark::{Explainer, Photo, Query};
+//!
+//! # fn main() -> fieldmark::Result<()> {
+//! let explainer = Explainer::load("tests/fixtures/models/tiny-quick-gelu")?; // any directory with a checkpoint
+//! let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
+//! let query = Query::new("red-winged blackbird shoulder").against(["rusty blackbird", "house sparrow"]);
+//!
+//! let found = explainer.localize(&photo, &query)?;
+//! println!("{}: {}", found.report.target.prompt, found.report.evidence.verdict);
+//! for region in &found.report.place.regions {
+//!     println!("{:.0} % at {}, {}", region.share * 100.0, region.x, region.y);
+//! }
+//! let picture = found.overlay(&photo); // an `image::RgbImage` of the photo's size
+//! # assert_eq!((picture.width(), picture.height()), (96, 64));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A checkpoint of the Hugging Face Hub needs to be told where the cache is, because the library reads no
+//! environment variables; a program passes its own in:
+//!
+//! ```no_run
+//! use fieldmark::{Explainer, model::source::HubOptions, pipeline::LoadOptions, progress::Silent};
+//!
+//! # fn main() -> fieldmark::Result<()> {
+//! let hub = HubOptions::from_environment(&|name| std::env::var(name).ok());
+//! let options = LoadOptions { hub, ..LoadOptions::default() };
+//! let explainer = Explainer::load_with("openai/clip-vit-base-patch16", &options, &Silent)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Modules, in reading order
+//!
+//! **A module uses only those above it**; a test holds the code to that.
+//!
+//! | module | turns |
+//! |---|---|
+//! | [`error`] | what can go wrong into one [`Error`] |
+//! | [`device`] | a wish into a device that is there |
+//! | [`files`] | results into files, named without collisions and written whole |
+//! | [`geometry`] | pixels of the photo into cells of the grid, and back |
+//! | [`progress`] | what happens during long work into events |
+//! | [`photo`] | an image file into upright RGB pixels |
+//! | [`model`] | a name into a checkpoint that is ready to run |
+//! | [`prompt`] | concepts into the words that the model reads |
+//! | [`embed`] | embeddings into similarities, logits and probabilities |
+//! | [`objective`] | logits into the one scalar that is explained |
+//! | [`gradient`] | pixels into one layer's activations and their gradients |
+//! | [`attribution`] | activations and gradients into a signed map |
+//! | [`regions`] | a map into its peak and its regions |
+//! | [`verdict`] | similarities into present, weak or absent |
+//! | [`render`] | maps and their photo into pictures |
+//! | [`report`] | all of it into records for people and programs |
+//! | [`pipeline`] | a photo and a query into the answer: the only module that knows all the others |
+//!
+//! # Where to go
+//!
+//! - One concept on one photo: [`Explainer::localize`]. Several on one scale: [`Explainer::compare`].
+//! - What can be set: [`Settings`]; what a field of the answer means: [`report`].
+//! - The numbers themselves: [`attribution::ConceptMap`].
+//! - Other colours, a mask, a sheet: [`render`].
+//! - Another method or objective: implement [`attribution::Method`] or [`objective::Objective`].
+//! - Stage by stage, without [`Explainer`]: [`model::Model`], [`gradient::LayerTrace`], [`embed::logit_gradients`].
+//!
+//! The library never prints, exits, draws progress bars or reads environment variables.
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `hub` | yes | fetching checkpoints from the Hub; without it, what is in the cache can still be used |
+//! | `cli` | yes | the program `fieldmark`; a library user turns it off |
+//! | `cuda`, `cudnn`, `metal`, `mkl`, `accelerate` | no | candle's backends |
 
 pub mod error;
 pub mod device;

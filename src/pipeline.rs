@@ -166,7 +166,8 @@ impl Explainer {
         Self::load_with(name, &LoadOptions::default(), &Silent)
     }
 
-    /// Opens a checkpoint, and tells what is fetched on the way.
+    /// Opens a checkpoint and loads its vision tower, and tells what is fetched on the way. The text tower is
+    /// loaded when the first prompt is embedded.
     ///
     /// # Errors
     /// If the checkpoint is not found, cannot be fetched, is broken or is not supported, or if the device is not
@@ -174,6 +175,7 @@ impl Explainer {
     pub fn load_with(name: &str, options: &LoadOptions, progress: &dyn ProgressHandler) -> Result<Self> {
         let device = options.device.open()?;
         let model = Model::load(&ModelSpec::parse(name)?, &options.hub, device, progress)?;
+        model.vision()?;
         Ok(Self { name: name.into(), model, texts: Mutex::default() })
     }
 

@@ -2,10 +2,16 @@
 
 use std::{collections::HashSet, path::Path};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files::read_bounded,
+};
 
 /// What stands for the prompt in a template.
 const PLACE: &str = "{}";
+
+/// The most bytes that a list of concepts may have.
+const LARGEST_LIST: u64 = 16 << 20;
 
 /// How a prompt is phrased before the model reads it: a text in which `{}` stands for the prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +57,7 @@ pub struct ConceptList {
 }
 
 impl ConceptList {
-    /// Reads a text file or a pipe: a concept a line; blank lines and what follows a `#` are skipped.
+    /// Reads a text file: a concept a line; blank lines and what follows a `#` are skipped.
     ///
     /// # Errors
     /// [`Error::Read`] if it cannot be read, [`Error::Option`] if it is not UTF-8 or has no concept.
@@ -60,7 +66,7 @@ impl ConceptList {
             let reason = format!("{}: {reason}", path.display());
             Error::Option { option: "concepts", reason }
         };
-        let bytes = crate::model::read_pipe(path)?;
+        let bytes = read_bounded(path, LARGEST_LIST)?;
         let list = Self::parse(&String::from_utf8(bytes).map_err(|_| error("expected UTF-8 text"))?);
         match list.concepts.is_empty() {
             true => Err(error("expected a concept a line, found none")),

@@ -93,7 +93,7 @@ pub struct Seconds {
     pub load: f64,
     /// Reading, decoding and fitting the photo.
     pub decode: f64,
-    /// Embedding prompts that were not embedded before.
+    /// Embedding the prompts, once a run.
     pub text: f64,
     /// The vision tower up to the layer.
     pub trunk: f64,

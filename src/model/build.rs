@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use candle_transformers::models::clip::{self as reference, text_model::ClipTextConfig};
+use rayon::prelude::*;
 
 use super::{
     config::{ClipConfig, TowerConfig},
@@ -138,7 +139,8 @@ impl Parts<'_> {
     }
 
     fn blocks(&self, name: &str, tower: &TowerConfig) -> Result<Vec<Block>> {
-        (0..tower.layers).map(|layer| self.block(&format!("{name}.encoder.layers.{layer}"), tower)).collect()
+        let layers = (0..tower.layers).into_par_iter();
+        layers.map(|layer| self.block(&format!("{name}.encoder.layers.{layer}"), tower)).collect()
     }
 
     fn block(&self, name: &str, tower: &TowerConfig) -> Result<Block> {

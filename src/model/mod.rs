@@ -8,14 +8,16 @@ pub mod tokenizer;
 pub mod weights;
 
 mod build;
+mod miniature;
 mod resample;
 
-use std::{fs::File, io::Read, path::Path, sync::OnceLock};
+use std::{path::Path, sync::OnceLock};
 
 use candle_core::{Device, Tensor};
 
 use crate::{
     error::{Error, Result},
+    files::read_bounded,
     progress::ProgressHandler,
 };
 use config::ClipConfig;
@@ -53,7 +55,10 @@ impl Model {
         device: Device,
         progress: &dyn ProgressHandler,
     ) -> Result<Self> {
-        Self::open(&source::locate(spec, hub, progress)?.directory, device)
+        match spec {
+            ModelSpec::Builtin => miniature::open(device),
+            _ => Self::open(&source::locate(spec, hub, progress)?.directory, device),
+        }
     }
 
     /// Opens the checkpoint in a directory and checks that its files fit each other.
@@ -68,9 +73,20 @@ impl Model {
         }
         let config = ClipConfig::read(&file)?;
         let weights = Weights::open(directory)?;
+        // Weights that do not fit are told before a tokenizer that is missing: they are the larger mistake.
         weights.check(&build::expected(&config))?;
         let tokenizer = PromptTokenizer::open(directory, &config.text)?;
         let preprocess = Preprocess::from_directory(directory, config.vision.image_size as u32)?;
+        Self::assemble(config, weights, tokenizer, preprocess, device)
+    }
+
+    fn assemble(
+        config: ClipConfig,
+        weights: Weights,
+        tokenizer: PromptTokenizer,
+        preprocess: Preprocess,
+        device: Device,
+    ) -> Result<Self> {
         let logit_scale = f64::from(weights.tensor("logit_scale", &Device::Cpu)?.to_scalar::<f32>()?).exp();
         if !logit_scale.is_finite() {
             let reason = "tensor logit_scale: expected a finite number, found another".to_owned();
@@ -179,26 +195,7 @@ fn loaded<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T>
     Ok(cell.get_or_init(|| made))
 }
 
-/// Reads a regular file of bounded size. A named pipe could wait forever: it is not even opened.
-pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>> {
-    let error = |source| Error::Read { path: path.into(), source };
-    if !std::fs::metadata(path).map_err(error)?.is_file() {
-        return Err(error(std::io::Error::other("it is not a regular file")));
-    }
-    read_pipe(path)
-}
-
-/// Reads a file or a pipe of bounded size.
-pub(crate) fn read_pipe(path: &Path) -> Result<Vec<u8>> {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let file = File::open(path)?;
-        let mut bytes = Vec::new();
-        file.take(LARGEST_TEXT_FILE + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST_TEXT_FILE {
-            let reason = format!("expected at most {} MB", LARGEST_TEXT_FILE >> 20);
-            return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason));
-        }
-        Ok(bytes)
-    };
-    read().map_err(|source| Error::Read { path: path.into(), source })
+/// Reads a configuration, a tokenizer or another text file of a checkpoint.
+pub(crate) fn read_text_file(path: &Path) -> Result<Vec<u8>> {
+    read_bounded(path, LARGEST_TEXT_FILE)
 }

@@ -5,8 +5,6 @@
 //! picture into RGB before it resizes, and so do we; open_clip resizes first, which differs for palette,
 //! 1-bit and 16-bit pictures only.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use image::RgbImage;
@@ -25,8 +23,6 @@ pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 #[expect(clippy::excessive_precision, reason = "the digits are those of CLIP's code")]
 pub const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
 
-/// A configuration file may have at most this many bytes.
-const CONFIG_LIMIT: u64 = 16 << 20;
 /// The largest side, in pixels, that a configuration may ask for.
 const SIDE_LIMIT: u64 = 65_536;
 /// The largest model input, in pixels.
@@ -429,22 +425,12 @@ fn place(photo: Size, window: &Window, patch: usize) -> Placement {
 
 /// Reads a JSON file, if it is there.
 fn read_config(path: &Path) -> Result<Option<Value>> {
-    let read_error = |source| Error::Read { path: path.to_path_buf(), source };
-    let config_error = |reason| Error::Config { path: path.to_path_buf(), reason };
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Err(config_error("expected a regular file, found something else".to_string())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(read_error(error)),
+    if !path.exists() {
+        return Ok(None);
     }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(read_error)?;
-    file.take(CONFIG_LIMIT + 1).read_to_end(&mut bytes).map_err(read_error)?;
-    if bytes.len() as u64 > CONFIG_LIMIT {
-        return Err(config_error(format!("expected at most {CONFIG_LIMIT} bytes of JSON, found more")));
-    }
-    let value = serde_json::from_slice(&bytes);
-    value.map(Some).map_err(|error| config_error(format!("expected JSON, found an error: {error}")))
+    let value = serde_json::from_slice(&super::read_text_file(path)?);
+    let reason = |error: serde_json::Error| format!("expected JSON, found an error: {error}");
+    value.map(Some).map_err(|error| Error::Config { path: path.into(), reason: reason(error) })
 }
 
 /// One JSON object of a file, read with errors that name the file, the field, and what was found.

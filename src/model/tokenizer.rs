@@ -45,7 +45,7 @@ impl PromptTokenizer {
     pub fn open(directory: &Path, config: &TextConfig) -> Result<Self> {
         let file = directory.join(TOKENIZER);
         if file.is_file() {
-            let bytes = super::read_bounded(&file)?;
+            let bytes = super::read_text_file(&file)?;
             return Self::parse(&bytes, &file, config);
         }
         let (vocabulary, merges) = (directory.join(VOCABULARY), directory.join(MERGES));
@@ -131,14 +131,14 @@ impl PromptTokenizer {
 /// The `tokenizer.json` that transformers makes of `vocab.json` and `merges.txt` for CLIP.
 fn assemble(vocabulary: &Path, merges: &Path) -> Result<Vec<u8>> {
     let error = |path: &Path, reason: String| Error::Tokenizer { path: path.into(), reason };
-    let vocab: Value = serde_json::from_slice(&super::read_bounded(vocabulary)?)
+    let vocab: Value = serde_json::from_slice(&super::read_text_file(vocabulary)?)
         .map_err(|source| error(vocabulary, format!("not valid JSON: {source}")))?;
     let id = |token: &str| {
         let id = vocab.get(token).and_then(Value::as_u64);
         id.ok_or_else(|| error(vocabulary, format!("token {token} is missing")))
     };
     let (start, end) = (id(START)?, id(END)?);
-    let text = String::from_utf8(super::read_bounded(merges)?)
+    let text = String::from_utf8(super::read_text_file(merges)?)
         .map_err(|_| error(merges, "not UTF-8 text".into()))?;
     let pairs: Vec<&str> =
         text.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty()).collect();

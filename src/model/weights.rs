@@ -175,7 +175,7 @@ fn shards(directory: &Path) -> Result<Vec<PathBuf>> {
         return Err(Error::Weights { path: directory.into(), reason });
     }
     let error = |reason: String| Error::Weights { path: index.clone(), reason };
-    let root: Value = serde_json::from_slice(&super::read_bounded(&index)?)
+    let root: Value = serde_json::from_slice(&super::read_text_file(&index)?)
         .map_err(|source| error(format!("not valid JSON: {source}")))?;
     let map = root.get("weight_map").and_then(Value::as_object);
     let map = map.ok_or_else(|| error("weight_map: expected an object".into()))?;

@@ -1,50 +1,56 @@
 //! JPEG bytes in, RGB pixels as stored out; anything less than the whole picture is an error.
 //!
-//! The `image` crate's wrapper decodes leniently: where data is missing it paints grey and says nothing.
-//! Here headers are read leniently, as browsers do, but the picture itself strictly.
+//! The format leaves the arithmetic open: how exactly to invert the cosine transform, to bring halved colour
+//! back to full size, and to turn it into RGB. Other CLIP programs see what libjpeg-turbo makes of a photo,
+//! so the decoder is one that computes the same bits. The `image` crate's is up to several levels off, and
+//! where data is missing it paints grey and says nothing.
 
 use image::RgbImage;
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::errors::DecodeErrors;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
+use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
 
 use super::{Decoded, Exif, Source, broken, truncated};
 use crate::Result;
 
+/// Every scan of a progressive picture walks over all of it; encoders write about ten of them.
+const LARGEST_SCAN_COUNT: usize = 100;
+
 /// Decodes baseline and progressive JPEG: grey, YCbCr, RGB, CMYK and YCCK (inverted, as Adobe writes them
 /// and as Pillow reads them).
 pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
-    let failed = |error: DecodeErrors| source.error(describe(&error));
-    let lenient = DecoderOptions::default()
-        .set_strict_mode(false)
-        .set_max_width(usize::MAX)
-        .set_max_height(usize::MAX)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(source.bytes), lenient);
-    decoder.decode_headers().map_err(failed)?;
-    let (width, height) = match decoder.info() {
-        Some(info) => (u32::from(info.width), u32::from(info.height)),
-        None => return Err(source.error(truncated("JPEG"))),
-    };
-    source.check_size(width, height)?;
+    let failed = |error: JpegError| source.error(describe(&error));
+    let decoder = Decoder::new_with_limits(source.bytes, limits())
+        .map_err(failed)?
+        .with_output_format(PixelFormat::Rgb);
+    let header = decoder.header();
+    source.check_size(header.width.into(), header.height.into())?;
+    if header.precision != 8 {
+        return Err(source.error(unsupported(&format!("{} bits per value", header.precision))));
+    }
     if !reaches_end_of_image(source.bytes) {
         return Err(source.error(truncated("JPEG")));
     }
-    let exif = Exif::parse(decoder.exif().map(Vec::as_slice));
-    let mut rgb = RgbImage::new(width, height);
-    decoder.set_options(lenient.set_strict_mode(true));
-    decoder.decode_into(&mut rgb).map_err(failed)?;
-    Ok(Decoded { rgb, exif })
+    let mut rgb = RgbImage::new(header.width.into(), header.height.into());
+    decoder.decode_image_into(&mut rgb).map_err(failed)?;
+    Ok(Decoded { rgb, exif: Exif::parse(decoder.exif_data()) })
 }
 
-fn describe(error: &DecodeErrors) -> String {
+/// Leaves sizes to [`Source::check_size`].
+fn limits() -> DecodeLimits {
+    let side = usize::from(u16::MAX);
+    let (max_width, max_height, max_pixels) = (side, side, u64::MAX);
+    DecodeLimits { max_width, max_height, max_pixels, max_scans: LARGEST_SCAN_COUNT, max_memory: None }
+}
+
+fn describe(error: &JpegError) -> String {
     match error {
-        DecodeErrors::ExhaustedData | DecodeErrors::IoErrors(_) => truncated("JPEG"),
-        DecodeErrors::Unsupported(scheme) => format!("this kind of JPEG is not supported: {scheme:?}"),
-        other => broken("JPEG", &format!("{other:?}")),
+        JpegError::UnexpectedEof => truncated("JPEG"),
+        JpegError::Unsupported(kind) => unsupported(kind),
+        other => broken("JPEG", &other.to_string()),
     }
+}
+
+fn unsupported(kind: &str) -> String {
+    format!("this kind of JPEG is not supported: {kind}")
 }
 
 /// Whether the end-of-image marker follows the last scan.

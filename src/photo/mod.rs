@@ -11,14 +11,14 @@
 
 mod jpeg;
 
-use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage, RgbaImage};
 use rayon::prelude::*;
 
+use crate::files::read_bounded;
 use crate::geometry::Size;
 use crate::progress::Warning;
 use crate::{Error, Result};
@@ -63,12 +63,12 @@ impl Photo {
     /// Reads and decodes a file.
     ///
     /// # Errors
-    /// [`Error::Read`] if the file cannot be read; [`Error::Image`] if it is not a regular file (a named
-    /// pipe could wait forever), not an image of a supported format, or broken; [`Error::ImageTooLarge`] if
+    /// [`Error::Read`] if the file cannot be read or is not a regular file; [`Error::Image`] if it is not an
+    /// image of a supported format, or broken; [`Error::ImageTooLarge`] if
     /// its header claims more pixels than the options allow.
     pub fn open_with(path: impl AsRef<Path>, options: &PhotoOptions) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = read_regular_file(path, options)?;
+        let bytes = read_bounded(path, memory_limit(options.pixel_limit))?;
         Self::from_bytes(path, &bytes, options)
     }
 
@@ -193,29 +193,6 @@ fn foreign_format(bytes: &[u8]) -> Option<&'static str> {
         (b"%PDF", "PDF"),
     ];
     signatures.iter().find(|(start, _)| bytes.starts_with(start)).map(|&(_, name)| name)
-}
-
-/// Reads a whole file, unless it is no regular file or much larger than an allowed image can be.
-fn read_regular_file(path: &Path, options: &PhotoOptions) -> Result<Vec<u8>> {
-    let read_error = |source| Error::Read { path: path.to_path_buf(), source };
-    let image_error = |reason: String| Error::Image { path: path.to_path_buf(), reason };
-    let metadata = std::fs::metadata(path).map_err(read_error)?;
-    if !metadata.is_file() {
-        let found = if metadata.is_dir() { "a directory" } else { "something else" };
-        return Err(image_error(format!("expected a regular file, found {found}")));
-    }
-    let limit = memory_limit(options.pixel_limit);
-    let mut bytes = Vec::new();
-    // The bound holds for a file that grows while it is read, too.
-    let file = File::open(path).map_err(read_error)?;
-    bytes.try_reserve_exact(metadata.len().min(limit) as usize).map_err(|_| {
-        image_error(format!("the file has {} bytes, more than there is memory for", metadata.len()))
-    })?;
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(read_error)?;
-    if bytes.len() as u64 > limit {
-        return Err(image_error(format!("expected at most {limit} bytes, found a larger file")));
-    }
-    Ok(bytes)
 }
 
 /// The memory that an image of so many pixels may need: 16 bytes a pixel (RGBA in 32-bit floats).

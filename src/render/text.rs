@@ -11,6 +11,7 @@ use image::{Rgb, RgbImage};
 
 use super::canvas::mix;
 
+#[allow(clippy::expect_used, reason = "the font is compiled in: no input can break it")]
 static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
     FontRef::try_from_slice(include_bytes!("../../assets/fonts/DejaVuSansCondensed.ttf"))
         .expect("the font that ships can be read")

@@ -1,5 +1,8 @@
 //! All integration tests in one binary: every test binary links candle again.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod architecture;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "hub")]
@@ -10,6 +13,7 @@ mod hostile;
 mod hub;
 mod parity;
 mod photo;
+mod properties;
 mod render;
 #[cfg(feature = "cli")]
 mod sandbox;

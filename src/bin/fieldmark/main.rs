@@ -1,5 +1,10 @@
 //! The program: a thin user of the library.
 
+#![allow(
+    unreachable_pub,
+    reason = "nothing reaches into a program: `pub` is what a file shows to the others"
+)]
+
 mod advice;
 mod args;
 mod commands;

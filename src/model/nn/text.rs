@@ -10,7 +10,7 @@ use super::{Activation, Block, LayerNorm};
 ///
 /// candle-transformers' own is used wherever it computes what the checkpoint was trained with: QuickGELU and an
 /// epsilon of 1e-5. For the rest (LAION's GELU, for one) the blocks are ours.
-pub enum TextTower {
+pub(crate) enum TextTower {
     /// candle-transformers' CLIP text model.
     Reference(Box<reference::ClipTextTransformer>),
     /// Our blocks.
@@ -31,7 +31,7 @@ impl TextTower {
 }
 
 /// The text tower made of [`Block`]s.
-pub struct OwnTextTower {
+pub(crate) struct OwnTextTower {
     /// [vocabulary, width].
     pub(crate) tokens: Tensor,
     /// [context, width].

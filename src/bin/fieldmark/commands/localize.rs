@@ -25,8 +25,10 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     if let Some(list) = concepts {
         query = add_nearest(query, &list, &explainer, args, terminal)?;
     }
+    let start = Instant::now();
     explainer.check(&query)?;
-    let run = Run { args, explainer: &explainer, query: &query, load_seconds, terminal };
+    let text_seconds = start.elapsed().as_secs_f64();
+    let run = Run { args, explainer: &explainer, query: &query, load_seconds, text_seconds, terminal };
     run.all()
 }
 
@@ -51,6 +53,7 @@ struct Run<'a> {
     explainer: &'a Explainer,
     query: &'a Query,
     load_seconds: f64,
+    text_seconds: f64,
     terminal: &'a Terminal,
 }
 
@@ -95,6 +98,7 @@ impl Run<'_> {
         report.seconds.render = start.elapsed().as_secs_f64();
         report.seconds.decode += open_seconds;
         report.seconds.load = self.load_seconds;
+        report.seconds.text += self.text_seconds;
         Ok(report)
     }
 

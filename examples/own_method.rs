@@ -1,0 +1,60 @@
+//! A method of one's own, on the stages that `Explainer` is made of: `cargo run --example own_method`.
+
+#![allow(clippy::print_stdout, reason = "an example shows what it found")]
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use fieldmark::{
+    Photo, Result,
+    attribution::{ConceptMap, Method},
+    embed::logit_gradients,
+    geometry::Fit,
+    gradient::{Differentiation, LayerTrace},
+    model::{Model, preprocess::FitRequest},
+    regions,
+};
+
+/// M_i = Σ_k max(G_ik A_ik, 0): HiResCAM, but what speaks against the concept is left out channel by channel.
+struct PositiveParts;
+
+impl Method for PositiveParts {
+    fn name(&self) -> &'static str {
+        "positive-parts"
+    }
+    fn summary(&self) -> &'static str {
+        "the positive products of activations and gradients"
+    }
+
+    fn maps(&self, trace: &LayerTrace, directions: &Tensor) -> Result<Tensor> {
+        let activations = trace.patch_activations()?;
+        let map = |row| -> Result<Tensor> {
+            let gradients = trace.patch_gradients(&directions.get(row)?)?;
+            Ok((gradients * &activations)?.relu()?.sum(1)?)
+        };
+        Ok(Tensor::stack(&(0..directions.dim(0)?).map(map).collect::<Result<Vec<_>>>()?, 0)?)
+    }
+}
+
+fn main() -> Result<()> {
+    let model = Model::open(Path::new("tests/fixtures/models/tiny-quick-gelu"), Device::Cpu)?;
+    let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
+    let (vision, tower) = (&model.config().vision, model.vision()?);
+    let request = FitRequest { fit: Fit::Whole, patch: vision.patch, trained: vision.grid(), detail: 1.0 };
+    let input = model.preprocess().prepare(&photo, &request)?;
+    let size = input.placement.input;
+    let pixels =
+        Tensor::from_vec(input.pixels, (3, size.height as usize, size.width as usize), model.device())?;
+    let trace = LayerTrace::new(tower, &pixels, tower.layers() - 1, Differentiation::Fastest)?;
+
+    // Target minus 0.6 times its rival: the gradient is linear in the texts, so their mix is one virtual prompt.
+    let texts = model.embed_texts(&[model.tokenize("red square")?, model.tokenize("blue circle")?])?;
+    let mix = Tensor::new(&[[1.0_f32, -0.6]], model.device())?.matmul(&texts)?;
+    let directions = logit_gradients(&trace.embedding()?, &mix, model.logit_scale())?;
+    let values = PositiveParts.maps(&trace, &directions)?.get(0)?.to_vec1()?;
+
+    // `regions`, `render` and `files` do not ask where a map came from.
+    let map = ConceptMap::new(values, input.placement);
+    println!("{}: {:?}, {:?}", PositiveParts.name(), map.grid(), regions::peak(&map));
+    Ok(())
+}

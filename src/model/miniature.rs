@@ -1,0 +1,30 @@
+//! The checkpoint that ships: its files are part of the program, so it is there without network and directory.
+//! `weights/miniature/README.md` says what it was trained on and what it can do.
+
+use std::path::Path;
+
+use candle_core::Device;
+use serde_json::Value;
+
+use super::{
+    Model, config::ClipConfig, preprocess::Preprocess, tokenizer::PromptTokenizer, weights::Weights,
+};
+use crate::error::{Error, Result};
+
+const CONFIG: &[u8] = include_bytes!("../../weights/miniature/config.json");
+const WEIGHTS: &[u8] = include_bytes!("../../weights/miniature/model.safetensors");
+const TOKENIZER: &[u8] = include_bytes!("../../weights/miniature/tokenizer.json");
+const PREPROCESSOR: &[u8] = include_bytes!("../../weights/miniature/preprocessor_config.json");
+
+/// Opens the checkpoint from the program's own bytes.
+pub(super) fn open(device: Device) -> Result<Model> {
+    // The paths are only named in errors.
+    let config = ClipConfig::parse(CONFIG, Path::new("miniature/config.json"))?;
+    let tokenizer = PromptTokenizer::parse(TOKENIZER, Path::new("miniature/tokenizer.json"), &config.text)?;
+    let weights = Weights::built_in(WEIGHTS, "miniature/model.safetensors")?;
+    let path = Path::new("miniature/preprocessor_config.json");
+    let processor: Value = serde_json::from_slice(PREPROCESSOR)
+        .map_err(|error| Error::Config { path: path.into(), reason: format!("not valid JSON: {error}") })?;
+    let preprocess = Preprocess::from_transformers(path, &processor)?;
+    Model::assemble(config, weights, tokenizer, preprocess, device)
+}
