@@ -228,6 +228,27 @@ fn a_name_that_is_not_utf8_stops_nothing() {
 }
 
 #[test]
+fn photos_are_seen_as_they_are_displayed() {
+    let sandbox = Sandbox::new();
+    sandbox.copy_photo("orientation_6.jpg", "turned.jpg");
+    sandbox.copy_photo("orientation_1.jpg", "upright.jpg");
+    let [turned, upright] = ["turned.jpg", "upright.jpg"].map(|photo| sandbox.found(PROMPT, &[photo]));
+    assert_eq!((&turned["image_size"], &turned["grid"]), (&upright["image_size"], &upright["grid"]));
+    let size = numbers(&turned["image_size"]);
+    assert_eq!(size_of(&sandbox, &turned["files"]["overlay"]), (size[0] as u32, size[1] as u32));
+}
+
+#[test]
+fn the_checkpoint_that_ships_needs_no_file_and_no_network() {
+    let sandbox = Sandbox::new();
+    let outcome =
+        sandbox.run(&["localize", PROMPT, "wide.png", "--model", "miniature", "--offline", "--json"]);
+    outcome.assert_done();
+    assert_eq!((&outcome.json()[0]["model"], outcome.stderr.as_str()), (&"miniature".into(), ""));
+    assert_eq!(sandbox.names(""), ["fieldmark-out", "model", "tall.png", "wide.png"], "nothing is cached");
+}
+
+#[test]
 fn every_kind_of_file_has_its_size_and_its_values() {
     let sandbox = Sandbox::new();
     let kinds = ["--save", "overlay,heatmap,map,full,mask", "--output", "new/deep"];

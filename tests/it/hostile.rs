@@ -3,14 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Outcome, PROMPT, Sandbox, Weights};
+use crate::sandbox::{Outcome, PROMPT, Sandbox, Weights, fixture};
 
-/// A whole JPEG.
 fn jpeg() -> Vec<u8> {
-    let picture = image::RgbImage::from_fn(64, 48, |x, y| image::Rgb([(x * 4) as u8, (y * 5) as u8, 90]));
-    let mut bytes = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new(&mut bytes).encode_image(&picture).unwrap();
-    bytes
+    std::fs::read(fixture("photos/harsh_420.jpg")).unwrap()
 }
 
 fn png(width: u32, height: u32) -> Vec<u8> {
@@ -119,7 +115,9 @@ fn a_folder_without_images_is_an_error() {
 fn named_pipes_are_not_waited_for() {
     let sandbox = Sandbox::new();
     named_pipe(&sandbox.path("pipe.png"));
-    sandbox.localize(PROMPT, &["pipe.png"]).assert_refused(&["pipe.png: expected a regular file"]);
+    sandbox
+        .localize(PROMPT, &["pipe.png"])
+        .assert_refused(&["pipe.png: cannot be read: expected a regular file"]);
     for file in ["config.json", "preprocessor_config.json", "model.safetensors", "vocab.json"] {
         let sandbox = Sandbox::new();
         let path = sandbox.path("model").join(file);
