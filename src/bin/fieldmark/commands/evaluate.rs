@@ -80,7 +80,7 @@ impl Run<'_> {
     fn one(&mut self, picture: &Picture, rows: &mut dyn Write) -> std::io::Result<()> {
         match self.evaluator.measure(picture) {
             Ok(measured) => {
-                self.bar.suspend(|| self.terminal.warn(&measured.warnings));
+                self.terminal.warn(&measured.warnings);
                 for row in &measured.rows {
                     serde_json::to_writer(&mut *rows, row)?;
                     rows.write_all(b"\n")?;
@@ -90,7 +90,7 @@ impl Run<'_> {
             }
             Err(error) => {
                 let error = anyhow::Error::from(error);
-                self.bar.suspend(|| self.terminal.failed(&error));
+                self.terminal.error(&error);
                 self.tally.fail(picture, format!("{error:#}"));
                 self.failed += 1;
             }
