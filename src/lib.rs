@@ -46,8 +46,8 @@
 //! # }
 //! ```
 //!
-//! A checkpoint of the Hugging Face Hub needs to be told where the cache is, because the library reads no
-//! environment variables; a program passes its own in:
+//! A checkpoint of the Hugging Face Hub is fetched into the usual cache by [`Explainer::load`]. The library reads no
+//! environment variables; a program that honours `HF_HOME`, `HF_TOKEN` and the like passes its own in:
 //!
 //! ```no_run
 //! use fieldmark::{Explainer, model::source::HubOptions, pipeline::LoadOptions, progress::Silent};
@@ -79,16 +79,20 @@
 //! | [`gradient`] | pixels into one layer's activations and their gradients |
 //! | [`attribution`] | activations and gradients into a signed map |
 //! | [`regions`] | a map into its peak and its regions |
+//! | [`metric`] | a map and the truth into figures, figures into means with intervals |
+//! | [`dataset`] | a data set's own files into pictures, prompts and truths |
 //! | [`verdict`] | similarities into present, weak or absent |
 //! | [`render`] | maps and their photo into pictures |
 //! | [`report`] | all of it into records for people and programs |
-//! | [`pipeline`] | a photo and a query into the answer: the only module that knows all the others |
+//! | [`pipeline`] | a photo and a query into the answer: it joins all the others |
+//! | [`evaluate`] | a data set and settings into rows, rows into a summary |
 //!
 //! # Where to go
 //!
 //! - One concept on one photo: [`Explainer::localize`]. Several on one scale: [`Explainer::compare`].
 //! - What can be set: [`Settings`]; what a field of the answer means: [`report`].
 //! - The numbers themselves: [`attribution::ConceptMap`].
+//! - How good the maps of a checkpoint are: [`evaluate`].
 //! - Other colours, a mask, a sheet: [`render`].
 //! - Another method or objective: implement [`attribution::Method`] or [`objective::Objective`].
 //! - Stage by stage, without [`Explainer`]: [`model::Model`], [`gradient::LayerTrace`], [`embed::logit_gradients`].

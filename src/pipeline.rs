@@ -158,10 +158,10 @@ pub struct Explainer {
 }
 
 impl Explainer {
-    /// Opens a checkpoint: a directory, or `miniature`, which ships.
+    /// Opens a checkpoint: an id of the Hub (`org/name`, `org/name@revision`), a directory, or `miniature`, which ships.
     ///
-    /// An id of the Hub needs [`load_with`](Self::load_with) and [`HubOptions::from_environment`]: the library reads
-    /// no environment variables, so it does not know where the cache is.
+    /// The Hub's cache is the usual one in the home directory. What Python's libraries let environment variables
+    /// change, [`load_with`](Self::load_with) takes as options: see [`HubOptions::from_environment`].
     ///
     /// # Errors
     /// As [`Explainer::load_with`].

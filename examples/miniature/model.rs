@@ -211,7 +211,8 @@ impl Model {
         let scale = (size as f64).powf(-0.5);
         let along = |rows: &Tensor, direction: &Tensor| rows.broadcast_mul(direction)?.sum(D::Minus1);
         let attention = candle_nn::ops::softmax(&(along(&keys, &query)? * scale)?, 1)?;
-        let gathered = values.broadcast_mul(&attention.unsqueeze(D::Minus1)?)?.sum(1)?.reshape((batch, 1, width))?;
+        let gathered =
+            values.broadcast_mul(&attention.unsqueeze(D::Minus1)?)?.sum(1)?.reshape((batch, 1, width))?;
         let slopes = self.slopes(class, &gathered, directions)?.reshape((batch, 1, heads, size))?;
         let told = along(&values, &slopes)?;
         let mean = (&attention * &told)?.sum_keepdim(1)?;

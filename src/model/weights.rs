@@ -1,13 +1,17 @@
-//! `model.safetensors`, whole or sharded, becomes named tensors of checked shapes.
+//! `model.safetensors`, whole or sharded, or PyTorch's own format becomes named tensors of checked shapes.
 //!
-//! The files are memory-mapped: what is not asked for is not read. This is the only place with `unsafe` code.
+//! Safetensors are memory-mapped: what is not asked for is not read. This is the only place with `unsafe` code.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use candle_core::{DType, Device, Shape, Tensor, safetensors::MmapedSafetensors};
+use candle_core::{
+    DType, Device, Shape, Tensor,
+    pickle::{PthTensors, TensorInfo},
+    safetensors::MmapedSafetensors,
+};
 use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
 use serde_json::Value;
 
@@ -17,6 +21,8 @@ use crate::error::{Error, Result};
 pub(crate) const SINGLE_FILE: &str = "model.safetensors";
 /// The name of the list of a checkpoint's shards.
 pub(crate) const SHARD_INDEX: &str = "model.safetensors.index.json";
+/// The name of PyTorch's own format, which is taken where there is no other.
+const PICKLED: &str = "pytorch_model.bin";
 
 /// A tensor that a configuration asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,16 +42,22 @@ pub struct Weights {
 enum Source {
     Mapped(MmapedSafetensors),
     BuiltIn(candle_core::safetensors::SliceSafetensors<'static>),
+    /// candle's reader takes the tensors out of a pickle and runs nothing of it.
+    Pickled(PthTensors),
 }
 
 impl Weights {
     /// Opens the checkpoint in a directory: `model.safetensors`, else the shards that
-    /// `model.safetensors.index.json` names.
+    /// `model.safetensors.index.json` names, else `pytorch_model.bin`.
     ///
     /// # Errors
-    /// [`Error::Weights`] if there are no weights, or a file is not safetensors or cut short.
+    /// [`Error::Weights`] if there are no weights, or a file is not of its format or cut short.
     pub fn open(directory: &Path) -> Result<Self> {
         let single = directory.join(SINGLE_FILE);
+        let pickled = directory.join(PICKLED);
+        if !single.is_file() && !directory.join(SHARD_INDEX).is_file() && pickled.is_file() {
+            return Self::open_pickled(pickled);
+        }
         let files = if single.is_file() { vec![single] } else { shards(directory)? };
         let path = match files.as_slice() {
             [file] => file.clone(),
@@ -63,6 +75,15 @@ impl Weights {
         Ok(Self { source: Source::Mapped(mapped), path })
     }
 
+    fn open_pickled(path: PathBuf) -> Result<Self> {
+        let broken = |error: candle_core::Error| Error::Weights {
+            path: path.clone(),
+            reason: format!("not a whole PyTorch file: {}", first_line(&error)),
+        };
+        let source = Source::Pickled(PthTensors::new(&path, None).map_err(broken)?);
+        Ok(Self { source, path })
+    }
+
     /// Wraps the bytes of a safetensors file that is part of the program; `name` is used in errors.
     ///
     /// # Errors
@@ -78,11 +99,17 @@ impl Weights {
         &self.path
     }
 
-    /// Every tensor's name, data type (as safetensors names it) and shape.
+    /// Every tensor's name, data type (such as F32) and shape.
     pub fn contents(&self) -> BTreeMap<String, (String, Vec<usize>)> {
         let tensors = match &self.source {
             Source::Mapped(mapped) => mapped.tensors(),
             Source::BuiltIn(slice) => slice.tensors(),
+            Source::Pickled(tensors) => {
+                let infos = tensors.tensor_infos().iter();
+                let described =
+                    |info: &TensorInfo| (format!("{:?}", info.dtype), info.layout.dims().to_vec());
+                return infos.map(|(name, info)| (name.clone(), described(info))).collect();
+            }
         };
         tensors
             .into_iter()
@@ -149,6 +176,10 @@ impl Weights {
         match &self.source {
             Source::Mapped(mapped) => mapped.load(name, device),
             Source::BuiltIn(slice) => slice.load(name, device),
+            Source::Pickled(tensors) => match tensors.get(name)? {
+                Some(tensor) => tensor.to_device(device),
+                None => candle_core::bail!("it is missing"),
+            },
         }
     }
 
@@ -171,7 +202,7 @@ fn first_line(error: &candle_core::Error) -> String {
 fn shards(directory: &Path) -> Result<Vec<PathBuf>> {
     let index = directory.join(SHARD_INDEX);
     if !index.is_file() {
-        let reason = format!("neither {SINGLE_FILE} nor {SHARD_INDEX} is there");
+        let reason = format!("neither {SINGLE_FILE} nor {SHARD_INDEX} nor {PICKLED} is there");
         return Err(Error::Weights { path: directory.into(), reason });
     }
     let error = |reason: String| Error::Weights { path: index.clone(), reason };
@@ -224,6 +255,42 @@ impl SimpleBackend for Named<'_> {
         match &self.weights.source {
             Source::Mapped(mapped) => mapped.get(name).is_ok(),
             Source::BuiltIn(slice) => slice.get(name).is_ok(),
+            Source::Pickled(tensors) => tensors.tensor_infos().contains_key(name),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pickled_tensors_are_those_of_safetensors() -> Result<()> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pickled");
+        let weights = Weights::open(&folder)?;
+        let expected = candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu)?;
+        assert_eq!(weights.contents().len(), expected.len());
+        for (name, expected) in expected {
+            let (dtype, shape) = &weights.contents()[&name];
+            assert_eq!(
+                (dtype.as_str(), shape.as_slice()),
+                (expected.dtype().as_str().to_uppercase().as_str(), expected.dims())
+            );
+            let found = weights.tensor(&name, &Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+            assert_eq!(found, expected.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?, "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_pickle_is_refused() -> Result<()> {
+        let folder =
+            tempfile::tempdir().map_err(|source| Error::Write { path: "temporary".into(), source })?;
+        for bytes in [&b"not a zip"[..], b"", b"PK\x03\x04"] {
+            let path = folder.path().join(PICKLED);
+            std::fs::write(&path, bytes).map_err(|source| Error::Write { path, source })?;
+            assert!(matches!(Weights::open(folder.path()), Err(Error::Weights { .. })));
+        }
+        Ok(())
     }
 }

@@ -173,7 +173,10 @@ fn a_hub_that_cannot_be_reached_is_one_error() {
 fn missing_files_of_a_checkpoint_are_named() {
     for (removed, parts) in [
         (&["config.json"][..], &["model", "config.json is not there"][..]),
-        (&["model.safetensors"], &["model", "neither model.safetensors nor model.safetensors.index.json"]),
+        (
+            &["model.safetensors"],
+            &["model", "neither model.safetensors nor model.safetensors.index.json nor pytorch_model.bin"],
+        ),
         (&["vocab.json"], &["model", "neither tokenizer.json nor vocab.json with merges.txt"]),
         (&["merges.txt"], &["model", "neither tokenizer.json nor vocab.json with merges.txt"]),
     ] {

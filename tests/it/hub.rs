@@ -642,10 +642,10 @@ fn refuses_a_list_that_is_none_or_has_no_end() {
 #[test]
 fn says_that_a_repository_has_no_safetensors() {
     let files: [(&str, &[u8]); 3] =
-        [("config.json", b"{}"), ("tokenizer.json", b"{ }"), ("pytorch_model.bin", b"p")];
+        [("config.json", b"{}"), ("tokenizer.json", b"{ }"), ("tf_model.h5", b"t")];
     let server = Repository::new(&files).serve();
     let machine = Machine::new(&server);
-    assert_eq!(model_not_found(machine.locate()), "has no model.safetensors, only pytorch_model.bin");
+    assert_eq!(model_not_found(machine.locate()), "has no model.safetensors, only tf_model.h5");
     assert!(server.fetched().is_empty());
 }
 

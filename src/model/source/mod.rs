@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use options::HubOptions;
-pub use selection::{Lack, Layout, Selection, needed, shards};
+pub use selection::{Lack, Selection, needed, shards};
 
 use crate::error::{Error, Result};
 use crate::progress::{Event, ProgressHandler, Warning};

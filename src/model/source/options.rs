@@ -41,9 +41,13 @@ pub struct HubOptions {
 }
 
 impl Default for HubOptions {
+    /// The public Hub without a token, and the cache in the place where Python's libraries have it unless a variable
+    /// says otherwise: `.cache/huggingface/hub` in the home directory.
     fn default() -> Self {
+        // The home directory is asked of the operating system; no variable changes what this library does.
+        let home = std::env::home_dir().unwrap_or_default();
         HubOptions {
-            cache: PathBuf::new(),
+            cache: home.join(".cache/huggingface/hub"),
             endpoint: PUBLIC_HUB.into(),
             token: None,
             offline: false,

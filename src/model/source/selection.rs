@@ -5,20 +5,9 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-/// How a repository stores a checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// `config.json` with `model.safetensors`, whole or in shards.
-    HuggingFace,
-    /// `open_clip_config.json` with its own weights.
-    OpenClip,
-}
-
 /// The files of a repository that a checkpoint needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// How the checkpoint is stored.
-    pub layout: Layout,
     /// The files, configuration first, weights last. The shards of an index are not among them: only the
     /// index's text names them ([`shards`]).
     pub files: Vec<String>,
@@ -42,9 +31,8 @@ const CONFIG: &str = "config.json";
 const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-/// In order of preference: what runs no code comes before what needs a pickle reader.
-const OPEN_CLIP_WEIGHTS: [&str; 3] =
-    ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"];
+/// PyTorch's pickled weights, for repositories that have no others; they are read without running any code.
+const PICKLED: &str = "pytorch_model.bin";
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_PARTS: [&str; 2] = ["vocab.json", "merges.txt"];
 const TOKENIZER_EXTRAS: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
@@ -55,9 +43,8 @@ const WEIGHT_ENDINGS: [&str; 8] =
 const MAX_SHARDS: usize = 1024;
 
 /// Every name that [`needed`] looks for, so that a cache can be asked which of them it holds.
-pub(super) const KNOWN: [&str; 14] = [
+pub(super) const KNOWN: [&str; 11] = [
     CONFIG,
-    OPEN_CLIP_CONFIG,
     TOKENIZER,
     TOKENIZER_PARTS[0],
     TOKENIZER_PARTS[1],
@@ -67,33 +54,21 @@ pub(super) const KNOWN: [&str; 14] = [
     PROCESSORS[1],
     WEIGHTS,
     INDEX,
-    OPEN_CLIP_WEIGHTS[0],
-    OPEN_CLIP_WEIGHTS[1],
-    OPEN_CLIP_WEIGHTS[2],
+    PICKLED,
 ];
 
 /// Chooses the files that a checkpoint needs from the names in a repository.
 ///
-/// A Hugging Face checkpoint (`config.json` with safetensors) is preferred over an open_clip one in the same
-/// repository; pickled, TensorFlow, Flax and ONNX weights of the former are never chosen.
+/// Whole safetensors are preferred over shards, and both over pickled weights; TensorFlow's, Flax's and ONNX's are never
+/// chosen.
 ///
 /// # Errors
 ///
-/// A [`Lack`] when the names hold no configuration, no weights that can be read, or (Hugging Face only: open_clip
-/// has a tokenizer of its own) no tokenizer.
+/// A [`Lack`] when the names hold no configuration, no weights that can be read, or no tokenizer.
 pub fn needed(listing: &[String]) -> Result<Selection, Lack> {
-    let has = |name: &str| listing.iter().any(|listed| listed == name);
-    let open_clip_weights = OPEN_CLIP_WEIGHTS.into_iter().find(|name| has(name));
-    if has(CONFIG) && (has(WEIGHTS) || has(INDEX)) {
-        return hugging_face(&has);
-    }
-    match open_clip_weights {
-        Some(weights) if has(OPEN_CLIP_CONFIG) => Ok(open_clip(&has, weights)),
-        _ => Err(lack(listing, &has)),
-    }
-}
-
-fn hugging_face(has: &dyn Fn(&str) -> bool) -> Result<Selection, Lack> {
+    let has = &|name: &str| listing.iter().any(|listed| listed == name);
+    let weights = [WEIGHTS, INDEX, PICKLED].into_iter().find(|name| has(name));
+    let weights = weights.filter(|_| has(CONFIG)).ok_or_else(|| lack(listing, has))?;
     let tokenizer = tokenizer(has).ok_or_else(|| Lack {
         file: TOKENIZER.into(),
         reason: format!("has neither {TOKENIZER} nor {} and {}", TOKENIZER_PARTS[0], TOKENIZER_PARTS[1]),
@@ -104,20 +79,9 @@ fn hugging_face(has: &dyn Fn(&str) -> bool) -> Result<Selection, Lack> {
     let processors = present(has, &PROCESSORS);
     let unsettled = if processors.is_empty() { owned(&PROCESSORS) } else { Vec::new() };
     files.extend(processors);
-    let weights = if has(WEIGHTS) { WEIGHTS } else { INDEX };
     files.push(weights.to_owned());
     let index = (weights == INDEX).then(|| INDEX.to_owned());
-    Ok(Selection { layout: Layout::HuggingFace, files, index, unsettled })
-}
-
-fn open_clip(has: &dyn Fn(&str) -> bool, weights: &str) -> Selection {
-    let mut files = vec![OPEN_CLIP_CONFIG.to_owned()];
-    let tokenizer = tokenizer(has);
-    let unsettled = if tokenizer.is_none() { vec![TOKENIZER.to_owned()] } else { Vec::new() };
-    files.extend(tokenizer.unwrap_or_default());
-    files.extend(present(has, &TOKENIZER_EXTRAS));
-    files.push(weights.to_owned());
-    Selection { layout: Layout::OpenClip, files, index: None, unsettled }
+    Ok(Selection { files, index, unsettled })
 }
 
 fn tokenizer(has: &dyn Fn(&str) -> bool) -> Option<Vec<String>> {
@@ -137,15 +101,18 @@ fn owned(names: &[&str]) -> Vec<String> {
 }
 
 fn lack(listing: &[String], has: &dyn Fn(&str) -> bool) -> Lack {
-    if !has(CONFIG) && !has(OPEN_CLIP_CONFIG) {
-        return Lack { file: CONFIG.into(), reason: format!("has neither {CONFIG} nor {OPEN_CLIP_CONFIG}") };
+    if !has(CONFIG) && has(OPEN_CLIP_CONFIG) {
+        let reason = format!("is in open_clip's own format ({OPEN_CLIP_CONFIG}), which is not read yet");
+        return Lack { file: CONFIG.into(), reason };
     }
-    let file = if has(CONFIG) { WEIGHTS } else { OPEN_CLIP_WEIGHTS[0] };
+    if !has(CONFIG) {
+        return Lack { file: CONFIG.into(), reason: format!("has no {CONFIG}") };
+    }
     let mut others: Vec<&str> = listing.iter().map(String::as_str).filter(|name| is_weights(name)).collect();
     others.truncate(5);
     let found =
         if others.is_empty() { "no weights".to_owned() } else { format!("only {}", others.join(", ")) };
-    Lack { file: file.into(), reason: format!("has no {file}, {found}") }
+    Lack { file: WEIGHTS.into(), reason: format!("has no {WEIGHTS}, {found}") }
 }
 
 fn is_weights(name: &str) -> bool {
@@ -212,7 +179,6 @@ mod tests {
             "vocab.json",
         ]);
         let selection = needed(&listing).unwrap();
-        assert_eq!(selection.layout, Layout::HuggingFace);
         assert_eq!(
             selection.files,
             [
@@ -246,9 +212,9 @@ mod tests {
 
     #[test]
     fn names_the_weights_that_cannot_be_read() {
-        let lack = needed(&names(&["config.json", "tokenizer.json", "pytorch_model.bin"])).unwrap_err();
+        let lack = needed(&names(&["config.json", "tokenizer.json", "tf_model.h5"])).unwrap_err();
         assert_eq!(lack.file, "model.safetensors");
-        assert_eq!(lack.reason, "has no model.safetensors, only pytorch_model.bin");
+        assert_eq!(lack.reason, "has no model.safetensors, only tf_model.h5");
         let lack = needed(&names(&["config.json", "tokenizer.json"])).unwrap_err();
         assert_eq!(lack.reason, "has no model.safetensors, no weights");
     }
@@ -260,24 +226,17 @@ mod tests {
     }
 
     #[test]
-    fn takes_open_clip_where_the_other_format_has_no_safetensors() {
-        let mut listing = names(&[
-            "config.json",
-            "open_clip_config.json",
-            "open_clip_pytorch_model.bin",
-            "pytorch_model.bin",
-            "tokenizer.json",
-        ]);
-        let selection = needed(&listing).unwrap();
-        assert_eq!(selection.layout, Layout::OpenClip);
-        assert_eq!(
-            selection.files,
-            ["open_clip_config.json", "tokenizer.json", "open_clip_pytorch_model.bin"]
-        );
-        listing.push("open_clip_model.safetensors".into());
-        assert_eq!(needed(&listing).unwrap().files[2], "open_clip_model.safetensors");
+    fn takes_pickled_weights_only_without_safetensors() {
+        let mut listing = names(&["config.json", "tokenizer.json", "pytorch_model.bin"]);
+        assert_eq!(needed(&listing).unwrap().files.last().unwrap(), "pytorch_model.bin");
         listing.push("model.safetensors".into());
-        assert_eq!(needed(&listing).unwrap().layout, Layout::HuggingFace);
+        assert_eq!(needed(&listing).unwrap().files.last().unwrap(), "model.safetensors");
+    }
+
+    #[test]
+    fn names_the_format_that_is_not_read_yet() {
+        let listing = names(&["open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json"]);
+        assert!(needed(&listing).unwrap_err().reason.starts_with("is in open_clip's own format"));
     }
 
     #[test]
