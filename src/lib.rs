@@ -79,22 +79,22 @@
 //! | [`gradient`] | pixels into one layer's activations and their gradients |
 //! | [`attribution`] | activations and gradients into a signed map |
 //! | [`regions`] | a map into its peak and its regions |
-//! | [`metric`] | a map and the truth into figures, figures into means with intervals |
-//! | [`dataset`] | a data set's own files into pictures, prompts and truths |
+//! | [`metric`] | a map and a known region into a number |
+//! | [`dataset`] | files into pictures with questions whose answers are known |
 //! | [`verdict`] | similarities into present, weak or absent |
 //! | [`render`] | maps and their photo into pictures |
 //! | [`report`] | all of it into records for people and programs |
-//! | [`pipeline`] | a photo and a query into the answer: it joins all the others |
-//! | [`evaluate`] | a data set and settings into rows, rows into a summary |
+//! | [`pipeline`] | a photo and a query into the answer: the only module that knows all stages |
+//! | [`evaluate`] | a data set and a checkpoint into figures, with their intervals |
 //!
 //! # Where to go
 //!
 //! - One concept on one photo: [`Explainer::localize`]. Several on one scale: [`Explainer::compare`].
 //! - What can be set: [`Settings`]; what a field of the answer means: [`report`].
 //! - The numbers themselves: [`attribution::ConceptMap`].
-//! - How good the maps of a checkpoint are: [`evaluate`].
 //! - Other colours, a mask, a sheet: [`render`].
 //! - Another method or objective: implement [`attribution::Method`] or [`objective::Objective`].
+//! - Whether maps find what is there, and whether contrast helps: [`evaluate`].
 //! - Stage by stage, without [`Explainer`]: [`model::Model`], [`gradient::LayerTrace`], [`embed::logit_gradients`].
 //!
 //! The library never prints, exits, draws progress bars or reads environment variables.
