@@ -87,7 +87,8 @@ impl Caption {
         best
     }
 
-    fn truth_of_bird(&self, bird: &Bird, shown: &[bool; 8]) -> Truth {
+    /// Whether it is true of one bird, of which only some parts are seen.
+    pub fn truth_of_bird(&self, bird: &Bird, shown: &[bool; 8]) -> Truth {
         let mut truth = Truth::True;
         for fact in self.facts.iter().chain(&self.implied) {
             let met = bird.colour(fact.part) == fact.colour;
@@ -142,7 +143,7 @@ impl Caption {
             48..66 => Caption::part_of_coloured_bird(rng, bird, part),
             66..78 => Caption::whole(rng, bird),
             78..90 => Caption::named(rng, bird, shown),
-            90..95 => Caption::two_parts(rng, bird, shown),
+            90..95 => Caption::part_and_another(rng, bird, part, shown),
             _ => Caption::any_bird(rng),
         }
     }
@@ -152,6 +153,16 @@ impl Caption {
         let facts = vec![Fact { part, colour: bird.colour(part) }];
         let form = pick(rng, if part == Part::Body { BODY_FORMS } else { PART_FORMS });
         Caption::new(rng, form, facts, &[part])
+    }
+
+    /// A caption whose first colour is that of the given part: of the part alone, of a bird of some colour that has
+    /// it, or of it and another part.
+    pub fn naming(rng: &mut impl Rng, bird: &Bird, part: Part, shown: &[bool; 8]) -> Caption {
+        match rng.random_range(0..10) {
+            0..4 => Caption::one_part(rng, bird, part),
+            4..8 => Caption::part_of_coloured_bird(rng, bird, part),
+            _ => Caption::part_and_another(rng, bird, part, shown),
+        }
     }
 
     fn part_of_coloured_bird(rng: &mut impl Rng, bird: &Bird, part: Part) -> Caption {
@@ -183,8 +194,7 @@ impl Caption {
         }
     }
 
-    fn two_parts(rng: &mut impl Rng, bird: &Bird, shown: &[bool; 8]) -> Caption {
-        let first = interesting_part(rng, bird, shown);
+    fn part_and_another(rng: &mut impl Rng, bird: &Bird, first: Part, shown: &[bool; 8]) -> Caption {
         let second = interesting_part(rng, bird, shown);
         if first == second || first == Part::Body || second == Part::Body {
             return Caption::one_part(rng, bird, first);
@@ -232,12 +242,13 @@ impl Caption {
     }
 }
 
-/// A part that is seen, those in a colour of their own twice as often.
+/// A part that is seen, those in a colour of their own more often, most of all those that seldom have one.
 pub fn interesting_part(rng: &mut impl Rng, bird: &Bird, shown: &[bool; 8]) -> Part {
     let mut choices = Vec::new();
     for part in Part::ALL {
         if shown[part as usize] {
-            let copies = if bird.stands_out(part) { 3 } else { 1 };
+            let seldom_alone = matches!(part, Part::Head | Part::Crown | Part::Tail | Part::Wing);
+            let copies = if !bird.stands_out(part) { 1 } else if seldom_alone { 6 } else { 3 };
             choices.extend(std::iter::repeat_n(part, copies));
         }
     }
