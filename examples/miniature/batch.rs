@@ -338,7 +338,8 @@ pub fn pointed(rng: &mut impl Rng, example: &Example) -> Option<Pointed> {
     let fits = |&number: &usize| {
         caption.truth_of_bird(&example.scene.birds[number], &example.visible[number]) == Truth::True
     };
-    let labels = (0..example.scene.birds.len()).filter(fits).map(|number| crate::draw::label_of(number, part));
+    let labels =
+        (0..example.scene.birds.len()).filter(fits).map(|number| crate::draw::label_of(number, part));
     let labels: Vec<u8> = labels.collect();
     if labels.is_empty() {
         return None;

@@ -67,18 +67,22 @@ fn write_question(folder: &Path, number: usize, example: &Example, question: &Po
     let image = format!("images/{number:04}.png");
     let mask = format!("masks/{number:04}.{}.png", question.part.name());
     save_picture(&example.picture, &folder.join(&image))?;
-    let inside = example.picture.labels.iter().map(|label| if question.labels.contains(label) { 255 } else { 0 });
+    let inside =
+        example.picture.labels.iter().map(|label| if question.labels.contains(label) { 255 } else { 0 });
     let (width, height) = (example.picture.width as u32, example.picture.height as u32);
     let pixels = image::GrayImage::from_raw(width, height, inside.collect()).context("a label per pixel")?;
     pixels.save(folder.join(&mask)).with_context(|| format!("writing {mask}"))?;
-    Ok(json!({"image": image, "prompt": question.caption.text(), "against": [question.rival.text()], "mask": mask,
-              "part": question.part.name(), "present": true}))
+    Ok(
+        json!({"image": image, "prompt": question.caption.text(), "against": [question.rival.text()], "mask": mask,
+              "part": question.part.name(), "present": true}),
+    )
 }
 
 /// Writes a picture as PNG or, by its name, JPEG.
 pub fn save_picture(picture: &Picture, path: &Path) -> Result<()> {
     let (width, height) = (picture.width as u32, picture.height as u32);
-    let pixels = image::RgbImage::from_raw(width, height, picture.rgb.clone()).context("three bytes a pixel")?;
+    let pixels =
+        image::RgbImage::from_raw(width, height, picture.rgb.clone()).context("three bytes a pixel")?;
     pixels.save(path).with_context(|| format!("writing {}", path.display()))
 }
 

@@ -48,7 +48,12 @@ fn scenes() -> Vec<(&'static str, Scene)> {
     let red_winged = |pose| bird(Black, &[(Shoulder, Red), (Beak, Grey)], pose, 11);
     let rusty = |pose| bird(Black, &[(Wing, Brown), (Shoulder, Brown), (Beak, Grey)], pose, 12);
     let yellow_headed = |pose| bird(Black, &[(Head, Yellow), (Crown, Yellow), (Beak, Grey)], pose, 13);
-    let scene = |birds: Vec<Bird>, backdrop_seed| Scene { aspect: 4.0 / 3.0, birds, backdrop_seed, reed_in_front: false };
+    let scene = |birds: Vec<Bird>, backdrop_seed| Scene {
+        aspect: 4.0 / 3.0,
+        birds,
+        backdrop_seed,
+        reed_in_front: false,
+    };
     vec![
         (
             "red-winged-blackbird",
@@ -72,8 +77,18 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             "cardinal-and-goldfinch",
             scene(
                 vec![
-                    bird(Red, &[(Beak, Orange)], Pose { crest: 1.0, ..at(0.38, 0.38, 0.185, false, -4.0) }, 21),
-                    bird(Yellow, &[(Wing, Black), (Shoulder, White), (Beak, Orange)], at(0.95, 0.68, 0.19, true, 3.0), 22),
+                    bird(
+                        Red,
+                        &[(Beak, Orange)],
+                        Pose { crest: 1.0, ..at(0.38, 0.38, 0.185, false, -4.0) },
+                        21,
+                    ),
+                    bird(
+                        Yellow,
+                        &[(Wing, Black), (Shoulder, White), (Beak, Orange)],
+                        at(0.95, 0.68, 0.19, true, 3.0),
+                        22,
+                    ),
                 ],
                 115,
             ),
@@ -95,7 +110,14 @@ fn scenes() -> Vec<(&'static str, Scene)> {
             scene(
                 vec![bird(
                     Green,
-                    &[(Crown, Red), (Beak, Yellow), (Breast, White), (Wing, Blue), (Shoulder, Orange), (Tail, Purple)],
+                    &[
+                        (Crown, Red),
+                        (Beak, Yellow),
+                        (Breast, White),
+                        (Wing, Blue),
+                        (Shoulder, Orange),
+                        (Tail, Purple),
+                    ],
                     Pose { crest: 0.7, ..at(0.66, 0.55, 0.31, false, -5.0) },
                     41,
                 )],

@@ -92,7 +92,11 @@ pub fn run(options: Options) -> Result<()> {
         let losses = run.advance()?;
         run.seconds = before + started.elapsed().as_secs_f64();
         let keep = if recent.0[0] == 0.0 { 0.0 } else { 0.95 };
-        recent.0.iter_mut().zip(losses.0).for_each(|(recent, new)| *recent = keep * *recent + (1.0 - keep) * new);
+        recent
+            .0
+            .iter_mut()
+            .zip(losses.0)
+            .for_each(|(recent, new)| *recent = keep * *recent + (1.0 - keep) * new);
         if run.step.is_multiple_of(20) {
             let a_step = since.elapsed().as_secs_f64() / 20.0;
             since = Instant::now();
