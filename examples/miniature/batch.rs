@@ -2,7 +2,7 @@
 
 use crate::captions::{self, Caption, Truth, visible_parts};
 use crate::draw::{Picture, draw};
-use crate::world::{Colour, Part, Scene, another_colour, picture_rng};
+use crate::world::{Part, Scene, another_colour, picture_rng};
 use rand::Rng;
 use std::collections::HashMap;
 use tokenizers::Tokenizer;
@@ -311,7 +311,7 @@ pub struct Pointed {
     pub rival: Caption,
     /// The part.
     pub part: Part,
-    /// Labels in the picture where a bird has that part in that colour.
+    /// Labels in the picture of that part of every bird that the caption is true of.
     pub labels: Vec<u8>,
 }
 
@@ -322,19 +322,27 @@ pub fn pointed(rng: &mut impl Rng, example: &Example) -> Option<Pointed> {
         for part in Part::ALL {
             let large = example.picture.share(number, part) >= 0.01;
             if part != Part::Body && bird.stands_out(part) && large {
-                choices.push((number, part));
+                // Nearly every beak stands out, so the other parts are asked about twice as often.
+                choices.extend(std::iter::repeat_n((number, part), if part == Part::Beak { 1 } else { 2 }));
             }
         }
     }
     let &(number, part) = choices.get(rng.random_range(0..choices.len().max(1)))?;
-    let colour = example.scene.birds[number].colour(part);
-    let caption = Caption::one_part(rng, &example.scene.birds[number], part);
+    let (bird, shown) = (&example.scene.birds[number], &example.visible[number]);
+    let colour = bird.colour(part);
+    let caption = Caption::naming(rng, bird, part, shown);
     let rival = (0..20).find_map(|_| {
-        let rival = caption.recoloured(0, another_colour(rng, &[colour, Colour::Black]))?;
+        let rival = caption.recoloured(0, another_colour(rng, &[colour]))?;
         (example.truth(&rival) == Truth::False).then_some(rival)
     })?;
-    let bears = |&number: &usize| example.scene.birds[number].colour(part) == colour;
+    let fits = |&number: &usize| {
+        caption.truth_of_bird(&example.scene.birds[number], &example.visible[number]) == Truth::True
+    };
     let labels =
-        (0..example.scene.birds.len()).filter(bears).map(|number| crate::draw::label_of(number, part));
-    Some(Pointed { caption, rival, part, labels: labels.collect() })
+        (0..example.scene.birds.len()).filter(fits).map(|number| crate::draw::label_of(number, part));
+    let labels: Vec<u8> = labels.collect();
+    if labels.is_empty() {
+        return None;
+    }
+    Some(Pointed { caption, rival, part, labels })
 }

@@ -87,7 +87,8 @@ impl Caption {
         best
     }
 
-    fn truth_of_bird(&self, bird: &Bird, shown: &[bool; 8]) -> Truth {
+    /// Whether it is true of one bird, of which only some parts are seen.
+    pub fn truth_of_bird(&self, bird: &Bird, shown: &[bool; 8]) -> Truth {
         let mut truth = Truth::True;
         for fact in self.facts.iter().chain(&self.implied) {
             let met = bird.colour(fact.part) == fact.colour;
@@ -142,7 +143,7 @@ impl Caption {
             48..66 => Caption::part_of_coloured_bird(rng, bird, part),
             66..78 => Caption::whole(rng, bird),
             78..90 => Caption::named(rng, bird, shown),
-            90..95 => Caption::two_parts(rng, bird, shown),
+            90..95 => Caption::part_and_another(rng, bird, part, shown),
             _ => Caption::any_bird(rng),
         }
     }
@@ -152,6 +153,16 @@ impl Caption {
         let facts = vec![Fact { part, colour: bird.colour(part) }];
         let form = pick(rng, if part == Part::Body { BODY_FORMS } else { PART_FORMS });
         Caption::new(rng, form, facts, &[part])
+    }
+
+    /// A caption whose first colour is that of the given part: of the part alone, of a bird of some colour that has
+    /// it, or of it and another part.
+    pub fn naming(rng: &mut impl Rng, bird: &Bird, part: Part, shown: &[bool; 8]) -> Caption {
+        match rng.random_range(0..10) {
+            0..4 => Caption::one_part(rng, bird, part),
+            4..8 => Caption::part_of_coloured_bird(rng, bird, part),
+            _ => Caption::part_and_another(rng, bird, part, shown),
+        }
     }
 
     fn part_of_coloured_bird(rng: &mut impl Rng, bird: &Bird, part: Part) -> Caption {
@@ -183,8 +194,7 @@ impl Caption {
         }
     }
 
-    fn two_parts(rng: &mut impl Rng, bird: &Bird, shown: &[bool; 8]) -> Caption {
-        let first = interesting_part(rng, bird, shown);
+    fn part_and_another(rng: &mut impl Rng, bird: &Bird, first: Part, shown: &[bool; 8]) -> Caption {
         let second = interesting_part(rng, bird, shown);
         if first == second || first == Part::Body || second == Part::Body {
             return Caption::one_part(rng, bird, first);
@@ -232,12 +242,19 @@ impl Caption {
     }
 }
 
-/// A part that is seen, those in a colour of their own twice as often.
+/// A part that is seen, those in a colour of their own more often, most of all those that seldom have one.
 pub fn interesting_part(rng: &mut impl Rng, bird: &Bird, shown: &[bool; 8]) -> Part {
     let mut choices = Vec::new();
     for part in Part::ALL {
         if shown[part as usize] {
-            let copies = if bird.stands_out(part) { 3 } else { 1 };
+            let seldom_alone = matches!(part, Part::Head | Part::Crown | Part::Tail | Part::Wing);
+            let copies = if !bird.stands_out(part) {
+                1
+            } else if seldom_alone {
+                6
+            } else {
+                3
+            };
             choices.extend(std::iter::repeat_n(part, copies));
         }
     }
@@ -480,4 +497,80 @@ pub fn vocabulary() -> Vec<String> {
     words.sort();
     words.dedup();
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn red_winged() -> Bird {
+        let mut rng = crate::world::picture_rng(5, 1);
+        let scene =
+            std::iter::repeat_with(|| Scene::sample(&mut rng, 1.0)).find(|scene| !scene.birds.is_empty());
+        let mut bird = scene.unwrap().birds.remove(0);
+        bird.colours = [Colour::Black; 8];
+        bird.colours[Part::Shoulder as usize] = Colour::Red;
+        bird
+    }
+
+    fn caption(form: &'static str, words: &[&'static str], facts: &[(Part, Colour)]) -> Caption {
+        let facts = facts.iter().map(|&(part, colour)| Fact { part, colour }).collect();
+        Caption {
+            form,
+            words: words.to_vec(),
+            facts,
+            implied: Vec::new(),
+            prefix: "",
+            count: Count::AtLeastOne,
+        }
+    }
+
+    #[test]
+    fn slots_and_articles_are_filled_in() {
+        let beak = caption("a bird with a {0} [0]", &["beak"], &[(Part::Beak, Colour::Orange)]);
+        assert_eq!(beak.text(), "a bird with an orange beak");
+        let facts = [(Part::Shoulder, Colour::Red), (Part::Body, Colour::Black)];
+        let species = caption("{0}-[0] {1}bird [1]", &["winged", "shoulder"], &facts);
+        assert_eq!(species.text(), "red-winged blackbird shoulder");
+    }
+
+    #[test]
+    fn a_red_winged_blackbird_is_black_with_a_red_shoulder() {
+        let facts = [(Part::Shoulder, Colour::Red), (Part::Body, Colour::Black)];
+        let species = caption("a {0}-[0] {1}bird", &["winged"], &facts);
+        let (bird, shown) = (red_winged(), [true; 8]);
+        assert_eq!(species.truth_of_bird(&bird, &shown), Truth::True);
+        let blue = species.recoloured(0, Colour::Blue).unwrap();
+        assert_eq!(blue.text(), "a blue-winged blackbird");
+        assert_eq!(blue.truth_of_bird(&bird, &shown), Truth::False);
+    }
+
+    #[test]
+    fn what_is_hidden_or_half_met_is_undecided() {
+        let bird = red_winged();
+        let mut shown = [true; 8];
+        let wing = caption("{0} [0]", &["wing"], &[(Part::Wing, Colour::Red)]);
+        assert_eq!(wing.truth_of_bird(&bird, &shown), Truth::Undecided);
+        let shoulder = caption("{0} [0]", &["shoulder"], &[(Part::Shoulder, Colour::Red)]);
+        shown[Part::Shoulder as usize] = false;
+        assert_eq!(shoulder.truth_of_bird(&bird, &shown), Truth::Undecided);
+    }
+
+    #[test]
+    fn no_compound_is_made_of_a_colour_without_one() {
+        let bird = caption("a {0}bird", &[], &[(Part::Body, Colour::Black)]);
+        assert!(bird.recoloured(0, Colour::Green).is_none());
+        assert_eq!(bird.recoloured(0, Colour::Blue).unwrap().text(), "a bluebird");
+    }
+
+    #[test]
+    fn every_caption_about_a_bird_is_true_of_it_or_undecided() {
+        let (bird, shown) = (red_winged(), [true; 8]);
+        let mut rng = crate::world::picture_rng(6, 2);
+        for _ in 0..500 {
+            let said = Caption::about(&mut rng, &bird, &shown);
+            assert!(!said.text().contains(['{', '[', '}', ']']), "{}", said.text());
+            assert_ne!(said.truth_of_bird(&bird, &shown), Truth::False, "{}", said.text());
+        }
+    }
 }

@@ -414,3 +414,49 @@ fn jitter(rng: &mut impl Rng) -> [f32; 3] {
     let lightness = rng.random_range(-9.0..9.0);
     [0; 3].map(|_| lightness + rng.random_range(-7.0..7.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::{Scene, picture_rng};
+
+    fn lone_bird() -> Scene {
+        let mut rng = picture_rng(3, 0);
+        let scenes = std::iter::repeat_with(|| Scene::sample(&mut rng, 1.0));
+        scenes.into_iter().find(|scene| scene.birds.len() == 1 && !scene.reed_in_front).unwrap()
+    }
+
+    #[test]
+    fn the_same_seed_and_index_draw_the_same_picture() {
+        let draw_one = |index| draw(&Scene::sample(&mut picture_rng(9, index), 1.0), 48).rgb;
+        assert_eq!(draw_one(4), draw_one(4));
+        assert_ne!(draw_one(4), draw_one(5));
+    }
+
+    #[test]
+    fn a_mask_covers_the_same_share_at_every_resolution() {
+        let scene = lone_bird();
+        let (small, large) = (draw(&scene, 96), draw(&scene, 384));
+        for part in Part::ALL {
+            let (small, large) = (small.share(0, part), large.share(0, part));
+            assert!((small - large).abs() < 0.01, "{}: {small} {large}", part.name());
+        }
+    }
+
+    #[test]
+    fn the_middle_of_a_mask_has_the_colour_of_the_part() {
+        let mut scene = lone_bird();
+        scene.birds[0].colours = [Colour::Black; 8];
+        scene.birds[0].colours[Part::Shoulder as usize] = Colour::Red;
+        let picture = draw(&scene, 96);
+        let shoulder = label_of(0, Part::Shoulder);
+        let pixels: Vec<usize> =
+            (0..picture.labels.len()).filter(|&at| picture.labels[at] == shoulder).collect();
+        let mean = |channel: usize| {
+            pixels.iter().map(|&at| f32::from(picture.rgb[3 * at + channel])).sum::<f32>()
+                / pixels.len() as f32
+        };
+        assert!(pixels.len() > 40);
+        assert!(mean(0) > 130.0 && mean(1) < 80.0 && mean(2) < 80.0, "{} {} {}", mean(0), mean(1), mean(2));
+    }
+}

@@ -370,3 +370,41 @@ impl<R: Rng> Maker<'_, R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::picture_rng;
+
+    #[test]
+    fn the_pointing_terms_map_is_hires_cam_by_autograd() {
+        let sizes = Sizes { context: 8, ..Sizes::miniature(20) };
+        let mut rng = picture_rng(1, 0);
+        let model = Model::new(sizes, &mut rng).unwrap();
+        let random = |shape: (usize, usize, usize), rng: &mut _| {
+            let values: Vec<f32> = (0..shape.0 * shape.1 * shape.2).map(|_| normal(rng)).collect();
+            Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+        };
+        let trunk = model.trunk(&random((2, 144, 192), &mut rng), (12, 12)).unwrap().detach();
+        let class = trunk.narrow(1, 0, 1).unwrap().contiguous().unwrap();
+        let activations = Var::from_tensor(&model.activations(&trunk).unwrap().detach()).unwrap();
+        let directions = random((1, 2, sizes.width), &mut rng).squeeze(0).unwrap();
+        let value =
+            (model.head(&class, activations.as_tensor()).unwrap() * &directions).unwrap().sum_all().unwrap();
+        let grads = value.backward().unwrap();
+        let expected = (activations.as_tensor() * grads.get(&activations).unwrap()).unwrap();
+        let expected = expected.sum(D::Minus1).unwrap().narrow(1, 1, 144).unwrap();
+        let found = model.evidence(&class, activations.as_tensor(), &directions).unwrap();
+        let size = expected.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
+        let off =
+            (found - expected).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
+        assert!(off < 1e-4 * size, "{off} of {size}");
+    }
+
+    #[test]
+    fn interpolated_positions_are_weighted_means() {
+        for row in bicubic(12, 10, 14).chunks_exact(144) {
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+        }
+    }
+}
