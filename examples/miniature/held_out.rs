@@ -94,11 +94,11 @@ impl Figures {
             self.true_wins += if truth > rival { share } else { 0.0 };
             self.present_found += if truth > 0.0 { share } else { 0.0 };
             self.absent_found += if rival < 0.0 { share } else { 0.0 };
-            for method in 0..2 {
-                for (column, strength) in STRENGTHS.iter().enumerate() {
-                    let (target, other) = (&maps[0][method][number], &maps[1][method][number]);
+            for (method, columns) in self.maps.iter_mut().enumerate() {
+                let (target, other) = (&maps[0][method][number], &maps[1][method][number]);
+                for (column, strength) in columns.iter_mut().zip(STRENGTHS) {
                     let map: Vec<f32> = target.iter().zip(other).map(|(t, o)| t - strength * o).collect();
-                    self.maps[method][column].add(&map, &examples[number], &questions[number], share);
+                    column.add(&map, &examples[number], &questions[number], share);
                 }
             }
         }
