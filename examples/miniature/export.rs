@@ -71,11 +71,12 @@ fn config(model: &Model, bpe: &Bpe) -> Result<Value> {
     vision["patch_size"] = json!(sizes.patch);
     vision["num_channels"] = json!(3);
     let scale = model.get("logit_scale")?.to_scalar::<f32>()?;
-    // transformers' CLIP has no bias; fieldmark reads it for the probability that something is there at all.
+    // transformers' CLIP has neither a bias nor a method; fieldmark reads the one for the probability that something
+    // is there at all, and the other as its default, because the pointing term trains that method's maps.
     let bias = model.get("logit_bias")?.to_scalar::<f32>()?;
     Ok(json!({"architectures": ["CLIPModel"], "model_type": "clip", "projection_dim": sizes.width,
               "logit_scale_init_value": scale, "initializer_factor": 1.0, "dtype": "float16",
-              "logit_bias": bias, "text_config": text, "vision_config": vision}))
+              "logit_bias": bias, "fieldmark": {"method": "hires-cam"}, "text_config": text, "vision_config": vision}))
 }
 
 fn tokenizer_config(model: &Model) -> Value {
