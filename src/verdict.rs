@@ -98,7 +98,7 @@ mod tests {
     fn a_sigmoid_decides_by_its_probability() {
         let by = |probability| verdict(1.0, Presence::Sigmoid { probability });
         assert_eq!(
-            [0.9, 0.5, 0.3, 0.1].map(by),
+            [0.9, 0.5, 0.4, 0.3].map(by),
             [Verdict::Present, Verdict::Present, Verdict::Weak, Verdict::Absent]
         );
     }

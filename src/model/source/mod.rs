@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn the_hub_needs_to_know_its_cache() {
-        let found = locate(&hub("org/name", "main"), &HubOptions::default(), &Silent);
+        let homeless = HubOptions { cache: PathBuf::new(), ..HubOptions::default() };
+        let found = locate(&hub("org/name", "main"), &homeless, &Silent);
         assert!(matches!(found, Err(Error::Option { option: "cache", .. })));
     }
 }

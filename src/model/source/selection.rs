@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn every_name_that_can_be_selected_is_known() {
         let all = owned(&KNOWN);
-        for left_out in &KNOWN {
+        for left_out in KNOWN.iter().filter(|name| **name != CONFIG) {
             let listing: Vec<String> = all.iter().filter(|name| name != left_out).cloned().collect();
             let selection = needed(&listing).unwrap();
             assert!(
