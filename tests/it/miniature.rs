@@ -32,7 +32,9 @@ fn pixels() -> Tensor {
     let mut values = Vec::with_capacity(3 * 96 * 96);
     for channel in 0..3 {
         for y in 0..96 {
-            values.extend((0..96).map(|x| (0.05 * f64::from(channel + 1) * f64::from(x) + 0.07 * f64::from(y)).sin()));
+            values.extend(
+                (0..96).map(|x| (0.05 * f64::from(channel + 1) * f64::from(x) + 0.07 * f64::from(y)).sin()),
+            );
         }
     }
     let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
@@ -49,7 +51,8 @@ fn largest_difference(found: &Tensor, expected: Vec<f32>) -> f32 {
 fn the_picture_has_the_embedding_that_transformers_gives_it() {
     let model = miniature();
     let tower = model.vision().expect("a picture tower");
-    let trace = LayerTrace::new(tower, &pixels(), tower.layers() - 1, Differentiation::Fastest).expect("a trace");
+    let trace =
+        LayerTrace::new(tower, &pixels(), tower.layers() - 1, Differentiation::Fastest).expect("a trace");
     let embedding = trace.embedding().expect("an embedding");
     let length = embedding.sqr().and_then(|x| x.sum_all()).and_then(|x| x.sqrt()).expect("a length");
     let unit = embedding.broadcast_div(&length).expect("a vector");
