@@ -8,6 +8,7 @@ use std::{
 
 use candle_core::Tensor;
 use image::RgbImage;
+use rayon::prelude::*;
 
 use crate::{
     attribution::{self, ConceptMap, Method},
@@ -336,7 +337,8 @@ impl Explainer {
         let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
         let maps = look.maps(plan.method, &texts.narrow(0, 0, prompts.len())?, &weights)?;
         let probabilities = crate::embed::softmax(logits);
-        let compared = maps.iter().enumerate().map(|(index, map)| Compared {
+        // Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
+        let compared = maps.par_iter().enumerate().map(|(index, map)| Compared {
             score: Score {
                 prompt: prompts[index].clone(),
                 similarity: scores.similarities[index],
