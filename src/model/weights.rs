@@ -80,8 +80,11 @@ impl Weights {
             path: path.clone(),
             reason: format!("not a whole PyTorch file: {}", first_line(&error)),
         };
-        let source = Source::Pickled(PthTensors::new(&path, None).map_err(broken)?);
-        Ok(Self { source, path })
+        // candle's reader takes arguments off a pickle without looking whether they are there, and panics.
+        let read = std::panic::catch_unwind(|| PthTensors::new(&path, None));
+        let malformed = || Err(candle_core::Error::Msg("it is malformed".into()));
+        let tensors = read.unwrap_or_else(|_| malformed()).map_err(broken)?;
+        Ok(Self { source: Source::Pickled(tensors), path })
     }
 
     /// Wraps the bytes of a safetensors file that is part of the program; `name` is used in errors.
@@ -286,7 +289,8 @@ mod tests {
     fn what_is_no_pickle_is_refused() -> Result<()> {
         let folder =
             tempfile::tempdir().map_err(|source| Error::Write { path: "temporary".into(), source })?;
-        for bytes in [&b"not a zip"[..], b"", b"PK\x03\x04"] {
+        let malformed = include_bytes!("../../tests/fixtures/pickled/malformed.bin");
+        for bytes in [&b"not a zip"[..], b"", b"PK\x03\x04", malformed] {
             let path = folder.path().join(PICKLED);
             std::fs::write(&path, bytes).map_err(|source| Error::Write { path, source })?;
             assert!(matches!(Weights::open(folder.path()), Err(Error::Weights { .. })));

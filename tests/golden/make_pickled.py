@@ -4,6 +4,7 @@
     python tests/golden/make_pickled.py
 """
 
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -24,3 +25,8 @@ tensors = OrderedDict(
 )
 torch.save(tensors, folder / "pytorch_model.bin")
 save_file({name: tensor.detach() for name, tensor in tensors.items()}, folder / "expected.safetensors")
+
+# A tensor that is to be rebuilt from no arguments at all.
+malformed = b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_parameter\n)Rs."
+with zipfile.ZipFile(folder / "malformed.bin", "w") as file:
+    file.writestr(zipfile.ZipInfo("archive/data.pkl"), malformed)
