@@ -3,8 +3,8 @@
 use candle_core::Tensor;
 
 use crate::{
-    attribution::{ConceptMap, Method},
-    embed::{Scores, logit_gradients},
+    attribution::{ConceptMap, Method, Targets},
+    embed::Scores,
     error::{Error, Result},
     geometry::{Fit, Placement},
     gradient::{Differentiation, LayerTrace},
@@ -84,8 +84,8 @@ impl<'m> Look<'m> {
     ) -> Result<Vec<ConceptMap>> {
         let weights: Vec<f32> = mixes.iter().flatten().map(|weight| *weight as f32).collect();
         let mixes = Tensor::from_vec(weights, (mixes.len(), texts.dim(0)?), texts.device())?;
-        let directions = logit_gradients(&self.embedding, &mixes.matmul(texts)?, self.logit_scale)?;
-        let rows = method.maps(&self.trace, &directions)?.to_vec2::<f32>()?;
+        let targets = Targets::new(&self.embedding, texts, &mixes, self.logit_scale)?;
+        let rows = method.maps(&self.trace, &targets)?.to_vec2::<f32>()?;
         rows.into_iter().map(|values| self.map(values)).collect()
     }
 

@@ -9,8 +9,9 @@ use std::{
 
 use candle_core::{Device, Tensor};
 use fieldmark::{
-    Result, attribution,
-    embed::{Scores, logit_gradients},
+    Result,
+    attribution::{self, Targets},
+    embed::Scores,
     gradient::{Differentiation, LayerTrace},
     model::Model,
     objective::{self, Strength},
@@ -76,10 +77,10 @@ impl Golden {
         for (at, weight) in chosen.iter().zip(objective.gradient(&chosen_logits, strength)) {
             weights[*at] = weight as f32;
         }
-        let mix = Tensor::from_vec(weights, (1, logits.len()), &Device::Cpu)?.matmul(texts)?;
-        let directions = logit_gradients(&embedding, &mix, scale)?;
+        let weights = Tensor::from_vec(weights, (1, logits.len()), &Device::Cpu)?;
+        let targets = Targets::new(&embedding, texts, &weights, scale)?;
         let method = attribution::method(text(&case["method"]))?;
-        Ok((method.maps(&trace, &directions)?.get(0)?, objective.value(&chosen_logits, strength)))
+        Ok((method.maps(&trace, &targets)?.get(0)?, objective.value(&chosen_logits, strength)))
     }
 }
 
