@@ -42,6 +42,11 @@ impl Plan {
         };
         Ok(Self { layer: layer as usize, method, objective, setup })
     }
+
+    /// Whether the map of a mix of prompts is the same mix of their maps.
+    pub(super) fn is_linear(&self) -> bool {
+        ["grad-cam", "hires-cam"].contains(&self.method.name())
+    }
 }
 
 /// The method that these settings mean for this checkpoint.

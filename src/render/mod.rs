@@ -6,13 +6,16 @@
 mod canvas;
 mod colormap;
 mod contour;
+mod figure;
+mod matrix;
 mod overlay;
 mod sheet;
 mod text;
 
 pub use colormap::{ColorMap, Sign};
+pub use matrix::{MatrixRow, matrix};
 pub use overlay::{heatmap, mask, overlay};
-pub use sheet::{Panel, sheet};
+pub use sheet::{Panel, sheet, strip};
 
 use crate::attribution::ConceptMap;
 

@@ -358,7 +358,6 @@ const CRATES: [(&[&str], &[&str]); 3] = [
             "device.rs",
             "model/",
             "embed.rs",
-            "objective/references.rs",
             "gradient/",
             "attribution/",
             "pipeline/",

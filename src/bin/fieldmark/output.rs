@@ -11,10 +11,13 @@ use anyhow::{Context, Result};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use fieldmark::{
     evaluate::{Compared, Estimate, METRICS, SettingSummary, Summary},
+    objective::references::By,
     regions::Region,
-    report::{Comparison, Evidence, Localization, Place, Score},
+    report::{Comparison, Evidence, Localization, Pair, Place, Reference, Score},
 };
 use serde::Serialize;
+
+use crate::commands::prompts::{ListLine, TemplateLine};
 
 /// Writes text, and tells at once if nobody reads it.
 fn write(text: &str) -> Result<()> {
@@ -27,25 +30,76 @@ pub fn json(record: &impl Serialize) -> Result<()> {
     write(&format!("{}\n", serde_json::to_string(record)?))
 }
 
+/// Text as it is, on lines of its own.
+pub fn text(text: &str) -> Result<()> {
+    write(&format!("{text}\n"))
+}
+
 /// One photo's answer.
 pub fn localization(found: &Localization) -> Result<()> {
-    let mut table = score_table();
-    table.add_row(score_row(&found.target, ""));
-    for reference in &found.against {
-        table.add_row(score_row(reference, "against "));
-    }
     let mut lines = vec![format!("{}: {}", shown_path(&found.image), found.evidence.verdict)];
-    lines.extend(table_lines(&table));
+    lines.extend(competitor_lines(found));
     lines.extend(evidence_lines(&found.evidence, &found.place));
     lines.extend(file_lines(&found.files));
     write_block(&lines)
 }
 
-/// Several prompts on one photo.
+/// One photo's answers at several strengths.
+pub fn strengths(answers: &[Localization]) -> Result<()> {
+    let Some(first) = answers.first() else { return Ok(()) };
+    let mut table = bare_table();
+    let [objective, positive, negative, peak] = ["objective", "for", "against", "peak"].map(right_cell);
+    table.set_header([right_cell("strength"), objective, positive, negative, peak, Cell::new("verdict")]);
+    for found in answers {
+        let peak = found.place.peak.map_or("none".into(), |peak| format!("{}, {}", peak.x, peak.y));
+        table.add_row([
+            right_cell(&found.setup.strength.to_string()),
+            right_cell(&format!("{:.2}", found.objective)),
+            right_cell(&format!("{:+.2}", found.evidence.positive)),
+            right_cell(&format!("{:+.2}", found.evidence.negative)),
+            right_cell(&peak),
+            Cell::new(found.evidence.verdict),
+        ]);
+    }
+    let mut lines = vec![shown_path(&first.image)];
+    lines.extend(competitor_lines(first));
+    lines.extend(table_lines(&table));
+    let files: std::collections::BTreeSet<_> =
+        answers.iter().flat_map(|found| file_lines(&found.files)).collect();
+    lines.extend(files);
+    write_block(&lines)
+}
+
+/// The scores of the target and its rivals, and what was passed over.
+fn competitor_lines(found: &Localization) -> Vec<String> {
+    let mut table = score_table();
+    table.add_row(score_row(&found.target, ""));
+    for reference in &found.against {
+        let mut row = score_row(&reference.score, "against ").to_vec();
+        row.extend(chosen(reference).map(Cell::new));
+        table.add_row(row);
+    }
+    let passed_over = found.passed_over.iter().map(|other| {
+        let (prompt, similarity) = (shown(&other.prompt), other.similarity);
+        format!("   passed over, for it means nearly the same: {prompt} (text {similarity:.3})")
+    });
+    table_lines(&table).into_iter().chain(passed_over).collect()
+}
+
+/// Why a rival is one.
+fn chosen(reference: &Reference) -> Option<String> {
+    let chosen = reference.chosen?;
+    Some(match chosen.by {
+        By::Group => format!("its group, text {:.3}", chosen.similarity),
+        by => format!("by {by}, rank {}, text {:.3}", chosen.rank, chosen.similarity),
+    })
+}
+
+/// The prompts on one photo, the best first, and what there is to say of those with a map.
 pub fn comparison(compared: &Comparison) -> Result<()> {
     let mut table = score_table();
-    for prompt in &compared.prompts {
-        table.add_row(score_row(&prompt.score, ""));
+    for ranked in &compared.ranking {
+        table.add_row(score_row(&ranked.score, &format!("{:>3}  ", ranked.rank)));
     }
     let mut lines = vec![shown_path(&compared.image)];
     lines.extend(table_lines(&table));
@@ -54,8 +108,66 @@ pub fn comparison(compared: &Comparison) -> Result<()> {
         let details = evidence_lines(&prompt.evidence, &prompt.place).into_iter();
         lines.extend(details.chain(file_lines(&prompt.files)).map(|line| format!("   {line}")));
     }
+    lines.extend(pair_lines(&compared.matrix));
     lines.extend(file_lines(&compared.files));
     write_block(&lines)
+}
+
+/// What tells every prompt best from every other: a line a pair, the prompt that fits better first.
+fn pair_lines(pairs: &[Pair]) -> Vec<String> {
+    if pairs.is_empty() {
+        return Vec::new();
+    }
+    let mut table = bare_table();
+    let [difference, positive, peak] = ["by logits", "evidence", "peak"].map(right_cell);
+    table.set_header([Cell::new("told apart"), Cell::new("from"), difference, positive, peak]);
+    for pair in pairs.iter().filter(|pair| pair.difference > 0.0) {
+        let peak = pair.peak.map_or("none".into(), |peak| format!("{}, {}", peak.x, peak.y));
+        table.add_row([
+            Cell::new(shown(&pair.prompt)),
+            Cell::new(shown(&pair.against)),
+            right_cell(&format!("{:+.2}", pair.difference)),
+            right_cell(&format!("{:+.2}", pair.positive)),
+            right_cell(&peak),
+        ]);
+    }
+    table_lines(&table)
+}
+
+/// The lists of concepts and the templates that ship.
+pub fn prompts(lists: &[ListLine], sets: &[TemplateLine]) -> Result<()> {
+    let mut table = bare_table();
+    let [count, groups] = ["concepts", "groups"].map(right_cell);
+    table.set_header([Cell::new("list"), count, groups, Cell::new("about"), Cell::new("example")]);
+    for list in lists {
+        table.add_row([
+            Cell::new(list.list),
+            right_cell(&list.count.to_string()),
+            right_cell(&list.groups.to_string()),
+            Cell::new(list.about.unwrap_or_default()),
+            Cell::new(&list.example),
+        ]);
+    }
+    let mut templates = bare_table();
+    templates.set_header([
+        Cell::new("templates"),
+        right_cell("texts"),
+        Cell::new("about"),
+        Cell::new("the first"),
+    ]);
+    for set in sets {
+        templates.add_row([
+            Cell::new(set.template),
+            right_cell(&set.count.to_string()),
+            Cell::new(set.about),
+            Cell::new(set.texts.first().copied().unwrap_or_default()),
+        ]);
+    }
+    let use_them =
+        "use them with --concepts LIST and --template TEMPLATES; `fieldmark prompts NAME` shows one";
+    let blocks =
+        [table_lines(&table).join("\n"), table_lines(&templates).join("\n"), format!("  {use_them}")];
+    text(&blocks.join("\n\n"))
 }
 
 /// A checkpoint's files, after a download.

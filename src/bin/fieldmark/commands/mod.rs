@@ -4,13 +4,14 @@ pub mod compare;
 pub mod download;
 pub mod evaluate;
 pub mod localize;
+pub mod prompts;
 
 use std::time::Instant;
 
 use anyhow::Result;
 use fieldmark::{
     Explainer, Photo, PhotoOptions, Settings, device::DeviceChoice, geometry::Fit, model::source::HubOptions,
-    objective::Strength, pipeline::LoadOptions, prompt::Template,
+    objective::Strength, pipeline::LoadOptions, prompt::templates,
 };
 
 use crate::{
@@ -51,7 +52,7 @@ fn settings(args: &MapArgs, strength: f64) -> Result<Settings> {
 
 /// The settings that the maps of one run have in common; the others are the defaults.
 fn view(args: &ViewArgs) -> Result<Settings> {
-    let templates: fieldmark::Result<Vec<_>> = args.template.iter().map(|text| Template::new(text)).collect();
+    let sets: fieldmark::Result<Vec<_>> = args.template.iter().map(|template| templates(template)).collect();
     Ok(Settings {
         aggregate: args.aggregate.clone(),
         fit: match args.fit {
@@ -60,7 +61,7 @@ fn view(args: &ViewArgs) -> Result<Settings> {
             FitName::Crop => Fit::Crop,
         },
         detail: args.detail,
-        templates: templates?,
+        templates: sets?.concat(),
         ..Settings::default()
     })
 }
