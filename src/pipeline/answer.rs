@@ -68,7 +68,8 @@ impl Compare {
         let cell = |row: usize, column: usize| {
             let place = column.checked_sub(usize::from(column > row)).filter(|_| column != row)?;
             let index = row * (prompts.len() - 1) + place;
-            Some((format!("{:+.2}", self.report.matrix[index].difference), &self.pairs[index]))
+            let difference = format!("{:+.2}", self.report.matrix[index].difference).replace('-', "−");
+            Some((difference, &self.pairs[index]))
         };
         let shown = prompts.len().min(most);
         let row = |(index, prompt): (usize, &Compared)| render::MatrixRow {
@@ -90,6 +91,7 @@ pub fn strip(photo: &Photo, answers: &[Found]) -> Option<RgbImage> {
     if !rivals.is_empty() {
         words.push(format!("against {}", rivals.join(", ")));
     }
+    words.push("all maps on one scale".into());
     let panels = answers.iter().map(|found| {
         let (strength, evidence) = (found.report.setup.strength, &found.report.evidence);
         let plain = if strength == 0.0 { " (plain)" } else { "" };
@@ -97,7 +99,7 @@ pub fn strip(photo: &Photo, answers: &[Found]) -> Option<RgbImage> {
             title: format!("strength {strength}{plain}"),
             notes: vec![
                 format!("objective {:.2} logits", found.report.objective),
-                format!("evidence {:+.2}, {:+.2}", evidence.positive, evidence.negative),
+                format!("evidence +{:.2} for, −{:.2} against", evidence.positive, -evidence.negative),
             ],
             map: &found.map,
         }

@@ -19,7 +19,7 @@ const DEEPEST: usize = 16;
 /// Parses a list; the error begins with `line`, and a number.
 pub(super) fn parse(text: &str) -> Result<ConceptList, String> {
     let mut parser = Parser::default();
-    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+    for (index, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
         parser.line(line, index + 1).map_err(|reason| format!("line {}: {reason}", index + 1))?;
     }
     parser.finish()
@@ -30,8 +30,6 @@ struct Parser {
     list: ConceptList,
     /// The groups of the last heading, the most special first. They count when a concept is under it.
     heading: Vec<String>,
-    /// The groups that concepts belong to so far.
-    groups: HashSet<String>,
     /// In which line a name or synonym stands.
     named_in: HashMap<String, usize>,
     /// In which line the group of a name was said first.
@@ -41,7 +39,7 @@ struct Parser {
 impl Parser {
     fn line(&mut self, line: &str, number: usize) -> Result<(), String> {
         let line = line.split('#').next().unwrap_or_default().trim();
-        if line.chars().any(|c| c.is_control() && c != '\t') {
+        if line.chars().any(|c| c.is_control() && c != '\t' || c == '\u{feff}') {
             return Err("expected text, found a control character".into());
         }
         match line.chars().next() {
@@ -103,7 +101,7 @@ impl Parser {
             }
             self.list.places.insert(key(name), place);
         }
-        self.join_groups(&chain, number)?;
+        chain.windows(2).try_for_each(|pair| self.join(&pair[0], &pair[1], number))?;
         if let Some(group) = chain.first() {
             self.join(&name, group, number)?;
         }
@@ -111,16 +109,7 @@ impl Parser {
         Ok(())
     }
 
-    /// Notes groups, each of which belongs to the next.
-    fn join_groups(&mut self, chain: &[String], number: usize) -> Result<(), String> {
-        for group in chain {
-            if self.groups.insert(key(group)) {
-                self.list.groups.push(group.clone());
-            }
-        }
-        chain.windows(2).try_for_each(|pair| self.join(&pair[0], &pair[1], number))
-    }
-
+    /// Notes that a concept or group belongs to a group.
     fn join(&mut self, name: &str, group: &str, number: usize) -> Result<(), String> {
         let child = key(name);
         if let Some(known) = self.list.parents.get(&child)
@@ -134,26 +123,32 @@ impl Parser {
         Ok(())
     }
 
-    fn finish(self) -> Result<ConceptList, String> {
+    fn finish(mut self) -> Result<ConceptList, String> {
         if self.list.concepts.is_empty() {
             return Err("expected a concept a line, found none".into());
         }
-        for name in self.list.parents.keys() {
-            let mut at = name.clone();
-            let mut depth = 0;
-            while let Some(parent) = self.list.parents.get(&at) {
-                at = key(parent);
-                depth += 1;
-                if depth > DEEPEST {
-                    let line = self.grouped_in.get(name).copied().unwrap_or_default();
-                    let found = "found more, or a circle";
-                    return Err(format!(
-                        "line {line}: expected at most {DEEPEST} groups above {name:?}, {found}"
-                    ));
-                }
+        self.list.parents.keys().try_for_each(|name| self.check_depth(name))?;
+        let mut seen = HashSet::new();
+        let mut mentioned = Vec::new();
+        for concept in &self.list.concepts {
+            let groups = self.list.groups_of(&concept.name);
+            mentioned.extend(groups.into_iter().filter(|group| seen.insert(key(group))).map(str::to_owned));
+        }
+        self.list.groups = mentioned;
+        Ok(self.list)
+    }
+
+    /// Groups in a circle have no end either.
+    fn check_depth(&self, name: &str) -> Result<(), String> {
+        let mut at = name.to_owned();
+        for _ in 0..=DEEPEST {
+            match self.list.parents.get(&at) {
+                Some(parent) => at = key(parent),
+                None => return Ok(()),
             }
         }
-        Ok(self.list)
+        let line = self.grouped_in.get(name).copied().unwrap_or_default();
+        Err(format!("line {line}: expected at most {DEEPEST} groups above {name:?}, found more, or a circle"))
     }
 }
 

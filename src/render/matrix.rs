@@ -46,12 +46,13 @@ pub fn matrix(photo: &RgbImage, rows: &[MatrixRow], scale: Scale) -> RgbImage {
     let layout = Layout::of(&small, rows);
     let mut page = RgbImage::from_pixel(layout.width, layout.bar_top + bar_height() + MARGIN, PAPER);
     layout.draw_titles(&mut page);
-    let empty = paled(&small);
+    let pale = paled(&small);
     for (index, row) in rows.iter().enumerate() {
         for (column, cell) in row.cells.iter().enumerate() {
             let (picture, words, ink) = match cell {
                 Some((words, map)) => (&tinted(&small, map, scale, Sign::Positive), words, INK),
-                None => (&empty, &row.note, QUIET_INK),
+                // One photo in its colours is enough to see what the others are of.
+                None => (if index == 0 { &small } else { &pale }, &row.note, QUIET_INK),
             };
             let (x, y) = layout.corner(column, index);
             imageops::replace(&mut page, picture, i64::from(x), i64::from(y));

@@ -14,11 +14,14 @@ mod fake_hub;
 mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
+#[cfg(feature = "cli")]
+mod lists;
 mod miniature;
 #[cfg(feature = "cli")]
 mod pages;
 mod parity;
 mod photo;
+mod prompts;
 mod properties;
 mod render;
 #[cfg(feature = "cli")]

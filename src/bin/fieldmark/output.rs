@@ -2,18 +2,18 @@
 //! of the same record.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use fieldmark::{
     evaluate::{Compared, Estimate, METRICS, SettingSummary, Summary},
-    objective::references::By,
+    objective::references::{By, Chosen},
     regions::Region,
-    report::{Comparison, Evidence, Localization, Pair, Place, Reference, Score},
+    report::{Comparison, Evidence, Localization, Pair, Place, Score},
 };
 use serde::Serialize;
 
@@ -48,7 +48,7 @@ pub fn localization(found: &Localization) -> Result<()> {
 pub fn strengths(answers: &[Localization]) -> Result<()> {
     let Some(first) = answers.first() else { return Ok(()) };
     let mut table = bare_table();
-    let [objective, positive, negative, peak] = ["objective", "for", "against", "peak"].map(right_cell);
+    let [objective, positive, negative, peak] = ["objective", "for it", "against it", "peak"].map(right_cell);
     table.set_header([right_cell("strength"), objective, positive, negative, peak, Cell::new("verdict")]);
     for found in answers {
         let peak = found.place.peak.map_or("none".into(), |peak| format!("{}, {}", peak.x, peak.y));
@@ -72,34 +72,40 @@ pub fn strengths(answers: &[Localization]) -> Result<()> {
 
 /// The scores of the target and its rivals, and what was passed over.
 fn competitor_lines(found: &Localization) -> Vec<String> {
-    let mut table = score_table();
+    let mut table = bare_table();
+    let mut header = score_header();
+    header.extend(found.against.iter().any(|rival| rival.chosen.is_some()).then(|| Cell::new("chosen by")));
+    table.set_header(header);
     table.add_row(score_row(&found.target, ""));
-    for reference in &found.against {
-        let mut row = score_row(&reference.score, "against ").to_vec();
-        row.extend(chosen(reference).map(Cell::new));
+    for rival in &found.against {
+        let mut row = score_row(&rival.score, "against ");
+        row.extend(rival.chosen.map(|chosen| Cell::new(shown_choice(&chosen))));
         table.add_row(row);
     }
     let passed_over = found.passed_over.iter().map(|other| {
         let (prompt, similarity) = (shown(&other.prompt), other.similarity);
-        format!("   passed over, for it means nearly the same: {prompt} (text {similarity:.3})")
+        format!("   passed over as a synonym: {prompt} (text {similarity:.3})")
     });
     table_lines(&table).into_iter().chain(passed_over).collect()
 }
 
-/// Why a rival is one.
-fn chosen(reference: &Reference) -> Option<String> {
-    let chosen = reference.chosen?;
-    Some(match chosen.by {
-        By::Group => format!("its group, text {:.3}", chosen.similarity),
-        by => format!("by {by}, rank {}, text {:.3}", chosen.rank, chosen.similarity),
-    })
+fn shown_choice(chosen: &Chosen) -> String {
+    let Chosen { by, similarity, rank } = chosen;
+    match by {
+        By::Text => format!("text {similarity:.3}, rank {rank}"),
+        By::Image => format!("photo, rank {rank}, text {similarity:.3}"),
+        By::Group => format!("group, text {similarity:.3}"),
+    }
 }
 
 /// The prompts on one photo, the best first, and what there is to say of those with a map.
 pub fn comparison(compared: &Comparison) -> Result<()> {
-    let mut table = score_table();
+    let mut table = bare_table();
+    let header = std::iter::once(right_cell("rank")).chain(score_header());
+    table.set_header(header);
     for ranked in &compared.ranking {
-        table.add_row(score_row(&ranked.score, &format!("{:>3}  ", ranked.rank)));
+        let rank = right_cell(&ranked.rank.to_string());
+        table.add_row(std::iter::once(rank).chain(score_row(&ranked.score, "")));
     }
     let mut lines = vec![shown_path(&compared.image)];
     lines.extend(table_lines(&table));
@@ -113,7 +119,7 @@ pub fn comparison(compared: &Comparison) -> Result<()> {
     write_block(&lines)
 }
 
-/// What tells every prompt best from every other: a line a pair, the prompt that fits better first.
+/// What tells every prompt from every other: a line a pair, the prompt that fits better first.
 fn pair_lines(pairs: &[Pair]) -> Vec<String> {
     if pairs.is_empty() {
         return Vec::new();
@@ -147,6 +153,10 @@ pub fn prompts(lists: &[ListLine], sets: &[TemplateLine]) -> Result<()> {
             Cell::new(list.about.unwrap_or_default()),
             Cell::new(&list.example),
         ]);
+    }
+    // Names and numbers stay whole in a narrow window; sentences are broken.
+    for column in table.column_iter_mut().take(3) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
     let mut templates = bare_table();
     templates.set_header([
@@ -255,20 +265,17 @@ fn right_cell(text: &str) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
-fn score_table() -> Table {
-    let mut table = bare_table();
+fn score_header() -> Vec<Cell> {
     let [similarity, logit, softmax] = ["similarity", "logit", "softmax"].map(right_cell);
-    table.set_header([Cell::new("prompt"), similarity, logit, softmax]);
-    table
+    vec![Cell::new("prompt"), similarity, logit, softmax]
 }
 
-fn score_row(score: &Score, before: &str) -> [Cell; 4] {
-    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-    [
+fn score_row(score: &Score, before: &str) -> Vec<Cell> {
+    vec![
         Cell::new(format!("{before}{}", shown(&score.prompt))),
-        right(format!("{:.4}", score.similarity)),
-        right(format!("{:.2}", score.logit)),
-        right(format!("{:.1} %", score.probability * 100.0)),
+        right_cell(&format!("{:.4}", score.similarity)),
+        right_cell(&format!("{:.2}", score.logit)),
+        right_cell(&format!("{:.1} %", score.probability * 100.0)),
     ]
 }
 
