@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 /// From this cosine of two texts on, they are taken for the same in other words, unless asked otherwise.
 ///
-/// A rule of thumb: CLIP's texts lie close together, so that two species of one genus may reach 0.9 where one template
-/// phrases both, and only rewordings (spelling, articles, word order) come close to 1. It was not calibrated on a
-/// checkpoint; synonyms that a list declares are passed over whatever their cosine.
+/// A rule of thumb: it was not calibrated on a checkpoint. CLIP's texts lie close together, at cosines of 0.6 and more
+/// even when they have nothing to do with each other (openai/CLIP, issue 148), and closer if one template phrases them
+/// all; so it has to be high, and other names for the same may well stay below it. The miniature, which knows its few
+/// names as definitions, is clear-cut: different birds have 0.5 at most, a part and its bird 0.99. Synonyms that a
+/// list declares are passed over whatever their cosine.
 pub const SYNONYM_THRESHOLD: f64 = 0.95;
 
 /// By what references are chosen.

@@ -78,6 +78,11 @@ impl ConceptList {
         &self.concepts
     }
 
+    /// The concepts' names, in the file's order.
+    pub fn names(&self) -> Vec<String> {
+        self.concepts.iter().map(|concept| concept.name.clone()).collect()
+    }
+
     /// The more general concepts that others belong to, in the order of their first mention.
     pub fn groups(&self) -> &[String] {
         &self.groups

@@ -45,10 +45,6 @@ fn birds(by: By, count: usize) -> Result<Rivals> {
     Ok(Rivals { by, count, ..Rivals::among(ConceptList::parse(BIRDS)?) })
 }
 
-fn names(list: &ConceptList) -> Vec<String> {
-    list.concepts().iter().map(|concept| concept.name.clone()).collect()
-}
-
 /// The cosine of two texts.
 fn cosine(explainer: &Explainer, one: &str, other: &str) -> Result<f64> {
     let tokens = [explainer.model().tokenize(one)?, explainer.model().tokenize(other)?];
@@ -76,7 +72,7 @@ fn the_example_of_the_readme_is_a_list() -> Result<()> {
         .map(str::trim_start)
         .collect();
     let list = ConceptList::parse(&example.join("\n"))?;
-    assert_eq!(names(&list), ["red-winged blackbird", "rusty blackbird", "reed", "marsh wren"]);
+    assert_eq!(list.names(), ["red-winged blackbird", "rusty blackbird", "reed", "marsh wren"]);
     assert_eq!(list.groups_of("redwing"), ["blackbird", "bird"]);
     assert_eq!(list.groups_of("reed"), [""; 0]);
     assert_eq!((list.about(), list.templates().len()), (Some("Birds of the marsh"), 2));
@@ -198,7 +194,7 @@ fn rivals_by_text_are_the_most_similar_texts() -> Result<()> {
     let query = Query::new("redwing").finding(birds(By::Text, 3)?);
     let found = explainer.localize(&photo()?, &query)?.report;
     let mut expected = Vec::new();
-    for name in names(&ConceptList::parse(BIRDS)?).into_iter().skip(1) {
+    for name in ConceptList::parse(BIRDS)?.names().into_iter().skip(1) {
         expected.push((cosine(&explainer, "redwing", &name)?, name));
     }
     expected.sort_by(|one, other| other.0.total_cmp(&one.0));
@@ -243,7 +239,7 @@ fn rivals_by_image_are_those_that_fit_each_photo_best() -> Result<()> {
     let mut chosen = Vec::new();
     for name in ["bluebird.png", "cardinal-and-goldfinch.png"] {
         let photo = Photo::open(example(name))?;
-        let lineup = Lineup { concepts: names(&ConceptList::parse(BIRDS)?), ..Lineup::default() };
+        let lineup = Lineup { concepts: ConceptList::parse(BIRDS)?.names(), ..Lineup::default() };
         let ranking = explainer.rank(&photo, &lineup, &Settings::default())?.report.ranking;
         let best = ranking.iter().filter(|ranked| ranked.score.prompt != "red-winged blackbird");
         let best: Vec<_> = best.take(2).map(|ranked| ranked.score.prompt.clone()).collect();
@@ -336,10 +332,11 @@ fn a_sweep_is_every_strength_alone() -> Result<()> {
 #[test]
 fn a_list_is_ranked_and_its_best_get_maps() -> Result<()> {
     let explainer = explainer()?;
-    let concepts = names(&ConceptList::open("bird-parts")?);
+    let concepts = ConceptList::open("bird-parts")?.names();
     let prompts = vec!["reed".to_owned(), "Tail".to_owned()];
     let lineup = Lineup { prompts, concepts, top: 3, pairs: Pairs::None };
-    let compared = explainer.rank(&photo()?, &lineup, &Settings::default())?;
+    let plain = Settings { strength: Strength::new(0.0)?, ..Settings::default() };
+    let compared = explainer.rank(&photo()?, &lineup, &plain)?;
     let report = &compared.report;
     assert_eq!(report.ranking.len(), 25, "24 parts and the reed; the tail competes once");
     assert!(report.ranking.windows(2).all(|pair| pair[0].score.logit >= pair[1].score.logit));
@@ -352,9 +349,8 @@ fn a_list_is_ranked_and_its_best_get_maps() -> Result<()> {
     let mapped: Vec<_> = report.prompts.iter().map(|prompt| prompt.score.prompt.as_str()).collect();
     assert_eq!(mapped[..2], ["reed", "Tail"]);
     assert_eq!(mapped[2..], best);
-    let strength = Strength::new(0.0)?;
     for (prompt, map) in mapped.iter().zip(&compared.maps) {
-        let query = Query::new(*prompt).with(Settings { strength, ..Settings::default() });
+        let query = Query::new(*prompt).with(plain.clone());
         assert_near(map.values(), explainer.localize(&photo()?, &query)?.map.values());
     }
     Ok(())

@@ -64,8 +64,7 @@ pub fn strengths(answers: &[Localization]) -> Result<()> {
     let mut lines = vec![shown_path(&first.image)];
     lines.extend(competitor_lines(first));
     lines.extend(table_lines(&table));
-    let files: std::collections::BTreeSet<_> =
-        answers.iter().flat_map(|found| file_lines(&found.files)).collect();
+    let files: BTreeSet<_> = answers.iter().flat_map(|found| file_lines(&found.files)).collect();
     lines.extend(files);
     write_block(&lines)
 }
