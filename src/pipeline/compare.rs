@@ -57,12 +57,11 @@ impl Explainer {
             mapped.iter().map(|target| Mix::new(&plan, board.logits(), *target, settings)).collect();
         let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
         let maps = look.maps(plan.method, &board.texts()?, &weights)?;
-        let (matrix, pairs) = match lineup.pairs {
-            Pairs::None => Default::default(),
-            Pairs::All if settings.strength.get() == 0.0 => {
-                board.pairs(&mapped, Some(&maps), &plan, &look)?
-            }
-            Pairs::All => board.pairs(&mapped, None, &plan, &look)?,
+        let pairs = match lineup.pairs {
+            Pairs::None => Vec::new(),
+            Pairs::All if !plan.is_linear() => board.contrasted_pairs(&mapped, &plan, &look)?,
+            Pairs::All if settings.strength.get() == 0.0 => subtracted_pairs(&maps),
+            Pairs::All => subtracted_pairs(&board.plain_maps(&mapped, &plan, &look)?),
         };
         // Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
         let compared = maps.par_iter().enumerate().map(|(place, map)| Compared {
@@ -78,7 +77,7 @@ impl Explainer {
             model: self.name().into(),
             prompts: compared.collect(),
             ranking: board.ranking(),
-            matrix,
+            matrix: board.matrix(&mapped, &pairs),
             setup: plan.setup.place(&look.placement),
             files: Default::default(),
             seconds: Seconds { text, head: clock.lap(), ..look.seconds },
@@ -161,41 +160,36 @@ impl<'n> Board<'n> {
         self.order.iter().enumerate().map(ranked).collect()
     }
 
-    /// Every prompt with a map against every other, row by row. `plain`: their plain maps, where there are some.
-    fn pairs(
-        &self,
-        mapped: &[usize],
-        plain: Option<&[ConceptMap]>,
-        plan: &Plan,
-        look: &Look,
-    ) -> Result<(Vec<Pair>, Vec<ConceptMap>)> {
-        let all = (0..mapped.len()).flat_map(|one| (0..mapped.len()).map(move |other| (one, other)));
-        let pairs: Vec<(usize, usize)> = all.filter(|(one, other)| one != other).collect();
-        let row = |one: usize, other: Option<usize>| {
-            let mut weights = vec![0.0; self.names.len()];
-            weights[mapped[one]] = 1.0;
-            other.into_iter().for_each(|other| weights[mapped[other]] = -1.0);
-            weights
-        };
+    /// The maps of some prompts alone.
+    fn plain_maps(&self, mapped: &[usize], plan: &Plan, look: &Look) -> Result<Vec<ConceptMap>> {
+        let rows: Vec<_> = mapped.iter().map(|one| self.weights(&[(*one, 1.0)])).collect();
+        look.maps(plan.method, &self.texts()?, &rows)
+    }
+
+    /// The maps of every pair's contrast, for methods whose maps cannot be subtracted.
+    fn contrasted_pairs(&self, mapped: &[usize], plan: &Plan, look: &Look) -> Result<Vec<ConceptMap>> {
         let texts = self.texts()?;
-        let mut maps = Vec::with_capacity(pairs.len());
-        if plan.is_linear() {
-            let own = match plain {
-                Some(plain) => plain.to_vec(),
-                None => {
-                    let rows: Vec<_> = (0..mapped.len()).map(|one| row(one, None)).collect();
-                    look.maps(plan.method, &texts, &rows)?
-                }
-            };
-            maps.extend(pairs.iter().map(|(one, other)| own[*one].plus(-1.0, &own[*other])));
-        } else {
-            for batch in pairs.chunks(PAIR_BATCH) {
-                let rows: Vec<_> = batch.iter().map(|(one, other)| row(*one, Some(*other))).collect();
-                maps.extend(look.maps(plan.method, &texts, &rows)?);
-            }
+        let mut maps = Vec::new();
+        for batch in pairs(mapped.len()).chunks(PAIR_BATCH) {
+            let row =
+                |(one, other): &(usize, usize)| self.weights(&[(mapped[*one], 1.0), (mapped[*other], -1.0)]);
+            let rows: Vec<_> = batch.iter().map(row).collect();
+            maps.extend(look.maps(plan.method, &texts, &rows)?);
         }
-        let told = pairs.par_iter().zip(&maps).map(|((one, other), map)| {
-            let (one, other) = (mapped[*one], mapped[*other]);
+        Ok(maps)
+    }
+
+    /// A mix of the names, most of which do not count.
+    fn weights(&self, counting: &[(usize, f64)]) -> Vec<f64> {
+        let mut weights = vec![0.0; self.names.len()];
+        counting.iter().for_each(|(index, weight)| weights[*index] = *weight);
+        weights
+    }
+
+    /// What there is to say of every pair; `maps` are theirs, or none.
+    fn matrix(&self, mapped: &[usize], maps: &[ConceptMap]) -> Vec<Pair> {
+        let told = pairs(mapped.len()).into_par_iter().zip(maps).map(|((one, other), map)| {
+            let (one, other) = (mapped[one], mapped[other]);
             Pair {
                 prompt: self.names[one].into(),
                 against: self.names[other].into(),
@@ -204,6 +198,43 @@ impl<'n> Board<'n> {
                 peak: regions::peak(map),
             }
         });
-        Ok((told.collect(), maps))
+        told.collect()
+    }
+}
+
+/// Every one of `count` and every other, row by row.
+fn pairs(count: usize) -> Vec<(usize, usize)> {
+    let all = (0..count).flat_map(|one| (0..count).map(move |other| (one, other)));
+    all.filter(|(one, other)| one != other).collect()
+}
+
+/// The maps of every pair's contrast, where they are the differences of plain maps.
+fn subtracted_pairs(plain: &[ConceptMap]) -> Vec<ConceptMap> {
+    pairs(plain.len()).into_iter().map(|(one, other)| plain[one].plus(-1.0, &plain[other])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subtracted_maps_are_those_of_the_contrast() -> Result<()> {
+        let explainer = Explainer::load("tests/fixtures/models/tiny-gelu")?;
+        let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
+        let settings = Settings::default();
+        let plan = Plan::new(explainer.model(), &settings)?;
+        let look = Look::new(explainer.model(), &photo, &settings, plan.layer, &mut Clock::start())?;
+        let names = vec!["reed", "crow", "marsh wren"];
+        let (texts, _) = explainer.texts.embed(explainer.model(), &names, &settings.templates)?;
+        let board = Board::new(names, texts, &look)?;
+        let subtracted = subtracted_pairs(&board.plain_maps(&[2, 0], &plan, &look)?);
+        let contrasted = board.contrasted_pairs(&[2, 0], &plan, &look)?;
+        assert_eq!((subtracted.len(), contrasted.len()), (2, 2));
+        for (one, other) in subtracted.iter().zip(&contrasted) {
+            let close = |(one, other): (&f32, &f32)| (one - other).abs() < 1e-4 * subtracted[0].max_abs();
+            assert!(one.values().iter().zip(other.values()).all(close));
+        }
+        assert_eq!(pairs(3), [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)]);
+        Ok(())
     }
 }

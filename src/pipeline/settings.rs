@@ -115,6 +115,16 @@ impl Query {
     }
 
     /// Has further rivals found.
+    ///
+    /// ```
+    /// use fieldmark::{Query, pipeline::Rivals, prompt::ConceptList};
+    ///
+    /// # fn main() -> fieldmark::Result<()> {
+    /// let birds = ConceptList::open("birds")?; // a list that ships, or a file
+    /// let query = Query::new("rusty blackbird").finding(Rivals::among(birds));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn finding(mut self, rivals: Rivals) -> Self {
         self.rivals = Some(rivals);
