@@ -98,7 +98,7 @@ pub fn strip(photo: &Photo, answers: &[Found]) -> Option<RgbImage> {
         render::Panel {
             title: format!("strength {strength}{plain}"),
             notes: vec![
-                format!("objective {:.2} logits", found.report.objective),
+                format!("objective {:.2} logits", found.report.objective).replace('-', "−"),
                 format!("evidence +{:.2} for, −{:.2} against", evidence.positive, -evidence.negative),
             ],
             map: &found.map,

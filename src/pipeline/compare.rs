@@ -51,8 +51,7 @@ impl Explainer {
         let text = clock.lap();
         let look = Look::new(self.model(), photo, settings, plan.layer, &mut clock)?;
         let board = Board::new(names, texts, &look)?;
-        let mapped = board.mapped(lineup);
-        refuse_too_many_pairs(lineup, mapped.len())?;
+        let mapped = board.mapped(lineup)?;
         let mixes: Vec<Mix> =
             mapped.iter().map(|target| Mix::new(&plan, board.logits(), *target, settings)).collect();
         let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
@@ -102,14 +101,6 @@ fn names(lineup: &Lineup) -> Result<Vec<&str>> {
     }
 }
 
-fn refuse_too_many_pairs(lineup: &Lineup, mapped: usize) -> Result<()> {
-    if lineup.pairs == Pairs::None || mapped <= MOST_IN_PAIRS {
-        return Ok(());
-    }
-    let reason = format!("expected at most {MOST_IN_PAIRS} prompts with a map, found {mapped}");
-    Err(Error::Option { option: "matrix", reason })
-}
-
 /// What competes on one photo, and its scores.
 struct Board<'n> {
     names: Vec<&'n str>,
@@ -139,11 +130,16 @@ impl<'n> Board<'n> {
         Ok(self.all_texts.narrow(0, 0, self.names.len())?)
     }
 
-    /// The prompts that were asked for, then the best of the concepts.
-    fn mapped(&self, lineup: &Lineup) -> Vec<usize> {
+    /// The prompts that were asked for, then the best of the concepts. Too many are refused if all their pairs count.
+    fn mapped(&self, lineup: &Lineup) -> Result<Vec<usize>> {
         let prompts = lineup.prompts.len();
         let best = self.order.iter().copied().filter(|index| *index >= prompts).take(lineup.top);
-        (0..prompts).chain(best).collect()
+        let mapped: Vec<usize> = (0..prompts).chain(best).collect();
+        if lineup.pairs == Pairs::None || mapped.len() <= MOST_IN_PAIRS {
+            return Ok(mapped);
+        }
+        let reason = format!("expected at most {MOST_IN_PAIRS} prompts with a map, found {}", mapped.len());
+        Err(Error::Option { option: "matrix", reason })
     }
 
     fn score(&self, index: usize) -> Score {
