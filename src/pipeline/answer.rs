@@ -72,13 +72,13 @@ impl Compare {
             Some((difference, &self.pairs[index]))
         };
         let shown = prompts.len().min(most);
-        let row = |(index, prompt): (usize, &Compared)| render::MatrixRow {
+        let row = |(index, prompt): (usize, &Compared)| render::PairRow {
             title: prompt.score.prompt.clone(),
             note: format!("logit {:.2}", prompt.score.logit),
             cells: (0..shown).map(|column| cell(index, column)).collect(),
         };
         let rows: Vec<_> = prompts.iter().take(shown).enumerate().map(row).collect();
-        Some(render::matrix(photo.rgb(), &rows, render::Scale::Own))
+        Some(render::pairs(photo.rgb(), &rows, render::Scale::Own))
     }
 }
 

@@ -38,10 +38,10 @@ pub(super) const NARROWEST_CELL: u32 = 240;
 /// The colour bar's width and height.
 pub(super) const BAR: (u32, u32) = (300, 14);
 
-/// The photo at a panel's size: its long side has at most `longest` pixels.
-pub(super) fn fitted(photo: &RgbImage, longest: u32) -> RgbImage {
+/// The photo with a long side within bounds.
+pub(super) fn fitted(photo: &RgbImage, shortest: u32, longest: u32) -> RgbImage {
     let long = photo.width().max(photo.height()).max(1);
-    let wanted = long.clamp(SHORTEST_PANEL.min(longest), longest);
+    let wanted = long.clamp(shortest, longest);
     let side = |length: u32| {
         let scaled = f64::from(length) * f64::from(wanted) / f64::from(long);
         (scaled.round() as u32).max(1)
@@ -176,12 +176,13 @@ mod tests {
 
     #[test]
     fn panels_are_bounded_and_keep_the_aspect() {
-        let size = |width, height| fitted(&RgbImage::new(width, height), LONGEST_PANEL).dimensions();
+        let size =
+            |width, height| fitted(&RgbImage::new(width, height), SHORTEST_PANEL, LONGEST_PANEL).dimensions();
         assert_eq!(size(4000, 2000), (480, 240));
         assert_eq!(size(300, 400), (300, 400));
         assert_eq!(size(1, 1), (240, 240));
         assert_eq!(size(3000, 20), (480, 3));
         assert_eq!(size(20, 9000), (1, 480));
-        assert_eq!(fitted(&RgbImage::new(300, 200), 150).dimensions(), (150, 100));
+        assert_eq!(fitted(&RgbImage::new(300, 200), 60, 150).dimensions(), (150, 100));
     }
 }

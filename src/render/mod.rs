@@ -7,14 +7,14 @@ mod canvas;
 mod colormap;
 mod contour;
 mod figure;
-mod matrix;
 mod overlay;
+mod pairs;
 mod sheet;
 mod text;
 
 pub use colormap::{ColorMap, Sign};
-pub use matrix::{MatrixRow, matrix};
 pub use overlay::{heatmap, mask, overlay};
+pub use pairs::{PairRow, pairs};
 pub use sheet::{Panel, sheet, strip};
 
 use crate::attribution::ConceptMap;

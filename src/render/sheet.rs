@@ -8,8 +8,8 @@ use image::{RgbImage, imageops};
 use super::canvas::{Area, frame};
 use super::colormap::Sign;
 use super::figure::{
-    BAR, GAP, INK, LINE, LONGEST_PANEL, MARGIN, NARROWEST_CELL, NOTE, PAPER, QUIET_INK, TITLE, WORD_GAP,
-    bar_height, draw_bar, draw_lines, fitted, lines_height, tinted,
+    BAR, GAP, INK, LINE, LONGEST_PANEL, MARGIN, NARROWEST_CELL, NOTE, PAPER, QUIET_INK, SHORTEST_PANEL,
+    TITLE, WORD_GAP, bar_height, draw_bar, draw_lines, fitted, lines_height, tinted,
 };
 use super::{Scale, text};
 use crate::attribution::ConceptMap;
@@ -60,7 +60,7 @@ fn draw(photo: &RgbImage, words: &[String], panels: &[Panel], scale: Scale, rows
         Rows::Many => LONGEST_PANEL,
         Rows::One => longest_in_row(1 + panels.len()),
     };
-    let small = fitted(photo, longest);
+    let small = fitted(photo, SHORTEST_PANEL, longest);
     let cells = cells(&small, words, panels);
     let columns = match rows {
         Rows::Many => best_columns(&cells, cell_width(&small), small.height()),
@@ -82,7 +82,7 @@ fn draw(photo: &RgbImage, words: &[String], panels: &[Panel], scale: Scale, rows
 /// The long side of a panel if so many are to stand in one row.
 fn longest_in_row(count: usize) -> u32 {
     let gaps = GAP.0.saturating_mul(count as u32);
-    (WIDEST.saturating_sub(gaps) / (count as u32).max(1)).clamp(NARROWEST_CELL, LONGEST_PANEL)
+    (WIDEST.saturating_sub(gaps) / (count as u32).max(1)).clamp(SHORTEST_PANEL, LONGEST_PANEL)
 }
 
 /// The evidence in logits that gets the last colour; none if no map has any.

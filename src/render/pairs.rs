@@ -14,9 +14,9 @@ use super::figure::{
 use super::{Scale, text};
 use crate::attribution::ConceptMap;
 
-/// One prompt of a matrix, with its row.
+/// One prompt of such a table, with its row.
 #[derive(Clone, Debug)]
-pub struct MatrixRow<'map> {
+pub struct PairRow<'map> {
     /// The prompt: beside the row and, again, above the column.
     pub title: String,
     /// A number or two about it, on the diagonal.
@@ -38,11 +38,11 @@ const SIDES: (u32, u32) = (130, 260);
 
 /// One figure with a map in every cell of a table, on one scale of the evidence for the row's prompt, with a colour
 /// bar in logits. [`Scale::Own`] takes the largest evidence of all maps.
-pub fn matrix(photo: &RgbImage, rows: &[MatrixRow], scale: Scale) -> RgbImage {
+pub fn pairs(photo: &RgbImage, rows: &[PairRow], scale: Scale) -> RgbImage {
     let maps = || rows.iter().flat_map(|row| row.cells.iter().flatten().map(|(_, map)| *map));
     let scale = maps().filter_map(|map| scale.of(map, Sign::Positive)).reduce(f32::max);
     let side = (WANTED_WIDTH / (rows.len() as u32).max(1)).clamp(SIDES.0, SIDES.1);
-    let small = fitted(photo, side);
+    let small = fitted(photo, SIDES.0, side);
     let layout = Layout::of(&small, rows);
     let mut page = RgbImage::from_pixel(layout.width, layout.bar_top + bar_height() + MARGIN, PAPER);
     layout.draw_titles(&mut page);
@@ -82,7 +82,7 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(small: &RgbImage, rows: &[MatrixRow]) -> Self {
+    fn of(small: &RgbImage, rows: &[PairRow]) -> Self {
         // Narrow photos leave room for a number below them.
         let cell = (small.width().max(96), small.height());
         let wrapped = |width: u32| {
@@ -136,14 +136,14 @@ mod tests {
             Placement { photo: size, input: size, grid: Grid::new(1, 2), covers: Rect::whole(size) };
         let map = ConceptMap::new(vec![2.0, -2.0], placement);
         let turned = ConceptMap::new(vec![-2.0, 2.0], placement);
-        let row = |title: &str, cells| MatrixRow { title: title.into(), note: "logit 1".into(), cells };
+        let row = |title: &str, cells| PairRow { title: title.into(), note: "logit 1".into(), cells };
         let rows = [
             row("one", vec![None, Some(("+1.00".to_owned(), &map))]),
             row("other", vec![Some(("−1.00".to_owned(), &turned)), None]),
         ];
         let photo = RgbImage::from_pixel(260, 260, PAPER);
-        let page = matrix(&photo, &rows, Scale::Own);
-        let layout = Layout::of(&fitted(&photo, 260), &rows);
+        let page = pairs(&photo, &rows, Scale::Own);
+        let layout = Layout::of(&fitted(&photo, SIDES.0, 260), &rows);
         let at = |column: usize, row: usize, x: u32| {
             let corner = layout.corner(column, row);
             page.get_pixel(corner.0 + x, corner.1 + 130).0
