@@ -21,9 +21,9 @@ use crate::{
     files::read_bounded,
     progress::ProgressHandler,
 };
-use config::ClipConfig;
+use config::{ClipConfig, TensorNames};
 use nn::{Linear, TextTower, VisionTower};
-use preprocess::Preprocess;
+use preprocess::{Preprocess, ProcessorKind};
 use source::{HubOptions, ModelSpec};
 use tokenizer::{PromptTokenizer, Tokens};
 use weights::Weights;
@@ -78,7 +78,11 @@ impl Model {
         // Weights that do not fit are told before a tokenizer that is missing: they are the larger mistake.
         weights.check(&build::expected(&config))?;
         let tokenizer = PromptTokenizer::open(directory, &config.text)?;
-        let preprocess = Preprocess::from_directory(directory, config.vision.image_size as u32)?;
+        let kind = match config.names {
+            TensorNames::TransformersSiglip => ProcessorKind::Siglip,
+            TensorNames::TransformersClip => ProcessorKind::Clip,
+        };
+        let preprocess = Preprocess::from_directory(directory, kind, config.vision.image_size as u32)?;
         Self::assemble(config, weights, tokenizer, preprocess, device)
     }
 
