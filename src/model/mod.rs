@@ -9,6 +9,7 @@ pub mod weights;
 
 mod build;
 mod miniature;
+mod names;
 mod resample;
 
 use std::{path::Path, sync::OnceLock};
@@ -20,9 +21,9 @@ use crate::{
     files::read_bounded,
     progress::ProgressHandler,
 };
-use config::ClipConfig;
-use nn::{TextTower, VisionTower};
-use preprocess::Preprocess;
+use config::{ClipConfig, TensorNames};
+use nn::{Linear, TextTower, VisionTower};
+use preprocess::{Preprocess, ProcessorKind};
 use source::{HubOptions, ModelSpec};
 use tokenizer::{PromptTokenizer, Tokens};
 use weights::Weights;
@@ -40,8 +41,9 @@ pub struct Model {
     preprocess: Preprocess,
     device: Device,
     logit_scale: f64,
+    logit_bias: f64,
     vision: OnceLock<VisionTower>,
-    text: OnceLock<(TextTower, Tensor)>,
+    text: OnceLock<(TextTower, Option<Linear>)>,
 }
 
 impl Model {
@@ -76,7 +78,11 @@ impl Model {
         // Weights that do not fit are told before a tokenizer that is missing: they are the larger mistake.
         weights.check(&build::expected(&config))?;
         let tokenizer = PromptTokenizer::open(directory, &config.text)?;
-        let preprocess = Preprocess::from_directory(directory, config.vision.image_size as u32)?;
+        let kind = match config.names {
+            TensorNames::TransformersSiglip => ProcessorKind::Siglip,
+            TensorNames::TransformersClip => ProcessorKind::Clip,
+        };
+        let preprocess = Preprocess::from_directory(directory, kind, config.vision.image_size as u32)?;
         Self::assemble(config, weights, tokenizer, preprocess, device)
     }
 
@@ -87,13 +93,16 @@ impl Model {
         preprocess: Preprocess,
         device: Device,
     ) -> Result<Self> {
-        let logit_scale = f64::from(weights.tensor("logit_scale", &Device::Cpu)?.to_scalar::<f32>()?).exp();
-        if !logit_scale.is_finite() {
-            let reason = "tensor logit_scale: expected a finite number, found another".to_owned();
-            return Err(Error::Weights { path: weights.path().into(), reason });
+        let (scale, logit_bias) = build::logit_numbers(&weights, &config)?;
+        let logit_scale = scale.exp();
+        for (name, number) in [("logit_scale", logit_scale), ("logit_bias", logit_bias)] {
+            if !number.is_finite() {
+                let reason = format!("tensor {name}: expected a finite number, found another");
+                return Err(Error::Weights { path: weights.path().into(), reason });
+            }
         }
         let (vision, text) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { config, weights, tokenizer, preprocess, device, logit_scale, vision, text })
+        Ok(Self { config, weights, tokenizer, preprocess, device, logit_scale, logit_bias, vision, text })
     }
 
     /// What `config.json` says.
@@ -119,6 +128,11 @@ impl Model {
     /// What similarities are multiplied with to become logits.
     pub fn logit_scale(&self) -> f64 {
         self.logit_scale
+    }
+
+    /// What is added to every logit: 0 unless the checkpoint was trained with a sigmoid, as SigLIP was.
+    pub fn logit_bias(&self) -> f64 {
+        self.logit_bias
     }
 
     /// Splits a prompt as the checkpoint's tokenizer does.
@@ -155,7 +169,10 @@ impl Model {
         let hidden = tower.forward(&ids)?;
         let rows = texts.iter().enumerate().map(|(index, text)| hidden.get(index)?.get(text.end));
         let ends = Tensor::stack(&rows.collect::<candle_core::Result<Vec<_>>>()?, 0)?;
-        let embeddings = ends.matmul(&projection.t()?)?;
+        let embeddings = match projection {
+            Some(projection) => projection.forward(&ends)?,
+            None => ends,
+        };
         self.unit(&embeddings, "text embedding")
     }
 
@@ -198,4 +215,30 @@ fn loaded<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T>
 /// Reads a configuration, a tokenizer or another text file of a checkpoint.
 pub(crate) fn read_text_file(path: &Path) -> Result<Vec<u8>> {
     read_bounded(path, LARGEST_TEXT_FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> Result<Model> {
+        Model::open(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name),
+            Device::Cpu,
+        )
+    }
+
+    #[test]
+    fn a_tower_is_loaded_when_it_is_needed_and_the_other_is_not() -> Result<()> {
+        for name in ["tiny-gelu", "tiny-siglip"] {
+            let model = fixture(name)?;
+            assert!(model.vision.get().is_none() && model.text.get().is_none(), "opening loads none");
+            model.embed_texts(&[model.tokenize("a bird")?])?;
+            assert!(model.vision.get().is_none() && model.text.get().is_some(), "texts need no pictures");
+            let model = fixture(name)?;
+            model.vision()?;
+            assert!(model.vision.get().is_some() && model.text.get().is_none(), "pictures need no texts");
+        }
+        Ok(())
+    }
 }

@@ -6,8 +6,9 @@ use rayon::prelude::*;
 
 use crate::{
     attribution::ConceptMap,
-    embed::{Scores, softmax},
+    embed::{Scores, probabilities},
     error::{Error, Result},
+    model::config::ProbabilityKind,
     photo::Photo,
     prompt::same_words,
     regions,
@@ -50,7 +51,8 @@ impl Explainer {
         let (texts, warnings) = self.texts.embed(self.model(), &asked, &settings.templates)?;
         let text = clock.lap();
         let look = Look::new(self.model(), photo, settings, plan.layer, &mut clock)?;
-        let board = Board::new(names, texts, &look)?;
+        let kind = self.model.config().probability;
+        let board = Board::new(names, texts, &look, kind)?;
         let mapped = board.mapped(lineup)?;
         let mixes: Vec<Mix> =
             mapped.iter().map(|target| Mix::new(&plan, board.logits(), *target, settings)).collect();
@@ -74,6 +76,7 @@ impl Explainer {
             image: photo.path().into(),
             image_size: [photo.size().width, photo.size().height],
             model: self.name().into(),
+            probability_kind: kind,
             prompts: compared.collect(),
             ranking: board.ranking(),
             matrix: board.matrix(&mapped, &pairs),
@@ -113,12 +116,12 @@ struct Board<'n> {
 }
 
 impl<'n> Board<'n> {
-    fn new(names: Vec<&'n str>, all_texts: Tensor, look: &Look) -> Result<Self> {
+    fn new(names: Vec<&'n str>, all_texts: Tensor, look: &Look, kind: ProbabilityKind) -> Result<Self> {
         let scores = look.scores(&all_texts)?;
         let logits = &scores.logits[..names.len()];
         let mut order: Vec<usize> = (0..names.len()).collect();
         order.sort_by(|one, other| logits[*other].total_cmp(&logits[*one]));
-        let probabilities = softmax(logits);
+        let probabilities = probabilities(logits, kind);
         Ok(Self { names, all_texts, scores, probabilities, order })
     }
 
@@ -222,7 +225,7 @@ mod tests {
         let look = Look::new(explainer.model(), &photo, &settings, plan.layer, &mut Clock::start())?;
         let names = vec!["reed", "crow", "marsh wren"];
         let (texts, _) = explainer.texts.embed(explainer.model(), &names, &settings.templates)?;
-        let board = Board::new(names, texts, &look)?;
+        let board = Board::new(names, texts, &look, ProbabilityKind::Softmax)?;
         let subtracted = subtracted_pairs(&board.plain_maps(&[2, 0], &plan, &look)?);
         let contrasted = board.contrasted_pairs(&[2, 0], &plan, &look)?;
         assert_eq!((subtracted.len(), contrasted.len()), (2, 2));

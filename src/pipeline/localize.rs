@@ -131,7 +131,8 @@ impl Explainer {
         let logits = &scores.logits[..competing];
         let maps = contrasts(look, &plan, texts, logits, strengths)?;
         let presence = self.presence(&scores, 0, competing);
-        let (target, against) = competitors.scored(&scores);
+        let kind = self.model.config().probability;
+        let (target, against) = competitors.scored(&scores, kind);
         let found = |(map, strength): (ConceptMap, &Strength)| {
             let mut setup = plan.setup.clone().place(map.placement());
             setup.strength = strength.get();
@@ -139,6 +140,7 @@ impl Explainer {
                 image: photo.path().into(),
                 image_size: [photo.size().width, photo.size().height],
                 model: self.name().into(),
+                probability_kind: kind,
                 target: target.clone(),
                 setup,
                 against: against.clone(),

@@ -16,13 +16,13 @@ pub use settings::{Lineup, LoadOptions, Pairs, Query, Rivals, Settings};
 
 use crate::{
     attribution::{ConceptMap, Method},
-    embed::Scores,
+    embed::{Scores, sigmoid},
     error::{Error, Result},
     model::{Model, source::ModelSpec},
     progress::{ProgressHandler, Silent},
     prompt::repeated,
     report::Evidence,
-    verdict::{NEUTRAL, Presence, sigmoid, verdict},
+    verdict::{NEUTRAL, Presence, verdict},
 };
 use texts::Texts;
 
@@ -81,7 +81,7 @@ impl Explainer {
 
     /// Adds the neutral prompt where the verdict needs it.
     fn with_neutral<'p>(&self, mut prompts: Vec<&'p str>) -> Vec<&'p str> {
-        if self.model.config().logit_bias.is_none() {
+        if self.model.config().presence.is_none() {
             prompts.push(NEUTRAL);
         }
         prompts
@@ -89,8 +89,12 @@ impl Explainer {
 
     /// What decides whether prompt `target` of `competing` is there; the neutral prompt, if any, comes after them.
     fn presence(&self, scores: &Scores, target: usize, competing: usize) -> Presence {
-        match self.model.config().logit_bias {
-            Some(bias) => Presence::Sigmoid { probability: sigmoid(scores.logits[target] + bias) },
+        let config = self.model.config();
+        match config.presence {
+            Some(bounds) => {
+                let bias = config.logit_bias.unwrap_or(0.0);
+                Presence::Sigmoid { probability: sigmoid(scores.logits[target] + bias), bounds }
+            }
             None => Presence::Neutral {
                 margin: scores.similarities[target] - scores.similarities[competing],
                 rival_fits_better: scores.logits[..competing]
