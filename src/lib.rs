@@ -84,6 +84,7 @@
 //! | [`verdict`] | similarities into present, weak or absent |
 //! | [`render`] | maps and their photo into pictures |
 //! | [`report`] | all of it into records for people and programs |
+//! | [`page`] | records, maps and photo into pages that can be played with |
 //! | [`pipeline`] | a photo and a query into the answer: the only module that knows all stages |
 //! | [`evaluate`] | a data set and a checkpoint into figures, with their intervals |
 //!
@@ -125,6 +126,7 @@ pub mod dataset;
 pub mod verdict;
 pub mod render;
 pub mod report;
+pub mod page;
 pub mod pipeline;
 pub mod evaluate;
 

@@ -217,7 +217,12 @@ impl Explainer {
         let mixes: Vec<_> =
             (0..prompts.len()).map(|target| Mix::new(&plan, logits, target, settings)).collect();
         let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
-        let maps = look.maps(plan.method, &texts.narrow(0, 0, prompts.len())?, &weights)?;
+        let competing = texts.narrow(0, 0, prompts.len())?;
+        let maps = look.maps(plan.method, &competing, &weights)?;
+        let plain = match settings.strength.get() {
+            0.0 => maps.clone(),
+            _ => look.maps(plan.method, &competing, &plan::each_alone(prompts.len()))?,
+        };
         let probabilities = crate::embed::softmax(logits);
         // Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
         let compared = maps.par_iter().enumerate().map(|(index, map)| Compared {
@@ -241,7 +246,7 @@ impl Explainer {
             files: Default::default(),
             seconds: Seconds { text, head: clock.lap(), ..look.seconds },
         };
-        Ok(Compare { report, maps, warnings })
+        Ok(Compare { report, maps, plain: Some(plain), warnings })
     }
 
     /// Target, references and, where the verdict needs it, the neutral prompt.

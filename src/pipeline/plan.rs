@@ -73,3 +73,8 @@ impl Mix {
         Self { weights, value: plan.objective.value(&chosen, settings.strength) }
     }
 }
+
+/// The mixes that are one prompt each.
+pub(super) fn each_alone(prompts: usize) -> Vec<Vec<f64>> {
+    (0..prompts).map(|row| (0..prompts).map(|column| f64::from(u8::from(row == column))).collect()).collect()
+}

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a test may show what it measured")]
 
 mod architecture;
+mod browser;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
@@ -15,6 +16,7 @@ mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
 mod miniature;
+mod page;
 #[cfg(feature = "cli")]
 mod pages;
 mod parity;

@@ -65,6 +65,10 @@ pub struct LocalizeArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "overlay")]
     pub save: Vec<Kind>,
 
+    /// Also write a page in which strength, rivals and colours can be changed, into this file; for one photo.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+
     #[command(flatten)]
     pub map: MapArgs,
     #[command(flatten)]
@@ -99,6 +103,10 @@ pub struct CompareArgs {
     /// Which files to write: the sheet, and of each prompt what `localize` can write.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "sheet")]
     pub save: Vec<CompareKind>,
+
+    /// Also write a page in which target, rivals, strength and colours can be changed, into this file.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 
     #[command(flatten)]
     pub map: MapArgs,
@@ -290,6 +298,8 @@ pub enum Kind {
 pub enum CompareKind {
     /// The photo and all maps on one scale (PNG).
     Sheet,
+    /// A page in which target, rivals, strength and colours can be changed (HTML).
+    Report,
     /// The photo with one prompt's evidence drawn over it, on the scale of all (PNG).
     Overlay,
     /// One prompt's signed map in colours, on the scale of all (PNG).

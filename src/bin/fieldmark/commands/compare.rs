@@ -5,22 +5,22 @@ use std::time::Instant;
 use anyhow::Result;
 use fieldmark::{
     Photo,
-    files::{Names, path_of, prepare_folder, save_png},
+    files::{Names, prepare_folder},
     pipeline::Compare,
-    render::Scale,
 };
 
 use crate::{
-    args::{CompareArgs, CompareKind, Kind},
+    args::CompareArgs,
     exit::Exit,
     output,
-    saving::Files,
+    saving::{ComparisonFiles, PhotoNames, save_page},
     terminal::Terminal,
 };
 
 pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     let settings = super::settings(&args.map, args.strength)?;
     prepare_folder(&args.output.output)?;
+    args.report.as_deref().map(super::prepare_folder_of).transpose()?;
     let (photo, open_seconds) = super::open(&args.image, &args.output, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let mut compared = explainer.compare(&photo, &args.prompts, &settings)?;
@@ -39,21 +39,13 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
 }
 
 fn save(args: &CompareArgs, photo: &Photo, compared: &mut Compare) -> Result<()> {
-    let mut names = Names::new();
-    let folder = &args.output.output;
-    if args.save.contains(&CompareKind::Sheet) {
-        let path = path_of(folder, &names.for_image(&args.image), "sheet", "png");
-        save_png(&path, &compared.sheet(photo).into())?;
-        compared.report.files.insert("sheet".into(), path);
-    }
-    let kinds: Vec<Kind> = args.save.iter().filter_map(|kind| kind.of_one_prompt()).collect();
-    let top = |value: fn(&fieldmark::attribution::ConceptMap) -> f32| {
-        Scale::Shared(compared.maps.iter().map(value).fold(0.0, f32::max))
-    };
-    let scales = [top(|map| map.max()), top(|map| map.max_abs())];
-    for (prompt, map) in compared.report.prompts.iter_mut().zip(&compared.maps) {
-        let name = names.for_prompt(&args.image, &prompt.score.prompt);
-        prompt.files = Files { folder, name: &name, photo, map, scales }.save(&kinds)?;
+    let names = PhotoNames::new(&mut Names::new(), &args.image, &args.prompts);
+    let options = super::page_options(&args.map, 0);
+    let files = ComparisonFiles { folder: &args.output.output, names: &names, photo, options: &options };
+    files.save(&args.save, compared)?;
+    if let Some(path) = &args.report {
+        save_page(path, &compared.page(photo, &options)?)?;
+        compared.report.files.insert("report".into(), path.clone());
     }
     Ok(())
 }

@@ -2,16 +2,22 @@
 
 use std::{path::Path, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use fieldmark::{
-    Error, Explainer, Query,
+    Explainer, Photo, Query,
     files::{Names, prepare_folder},
     prompt::{ConceptList, same_words},
     render::Scale,
     report::Localization,
 };
 
-use crate::{args::LocalizeArgs, exit::Exit, images, output, saving::Files, terminal::Terminal};
+use crate::{
+    args::LocalizeArgs,
+    exit::Exit,
+    images, output,
+    saving::{Files, save_page},
+    terminal::Terminal,
+};
 
 pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     let settings = super::settings(&args.map, args.strength)?;
@@ -20,6 +26,10 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     }
     let concepts = args.concepts.as_deref().map(ConceptList::read).transpose()?;
     prepare_folder(&args.output.output)?;
+    args.report.as_deref().map(super::prepare_folder_of).transpose()?;
+    if args.report.is_some() && (args.images.len() > 1 || args.images.iter().any(|path| path.is_dir())) {
+        bail!("--report: expected one photo, found several; `fieldmark batch` makes a page for each");
+    }
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let mut query = Query::new(&args.prompt).against(args.against.iter()).with(settings);
     if let Some(list) = concepts {
@@ -74,7 +84,7 @@ impl Run<'_> {
                     done += 1;
                 }
                 // What is wrong with the model is wrong for every photo.
-                Err(error) if is_about_the_model(&error) => return Err(error),
+                Err(error) if super::is_about_the_model(&error) => return Err(error),
                 Err(error) => {
                     self.terminal.error(&error);
                     failed += 1;
@@ -95,11 +105,23 @@ impl Run<'_> {
         let files = Files { folder, name, photo: &photo, map: &found.map, scales: [Scale::Own; 2] };
         let mut report = found.report;
         report.files = files.save(&self.args.save)?;
+        if let Some(path) = &self.args.report {
+            save_page(path, &self.page(&photo)?)?;
+            report.files.insert("report".into(), path.clone());
+        }
         report.seconds.render = start.elapsed().as_secs_f64();
         report.seconds.decode += open_seconds;
         report.seconds.load = self.load_seconds;
         report.seconds.text += self.text_seconds;
         Ok(report)
+    }
+
+    /// The page shows every prompt alone, too: that is a pass of its own.
+    fn page(&self, photo: &Photo) -> Result<String> {
+        let Query { target, references, settings } = self.query;
+        let prompts: Vec<String> = std::iter::once(target).chain(references).cloned().collect();
+        let compared = self.explainer.compare(photo, &prompts, settings)?;
+        Ok(compared.page(photo, &super::page_options(&self.args.map, 0))?)
     }
 
     fn print(&self, found: &Localization) -> Result<()> {
@@ -108,11 +130,4 @@ impl Run<'_> {
             false => output::localization(found),
         }
     }
-}
-
-fn is_about_the_model(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref(),
-        Some(Error::Weights { .. } | Error::Config { .. } | Error::Tokenizer { .. })
-    )
 }

@@ -5,12 +5,13 @@ pub mod download;
 pub mod evaluate;
 pub mod localize;
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use anyhow::Result;
 use fieldmark::{
-    Explainer, Photo, PhotoOptions, Settings, device::DeviceChoice, geometry::Fit, model::source::HubOptions,
-    objective::Strength, pipeline::LoadOptions, prompt::Template,
+    Error, Explainer, Photo, PhotoOptions, Settings, device::DeviceChoice, files::prepare_folder,
+    geometry::Fit, model::source::HubOptions, objective::Strength, page::PageOptions, pipeline::LoadOptions,
+    prompt::Template,
 };
 
 use crate::{
@@ -66,9 +67,28 @@ fn view(args: &ViewArgs) -> Result<Settings> {
 }
 
 /// Opens a photo; returns it with the seconds that it took.
-fn open(path: &std::path::Path, args: &OutputArgs, terminal: &Terminal) -> Result<(Photo, f64)> {
+fn open(path: &Path, args: &OutputArgs, terminal: &Terminal) -> Result<(Photo, f64)> {
     let start = Instant::now();
     let photo = Photo::open_with(path, &PhotoOptions { pixel_limit: args.pixel_limit })?;
     terminal.warn(photo.warnings());
     Ok((photo, start.elapsed().as_secs_f64()))
+}
+
+/// Makes the folder that a file is to be written in.
+fn prepare_folder_of(file: &Path) -> Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Ok(prepare_folder(folder.unwrap_or(Path::new(".")))?)
+}
+
+/// What a page tells of a run whose checkpoint is not hashed.
+fn page_options(args: &MapArgs, target: usize) -> PageOptions {
+    PageOptions { target, templates: args.view.template.clone(), model_hash: None }
+}
+
+/// Whether an error would come again with every photo.
+fn is_about_the_model(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(Error::Weights { .. } | Error::Config { .. } | Error::Tokenizer { .. })
+    )
 }
