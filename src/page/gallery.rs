@@ -5,8 +5,16 @@ use std::collections::BTreeMap;
 use image::RgbImage;
 use serde::Serialize;
 
-use super::{Frame, picture::jpeg};
-use crate::{error::Result, verdict::Verdict};
+use super::{
+    Frame,
+    picture::{jpeg, shrunk},
+};
+use crate::{
+    attribution::ConceptMap,
+    error::Result,
+    render::{RenderOptions, Scale, overlay},
+    verdict::Verdict,
+};
 
 pub(super) const FRAME: Frame = Frame {
     markup: include_str!("gallery.html"),
@@ -59,7 +67,7 @@ pub struct Tile {
     pub probability: f64,
     /// Whether the model sees it.
     pub verdict: Verdict,
-    /// A small picture of the evidence: see [`thumbnail`].
+    /// A small picture of the evidence: see [`thumbnails`].
     pub thumbnail: String,
     /// The files that were written for it, by kind.
     pub files: BTreeMap<String, String>,
@@ -79,10 +87,13 @@ pub fn gallery(gallery: &Gallery) -> Result<String> {
     FRAME.page(&Data { program: super::PROGRAM, gallery })
 }
 
-/// A picture as a small JPEG.
+/// The evidence for each prompt over the photo, on the scale of all, as small JPEGs.
 ///
 /// # Errors
-/// If it cannot be encoded.
-pub fn thumbnail(picture: &RgbImage) -> Result<Vec<u8>> {
-    jpeg(picture, LONGEST_THUMBNAIL, LARGEST_THUMBNAIL)
+/// If one cannot be encoded.
+pub fn thumbnails(photo: &RgbImage, maps: &[ConceptMap]) -> Result<Vec<Vec<u8>>> {
+    let small = shrunk(photo, LONGEST_THUMBNAIL);
+    let top = maps.iter().map(ConceptMap::max).fold(0.0, f32::max);
+    let options = RenderOptions { scale: Scale::Shared(top), ..RenderOptions::default() };
+    maps.iter().map(|map| jpeg(&overlay(&small, map, &options), LARGEST_THUMBNAIL)).collect()
 }

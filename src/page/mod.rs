@@ -8,7 +8,7 @@ mod gallery;
 mod picture;
 mod report;
 
-pub use gallery::{Gallery, Shot, Tile, gallery, thumbnail};
+pub use gallery::{Gallery, Shot, Tile, gallery, thumbnails};
 pub use report::{Maps, PageOptions, ReportPage, View, report};
 
 use serde::Serialize;

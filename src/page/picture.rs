@@ -10,14 +10,12 @@ use crate::error::{Error, Result};
 const QUALITIES: [(u8, Subsampling); 4] =
     [(92, Subsampling::S444), (85, Subsampling::S420), (70, Subsampling::S420), (50, Subsampling::S420)];
 
-/// The picture as a JPEG whose long side has at most `longest` pixels, and that has at most `bytes` bytes if a
-/// quality of 50 or more can do that.
-pub(super) fn jpeg(picture: &RgbImage, longest: u32, bytes: usize) -> Result<Vec<u8>> {
-    let small = shrunk(picture, longest);
-    let (width, height) = (small.width() as usize, small.height() as usize);
+/// The picture as a JPEG that has at most `bytes` bytes, if a quality of 50 or more can do that.
+pub(super) fn jpeg(picture: &RgbImage, bytes: usize) -> Result<Vec<u8>> {
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
     let mut encoded = Vec::new();
     for (quality, subsampling) in QUALITIES {
-        let encoder = Encoder::new(&small, width, height, PixelFormat::Rgb);
+        let encoder = Encoder::new(picture, width, height, PixelFormat::Rgb);
         let encoder = encoder.quality(quality).subsampling(subsampling).optimize_huffman(true);
         encoded = encoder
             .encode()
@@ -30,7 +28,7 @@ pub(super) fn jpeg(picture: &RgbImage, longest: u32, bytes: usize) -> Result<Vec
 }
 
 /// The picture at its own aspect, with at most `longest` pixels on its long side.
-fn shrunk(picture: &RgbImage, longest: u32) -> RgbImage {
+pub(super) fn shrunk(picture: &RgbImage, longest: u32) -> RgbImage {
     let long = picture.width().max(picture.height());
     if long <= longest {
         return picture.clone();
@@ -63,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_large_photo_becomes_small() {
-        let encoded = jpeg(&noise(1800, 900), 1200, 600_000).unwrap();
+        let encoded = jpeg(&shrunk(&noise(1800, 900), 1200), 600_000).unwrap();
         let decoded = libjpeg_turbo_rs::decompress(&encoded).unwrap();
         assert_eq!((decoded.width, decoded.height), (1200, 600));
         assert!(encoded.len() <= 600_000, "{} bytes", encoded.len());
@@ -72,7 +70,7 @@ mod tests {
     #[test]
     fn a_small_photo_keeps_its_pixels_nearly() {
         let photo = RgbImage::from_fn(40, 30, |x, y| Rgb([x as u8 * 6, y as u8 * 8, 90]));
-        let decoded = libjpeg_turbo_rs::decompress(&jpeg(&photo, 1200, 600_000).unwrap()).unwrap();
+        let decoded = libjpeg_turbo_rs::decompress(&jpeg(&photo, 600_000).unwrap()).unwrap();
         let apart = decoded.data.iter().zip(photo.as_raw()).map(|(one, other)| one.abs_diff(*other)).max();
         assert!(apart.is_some_and(|levels| levels <= 12), "{apart:?}");
     }

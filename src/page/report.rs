@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     Frame,
-    picture::{base64, jpeg},
+    picture::{base64, jpeg, shrunk},
 };
 use crate::{
     attribution::ConceptMap,
@@ -21,9 +21,9 @@ use crate::{
 pub(super) const FRAME: Frame = Frame {
     markup: include_str!("report.html"),
     style: concat!(include_str!("base.css"), include_str!("report.css")),
-    script: concat!(include_str!("drawing.js"), include_str!("report.js")),
+    script: concat!(include_str!("drawing.js"), include_str!("choice.js"), include_str!("report.js")),
     pictures: "",
-    hashes: ["GIiiCHT9STr++mDpZsdtaN12ntFzVePE3dYpsUGYeQw=", "62UnBRGFeSQcX24R1bft81K/rUwBjea70ZRBQvX4lrY="],
+    hashes: ["GIiiCHT9STr++mDpZsdtaN12ntFzVePE3dYpsUGYeQw=", "PQCr0Dw+mtjeJrYPU7QVOZdfQtN6cF4biN8uT9FVebM="],
 };
 
 /// The photo's long side in a page, in pixels.
@@ -146,7 +146,7 @@ struct Render {
 impl<'a> Data<'a> {
     fn of(page: &'a ReportPage) -> Result<Self> {
         let comparison = page.comparison;
-        let photo = jpeg(page.photo, LONGEST_PHOTO, LARGEST_PHOTO)?;
+        let photo = jpeg(&shrunk(page.photo, LONGEST_PHOTO), LARGEST_PHOTO)?;
         let (plain, computed): (&[ConceptMap], &[(View, &ConceptMap)]) = match &page.maps {
             Maps::Plain(maps) => (maps, &[]),
             Maps::Computed(maps) => (&[], maps),

@@ -4,6 +4,8 @@
 #![allow(clippy::print_stdout, reason = "a test may show what it measured")]
 
 mod architecture;
+#[cfg(feature = "cli")]
+mod batch;
 mod browser;
 #[cfg(feature = "cli")]
 mod cli;

@@ -26,6 +26,7 @@ pub struct Cli {
 pub enum Command {
     Localize(LocalizeArgs),
     Compare(CompareArgs),
+    Batch(BatchArgs),
     Download(DownloadArgs),
     Evaluate(EvaluateArgs),
 }
@@ -115,6 +116,52 @@ pub struct CompareArgs {
     #[command(flatten)]
     pub output: OutputArgs,
 }
+
+/// Ask a list of prompts of many photos, with a page of all results
+///
+/// Every photo is compared with all prompts of the list, in one pass. The output directory gets an index.html with
+/// thumbnails, verdicts and scores to sort and filter, a report for every photo in which rivals and strength can be
+/// changed, results.jsonl, and run.json, from which the run can be made again.
+#[derive(Debug, Args)]
+#[command(after_help = BATCH_EXAMPLES)]
+pub struct BatchArgs {
+    /// A file with a prompt a line; # begins a comment.
+    #[arg(required_unless_present = "from", value_name = "PROMPTS")]
+    pub prompts: Option<PathBuf>,
+
+    /// Photos; a directory means the images in it.
+    #[arg(required_unless_present = "from", value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+
+    /// Go on with the run in the output directory: photos that are done with the same settings are left alone.
+    #[arg(long)]
+    pub resume: bool,
+
+    /// Make a run again, from its run.json: prompts, photos, model and settings are those of then.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "images", "strength", "save", "MapArgs", "model"])]
+    pub from: Option<PathBuf>,
+
+    /// Above 0, every prompt is contrasted with all the others.
+    #[arg(short, long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub strength: f64,
+
+    /// Which files to write for each photo and prompt, beside the thumbnails.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "overlay,report")]
+    pub save: Vec<CompareKind>,
+
+    #[command(flatten)]
+    pub map: MapArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+const BATCH_EXAMPLES: &str = "\
+Examples:
+  fieldmark batch birds.txt photos/ --output birds
+  fieldmark batch birds.txt photos/ --output birds --resume
+  fieldmark batch --from birds/run.json --output birds-again";
 
 /// Fetch checkpoints from the Hub into the Hugging Face cache
 ///
@@ -243,7 +290,7 @@ pub struct ViewArgs {
 }
 
 /// Which checkpoint, and where it runs.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     /// Hub id (`org/name`, `org/name@revision`), a directory, or `miniature`, which ships with the program.

@@ -9,7 +9,10 @@ mod advice;
 mod args;
 mod commands;
 mod exit;
+mod hashes;
 mod images;
+mod journal;
+mod manifest;
 mod output;
 mod saving;
 mod terminal;
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Localize(args) => commands::localize::run(args, &terminal),
         Command::Compare(args) => commands::compare::run(args, &terminal),
+        Command::Batch(args) => commands::batch::run(args, &terminal),
         Command::Download(args) => commands::download::run(args, &terminal),
         Command::Evaluate(args) => commands::evaluate::run(args, &terminal),
     };

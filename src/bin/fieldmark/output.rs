@@ -13,8 +13,11 @@ use fieldmark::{
     evaluate::{Compared, Estimate, METRICS, SettingSummary, Summary},
     regions::Region,
     report::{Comparison, Evidence, Localization, Place, Score},
+    verdict::Verdict,
 };
 use serde::Serialize;
+
+use crate::journal::Entry;
 
 /// Writes text, and tells at once if nobody reads it.
 fn write(text: &str) -> Result<()> {
@@ -55,6 +58,25 @@ pub fn comparison(compared: &Comparison) -> Result<()> {
         lines.extend(details.chain(file_lines(&prompt.files)).map(|line| format!("   {line}")));
     }
     lines.extend(file_lines(&compared.files));
+    write_block(&lines)
+}
+
+/// How often each prompt was found in a run's photos, and where the results are.
+pub fn batch(prompts: &[String], entries: &[Entry], page: &Path) -> Result<()> {
+    let mut table = bare_table();
+    let verdicts = [Verdict::Present, Verdict::Weak, Verdict::Absent];
+    let head = verdicts.map(|verdict| right_cell(&verdict.to_string()));
+    table.set_header(std::iter::once(Cell::new("prompt")).chain(head));
+    for (index, prompt) in prompts.iter().enumerate() {
+        let found = |verdict: Verdict| {
+            let answers = entries.iter().filter_map(|entry| entry.result.prompts.get(index));
+            right_cell(&answers.filter(|answer| answer.evidence.verdict == verdict).count().to_string())
+        };
+        table.add_row(std::iter::once(Cell::new(shown(prompt))).chain(verdicts.map(found)));
+    }
+    let mut lines = vec![format!("{} photos", entries.len())];
+    lines.extend(table_lines(&table));
+    lines.push(format!("   {}", shown_path(page)));
     write_block(&lines)
 }
 

@@ -1,5 +1,6 @@
 //! One command a file. What several of them need is here.
 
+pub mod batch;
 pub mod compare;
 pub mod download;
 pub mod evaluate;
