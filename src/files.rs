@@ -96,15 +96,20 @@ fn open_temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
 /// # Errors
 /// [`Error::Write`] as [`write_atomically`] has it.
 pub fn save_png(path: &Path, picture: &DynamicImage) -> Result<()> {
-    write_atomically(path, |file| {
-        // Encoded first: the encoder would hide what the operating system says about writing.
-        let mut encoded = Vec::new();
-        let encoder = PngEncoder::new_with_quality(&mut encoded, CompressionType::Fast, FilterType::Adaptive);
-        let (width, height) = (picture.width(), picture.height());
-        let written = encoder.write_image(picture.as_bytes(), width, height, picture.color().into());
-        written.map_err(io::Error::other)?;
-        file.write_all(&encoded)
-    })
+    // Encoded first: the encoder would hide what the operating system says about writing.
+    write_atomically(path, |file| file.write_all(&png(picture)?))
+}
+
+/// A picture as a PNG, compressed for speed.
+///
+/// # Errors
+/// If the picture has no pixels.
+pub fn png(picture: &DynamicImage) -> io::Result<Vec<u8>> {
+    let mut encoded = Vec::new();
+    let encoder = PngEncoder::new_with_quality(&mut encoded, CompressionType::Fast, FilterType::Adaptive);
+    let (width, height) = (picture.width(), picture.height());
+    let written = encoder.write_image(picture.as_bytes(), width, height, picture.color().into());
+    written.map_err(io::Error::other).map(|()| encoded)
 }
 
 /// Writes an array of `shape` (rows, columns) as NumPy's `.npy`: version 1.0, float32, row by row.

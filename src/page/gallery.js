@@ -8,7 +8,7 @@ const SHAPES = { present: "●", weak: "◐", absent: "○" };
 /** More tiles at once would make a large run slow. */
 const PAGE = 240;
 
-const tiles = data.shots.flatMap((shot, place) => shot.tiles.map((tile) => ({ ...tile, shot, place })));
+const tiles = data.shots.flatMap((shot) => shot.tiles.map((tile, prompt) => ({ ...tile, shot, place: prompt })));
 let limit = PAGE;
 
 function element(name, text, className) {
@@ -18,10 +18,22 @@ function element(name, text, className) {
   return made;
 }
 
-function link(text, path) {
-  const made = element("a", text);
-  made.href = path.split("/").map(encodeURIComponent).join("/");
-  return made;
+function address(path) {
+  return path.split("/").map(encodeURIComponent).join("/");
+}
+
+function link(text, href) {
+  return Object.assign(element("a", text), { href });
+}
+
+/** The photo's report, with the tile's prompt as its target. */
+function reportOf(tile) {
+  return tile.shot.report && `${address(tile.shot.report)}#target=${tile.place}`;
+}
+
+/** Words that stay on one line. */
+function together(words) {
+  return words.replaceAll(" ", "\u00a0");
 }
 
 /** Which tiles are to be seen, in which order. */
@@ -45,20 +57,21 @@ function chosenTiles() {
 
 function tileElement(tile) {
   const item = element("li");
-  const frame = element("a", undefined, "frame");
-  frame.href = link("", tile.shot.report ?? tile.files.overlay ?? tile.thumbnail).href;
-  const picture = element("img");
-  picture.loading = "lazy";
+  const frame = link("", reportOf(tile) ?? address(tile.files.overlay ?? tile.thumbnail));
+  frame.className = "frame";
+  const picture = Object.assign(element("img"), { loading: "lazy", src: address(tile.thumbnail) });
   picture.alt = `Evidence for ${tile.prompt} in ${tile.shot.image}`;
-  picture.src = link("", tile.thumbnail).href;
   frame.append(picture);
+  const image = Object.assign(element("p", tile.shot.image.split(/[\\/]/).pop()), { title: tile.shot.image });
   const numbers = element("p");
-  numbers.append(element("span", `${SHAPES[tile.verdict]} ${tile.verdict}`, "verdict"));
-  numbers.append(` · similarity ${tile.similarity.toFixed(3)} · share ${(tile.probability * 100).toFixed(1)} %`);
+  const similarity = tile.similarity.toFixed(3).replace("-", "−");
+  numbers.append(element("span", together(`${SHAPES[tile.verdict]} ${tile.verdict}`), "verdict"));
+  numbers.append(" · ", together(`similarity ${similarity}`), " · ");
+  numbers.append(together(`share ${(tile.probability * 100).toFixed(1)} %`));
   const links = element("p", undefined, "links");
-  if (tile.shot.report) links.append(link("report", tile.shot.report));
-  links.append(...Object.entries(tile.files).map(([kind, path]) => link(kind, path)));
-  item.append(frame, element("h2", tile.prompt), element("p", tile.shot.image), numbers, links);
+  if (tile.shot.report) links.append(link("report", reportOf(tile)));
+  links.append(...Object.entries(tile.files).map(([kind, path]) => link(kind, address(path))));
+  item.append(frame, element("h2", tile.prompt), image, numbers, links);
   return item;
 }
 

@@ -158,7 +158,7 @@ function settings() {
     ...(data.model_hash ? [["Model hash", data.model_hash]] : []),
     ["Method", `${setup.method}, layer ${setup.layer}`],
     ["Rivals", `${setup.aggregate} of them`],
-    ["Phrased as", data.templates.join("  ·  ")],
+    ["Phrased as", data.templates.map((text) => (text === "{}" ? "the prompt itself" : text)).join("  ·  ")],
     ["Fit", `${setup.fit}, covers ${x0}, ${y0} to ${x1}, ${y1}`],
     ["Grid", `${data.grid[0]} rows × ${data.grid[1]} columns`],
     ["Made by", data.program],

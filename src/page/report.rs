@@ -23,7 +23,7 @@ pub(super) const FRAME: Frame = Frame {
     style: concat!(include_str!("base.css"), include_str!("report.css")),
     script: concat!(include_str!("drawing.js"), include_str!("choice.js"), include_str!("report.js")),
     pictures: "",
-    hashes: ["GIiiCHT9STr++mDpZsdtaN12ntFzVePE3dYpsUGYeQw=", "PQCr0Dw+mtjeJrYPU7QVOZdfQtN6cF4biN8uT9FVebM="],
+    hashes: ["wFjVCgU2MVv57PQzz0+oH+q4PIUy3svJMoYG9vrK4SU=", "3naFdXigH2P6IAex237r/ulN7o2P49bQQYanPrkXGzM="],
 };
 
 /// The photo's long side in a page, in pixels.

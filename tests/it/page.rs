@@ -7,7 +7,7 @@ use fieldmark::{
     Explainer, Photo, PhotoOptions, Query, Settings,
     attribution::ConceptMap,
     objective::Strength,
-    page::PageOptions,
+    page::{Maps, PageOptions, ReportPage, View, report},
     pipeline::Compare,
     render::{ColorMap, RenderOptions, Scale, overlay},
 };
@@ -171,6 +171,38 @@ fn weighted_rivals_and_a_cropped_photo_are_drawn_alike() {
         &overlay(&sample.shown_photo(), &map, &RenderOptions::default()),
         "weighted, cropped",
     );
+}
+
+#[test]
+fn where_contrasts_are_no_mixes_only_computed_ones_are_shown() {
+    let Some(mut browser) = Browser::start() else { return };
+    let sample = Sample::ordinary();
+    let contrasted = compared(&sample.explainer, &sample.photo, &strength(0.6), &prompts());
+    let view = |target: usize| View {
+        target,
+        against: (0..PROMPTS.len()).filter(|index| *index != target).collect(),
+        strength: 0.6,
+    };
+    let page = ReportPage {
+        photo: sample.photo.rgb(),
+        comparison: &contrasted.report,
+        maps: Maps::Computed([0, 2].map(|target| (view(target), &contrasted.maps[target])).into()),
+        first: view(0),
+        options: &PageOptions::default(),
+    };
+    std::fs::write(sample.path(), report(&page).unwrap()).unwrap();
+    browser.open(&sample.path(), "strength=0.1");
+    let photo = sample.shown_photo();
+    let drawn = |map| overlay(&photo, map, &RenderOptions::default());
+    assert_same(&mut browser, &drawn(&contrasted.maps[0]), "the first computed");
+    assert_eq!(browser.run("document.getElementById('strength').disabled"), true);
+    let why = browser.run("document.getElementById('strength-note').textContent");
+    assert!(why.as_str().unwrap().contains("not linear"), "{why}");
+    browser.run("document.getElementById('target-2').click()");
+    browser.settle();
+    assert_same(&mut browser, &drawn(&contrasted.maps[2]), "the second computed");
+    assert_eq!(browser.run("document.getElementById('target-1').disabled"), true, "it was not computed");
+    assert_eq!(browser.complaints, [""; 0]);
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub enum Command {
     Batch(BatchArgs),
     Download(DownloadArgs),
     Evaluate(EvaluateArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Map where photos show a concept, and what sets it apart from its rivals
@@ -70,6 +72,10 @@ pub struct LocalizeArgs {
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
 
+    /// When to show the result in the terminal, or how; auto: for one photo, on a terminal, and without --json.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Preview::Auto)]
+    pub preview: Preview,
+
     #[command(flatten)]
     pub map: MapArgs,
     #[command(flatten)]
@@ -108,6 +114,10 @@ pub struct CompareArgs {
     /// Also write a page in which target, rivals, strength and colours can be changed, into this file.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+
+    /// When to show the result in the terminal, or how; auto: for one photo, on a terminal, and without --json.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Preview::Auto)]
+    pub preview: Preview,
 
     #[command(flatten)]
     pub map: MapArgs,
@@ -251,6 +261,25 @@ Examples:
   fieldmark evaluate birds/ --method grad-cam,hires-cam --layer -1,-2 --strength 0.3,0.6,1 \\
       --rows rows.jsonl --json > result.json";
 
+/// Print a script by which a shell completes commands and options
+///
+/// For bash: fieldmark completions bash > ~/.local/share/bash-completion/completions/fieldmark
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// Print the manual page, in the format that `man` reads
+///
+/// To read it: fieldmark man > fieldmark.1, and man ./fieldmark.1
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The command that the page is about [default: all of fieldmark]
+    pub command: Option<String>,
+}
+
 /// How maps are made.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Map")]
@@ -359,6 +388,24 @@ pub enum CompareKind {
     Mask,
     /// Nothing.
     None,
+}
+
+/// When a picture is shown in the terminal, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Preview {
+    /// For one photo, where standard output is a terminal: in the best way that it is known to have.
+    Auto,
+    /// For every photo, wherever standard output goes.
+    Always,
+    Never,
+    /// Always, by kitty's graphics protocol.
+    Kitty,
+    /// Always, as an inline image of iTerm2.
+    Iterm2,
+    /// Always, in sixels.
+    Sixel,
+    /// Always, as half blocks in 24-bit colours.
+    Blocks,
 }
 
 /// How a photo becomes the model's input.

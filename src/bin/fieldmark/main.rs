@@ -14,6 +14,7 @@ mod images;
 mod journal;
 mod manifest;
 mod output;
+mod preview;
 mod saving;
 mod terminal;
 
@@ -37,6 +38,8 @@ fn main() -> ExitCode {
         Command::Batch(args) => commands::batch::run(args, &terminal),
         Command::Download(args) => commands::download::run(args, &terminal),
         Command::Evaluate(args) => commands::evaluate::run(args, &terminal),
+        Command::Completions(args) => commands::completions::run(args),
+        Command::Man(args) => commands::man::run(args),
     };
     let exit = result.unwrap_or_else(|error| match exit::is_broken_pipe(&error) {
         true => Exit::Done,

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
@@ -15,14 +15,36 @@ use fieldmark::{
     report::{Comparison, Evidence, Localization, Place, Score},
     verdict::Verdict,
 };
+use image::RgbImage;
 use serde::Serialize;
 
-use crate::journal::Entry;
+use crate::{
+    journal::Entry,
+    preview::{Protocol, Room},
+};
 
 /// Writes text, and tells at once if nobody reads it.
 fn write(text: &str) -> Result<()> {
+    bytes(text.as_bytes())
+}
+
+/// Writes bytes as they are, and tells at once if nobody reads them.
+pub fn bytes(bytes: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("standard output: cannot be written")
+    out.write_all(bytes).and_then(|()| out.flush()).context("standard output: cannot be written")
+}
+
+/// Whether people see what is written.
+pub fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Shows a picture in the terminal.
+pub fn picture(picture: &RgbImage, protocol: Protocol) -> Result<()> {
+    let room = terminal_size::terminal_size()
+        .map(|(columns, rows)| Room { columns: columns.0.into(), rows: rows.0.into() });
+    bytes(&protocol.show(picture, room.unwrap_or_default()))?;
+    write("\n")
 }
 
 /// One JSON object on one line.

@@ -7,12 +7,15 @@ use fieldmark::{
     Photo,
     files::{Names, prepare_folder},
     pipeline::Compare,
+    render::{RenderOptions, overlay},
 };
+use image::RgbImage;
 
 use crate::{
     args::CompareArgs,
     exit::Exit,
     output,
+    preview::Protocol,
     saving::{ComparisonFiles, PhotoNames, save_page},
     terminal::Terminal,
 };
@@ -27,6 +30,8 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     terminal.warn(&compared.warnings);
     let start = Instant::now();
     save(args, &photo, &mut compared)?;
+    let preview =
+        super::preview(args.preview, 1, &args.output).map(|way| (picture(&photo, &compared, way), way));
     let mut report = compared.report;
     report.seconds.render = start.elapsed().as_secs_f64();
     report.seconds.decode += open_seconds;
@@ -34,6 +39,9 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     match args.output.json {
         true => output::json(&report)?,
         false => output::comparison(&report)?,
+    }
+    if let Some((picture, protocol)) = preview {
+        output::picture(&picture, protocol)?;
     }
     Ok(Exit::Done)
 }
@@ -48,4 +56,13 @@ fn save(args: &CompareArgs, photo: &Photo, compared: &mut Compare) -> Result<()>
         compared.report.files.insert("report".into(), path.clone());
     }
     Ok(())
+}
+
+/// The sheet; where its letters could not be read, the evidence for the prompt that fits best.
+fn picture(photo: &Photo, compared: &Compare, protocol: Protocol) -> RgbImage {
+    let scores = compared.report.prompts.iter().zip(&compared.maps);
+    match scores.max_by(|(one, _), (other, _)| one.score.logit.total_cmp(&other.score.logit)) {
+        Some((_, map)) if !protocol.is_fine() => overlay(photo.rgb(), map, &RenderOptions::default()),
+        _ => compared.sheet(photo),
+    }
 }

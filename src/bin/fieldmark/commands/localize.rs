@@ -10,6 +10,7 @@ use fieldmark::{
     render::Scale,
     report::Localization,
 };
+use image::RgbImage;
 
 use crate::{
     args::LocalizeArgs,
@@ -71,16 +72,20 @@ impl Run<'_> {
     fn all(&self) -> Result<Exit> {
         let images = images::expand(&self.args.images);
         let bar = self.terminal.photos(images.len());
+        let preview = super::preview(self.args.preview, images.len(), &self.args.output);
         let mut names = Names::new();
         let (mut done, mut failed) = (0, 0);
         for image in images {
             let result = image.and_then(|image| {
                 let name = names.for_prompt(&image, &self.query.target);
-                self.one(&image, &name)
+                self.one(&image, &name, preview.is_some())
             });
             match result {
-                Ok(found) => {
+                Ok((found, picture)) => {
                     self.terminal.without_bars(|| self.print(&found))?;
+                    if let Some((picture, protocol)) = picture.zip(preview) {
+                        self.terminal.without_bars(|| output::picture(&picture, protocol))?;
+                    }
                     done += 1;
                 }
                 // What is wrong with the model is wrong for every photo.
@@ -96,10 +101,12 @@ impl Run<'_> {
         Ok(Exit::of(done, failed))
     }
 
-    fn one(&self, image: &Path, name: &str) -> Result<Localization> {
+    /// Answers one photo; returns the picture of it too, if it is to be shown.
+    fn one(&self, image: &Path, name: &str, shows: bool) -> Result<(Localization, Option<RgbImage>)> {
         let (photo, open_seconds) = super::open(image, &self.args.output, self.terminal)?;
         let found = self.explainer.localize(&photo, self.query)?;
         self.terminal.warn(&found.warnings);
+        let picture = shows.then(|| found.overlay(&photo));
         let start = Instant::now();
         let folder = &self.args.output.output;
         let files = Files { folder, name, photo: &photo, map: &found.map, scales: [Scale::Own; 2] };
@@ -113,7 +120,7 @@ impl Run<'_> {
         report.seconds.decode += open_seconds;
         report.seconds.load = self.load_seconds;
         report.seconds.text += self.text_seconds;
-        Ok(report)
+        Ok((report, picture))
     }
 
     /// The page shows every prompt alone, too: that is a pass of its own.

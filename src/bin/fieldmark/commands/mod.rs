@@ -2,9 +2,11 @@
 
 pub mod batch;
 pub mod compare;
+pub mod completions;
 pub mod download;
 pub mod evaluate;
 pub mod localize;
+pub mod man;
 
 use std::{path::Path, time::Instant};
 
@@ -16,7 +18,9 @@ use fieldmark::{
 };
 
 use crate::{
-    args::{DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, ViewArgs},
+    args::{DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, Preview, ViewArgs},
+    output,
+    preview::Protocol,
     terminal::Terminal,
 };
 
@@ -92,4 +96,19 @@ fn is_about_the_model(error: &anyhow::Error) -> bool {
         error.downcast_ref(),
         Some(Error::Weights { .. } | Error::Config { .. } | Error::Tokenizer { .. })
     )
+}
+
+/// How the results of so many photos are shown in the terminal, if they are.
+fn preview(wish: Preview, photos: usize, output: &OutputArgs) -> Option<Protocol> {
+    let detect = || Protocol::detect(&|name| std::env::var(name).ok());
+    match wish {
+        _ if output.json => None,
+        Preview::Never => None,
+        Preview::Auto => detect().filter(|_| photos == 1 && output::is_terminal()),
+        Preview::Always => detect().or(Some(Protocol::Blocks256)),
+        Preview::Kitty => Some(Protocol::Kitty),
+        Preview::Iterm2 => Some(Protocol::Iterm2),
+        Preview::Sixel => Some(Protocol::Sixel),
+        Preview::Blocks => Some(Protocol::Blocks),
+    }
 }
