@@ -114,7 +114,8 @@ function opacities(colors, steps, opacity, gamma) {
 }
 
 /** Colours the pixels that the map covers (src/render/overlay.rs, `blend`). */
-function drawEvidence(pixels, evidence, place, colors, steps, options, scale) {
+function drawEvidence(pixels, evidence, place, colors, options, scale) {
+  const { steps } = options;
   const opacity = opacities(colors, steps, options.opacity, options.gamma);
   const zero = (colors.signed ? steps : 0) + 0.5;
   const last = opacity.length - 1;
@@ -124,6 +125,7 @@ function drawEvidence(pixels, evidence, place, colors, steps, options, scale) {
       const at = y * width + x;
       const index = Math.min(Math.max(Math.trunc((evidence[at] * steps) / scale + zero), 0), last);
       const share = opacity[index];
+      if (share === 0) continue;
       for (let channel = 0; channel < 3; channel++) {
         const i = at * 4 + channel;
         pixels[i] = (pixels[i] * (256 - share) + colors.table[index * 3 + channel] * share + 128) >> 8;
@@ -139,12 +141,20 @@ function mixGrey(pixels, at, grey, opacity) {
   }
 }
 
+/** No pixel's evidence differs by more from its neighbour's. */
+function steepest(values, place) {
+  const across = (place.across.end - place.across.start) / place.grid[1];
+  const down = (place.down.end - place.down.start) / place.grid[0];
+  return (Math.SQRT2 * (Math.max(...values) - Math.min(...values))) / Math.min(across, down);
+}
+
 /** The line along which the evidence is `level` (src/render/contour.rs). */
-function drawContour(pixels, evidence, place, level) {
+function drawContour(pixels, values, evidence, place, level) {
   const { width, height } = place.size;
   if (Math.min(width, height) < 48) return;
   const half = Math.max(Math.max(width, height) / 1200, 0.65);
   const reach = 2 * half + 0.5;
+  const near = reach * steepest(values, place);
   const known = (x, y, here) => {
     const value = x < 0 || x >= width ? NaN : evidence[y * width + x];
     return Number.isNaN(value) ? here : value;
@@ -153,11 +163,11 @@ function drawContour(pixels, evidence, place, level) {
   for (let y = place.down.start; y < place.down.end; y++) {
     for (let x = place.across.start; x < place.across.end; x++) {
       const here = evidence[y * width + x];
-      if (!(here > 0)) continue;
+      const gap = Math.abs(here - level);
+      if (!(here > 0 && gap <= near)) continue;
       const across = known(x + 1, y, here) - known(x - 1, y, here);
       const down = known(x, Math.min(y + 1, height - 1), here) - known(x, Math.max(y - 1, 0), here);
       const slope = Math.sqrt(across * across + down * down) / 2;
-      const gap = Math.abs(here - level);
       if (gap > reach * slope) continue;
       const distance = gap / Math.max(slope, Number.MIN_VALUE);
       mixGrey(pixels, y * width + x, 0, 0.45 * coverage(2 * half, distance));
@@ -182,11 +192,16 @@ function markOutside(pixels, place, paleness) {
   }
 }
 
-/** The whole overlay: the photo's pixels (RGBA) are changed in place (src/render/overlay.rs, `overlay`). */
-function drawOverlay(pixels, evidence, place, colors, steps, options, scale) {
+/**
+ * The whole overlay: the photo's pixels (RGBA) are changed in place (src/render/overlay.rs, `overlay`). Returns the
+ * evidence at every pixel.
+ */
+function drawOverlay(pixels, values, place, colors, options, scale) {
+  const evidence = resample(values, place);
   if (scale !== null) {
-    drawEvidence(pixels, evidence, place, colors, steps, options, scale);
-    if (options.contour !== null) drawContour(pixels, evidence, place, options.contour * scale);
+    drawEvidence(pixels, evidence, place, colors, options, scale);
+    if (options.contour !== null) drawContour(pixels, values, evidence, place, options.contour * scale);
   }
   markOutside(pixels, place, options.paleness);
+  return evidence;
 }

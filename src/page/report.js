@@ -12,6 +12,10 @@ function preparePicture(image) {
   context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
   photoPixels = context.getImageData(0, 0, canvas.width, canvas.height).data.slice();
+  const stage = canvas.parentElement.style;
+  stage.setProperty("--aspect", canvas.width / canvas.height);
+  // A small photo is shown larger than it is, or its patches could hardly be pointed at.
+  stage.setProperty("--widest", `${Math.max(canvas.width, (canvas.width / Math.max(canvas.width, canvas.height)) * 640)}px`);
   const size = { width: canvas.width, height: canvas.height };
   place = placeGrid(size, data.image_size, data.grid, data.covers);
 }
@@ -21,11 +25,10 @@ function draw() {
   const values = currentMap();
   const own = ownScale(values, colors.signed);
   const scale = chosen.scale === "own" ? own : sharedScale(colors.signed);
-  const evidence = resample(values, place);
-  const { gamma, contour, paleness, steps } = data.render;
-  const options = { opacity: chosen.opacity, gamma, contour: chosen.contour ? contour : null, paleness };
+  const contour = chosen.contour ? data.render.contour : null;
+  const options = { ...data.render, opacity: chosen.opacity, contour };
   const picture = new ImageData(photoPixels.slice(), canvas.width, canvas.height);
-  drawOverlay(picture.data, evidence, place, colors, steps, options, scale);
+  const evidence = drawOverlay(picture.data, values, place, colors, options, scale);
   context.putImageData(picture, 0, 0);
   const top = ownScale(values, true) ?? 0;
   shown = { values, evidence, scale, colors, digits: digitsFor(top), peak: peakOf(evidence) };
@@ -35,12 +38,14 @@ function draw() {
 /** The pixel with the largest evidence; of several, the middle one in reading order. */
 function peakOf(evidence) {
   let top = 0;
-  for (const value of evidence) if (value > top) top = value;
-  if (top === 0) return null;
-  const ties = [];
-  evidence.forEach((value, at) => {
-    if (value === top) ties.push(at);
-  });
+  let ties = [];
+  for (let at = 0; at < evidence.length; at++) {
+    if (!(evidence[at] >= top && evidence[at] > 0)) continue;
+    if (evidence[at] > top) ties = [];
+    top = evidence[at];
+    ties.push(at);
+  }
+  if (ties.length === 0) return null;
   const at = ties[Math.floor(ties.length / 2)];
   return { x: at % canvas.width, y: Math.floor(at / canvas.width), value: top };
 }
@@ -325,7 +330,8 @@ function controls() {
   byId("strength").disabled = !data.recombines || chosen.rivals.size === 0;
   const note = byId("strength-note");
   note.hidden = data.recombines && chosen.rivals.size > 0;
-  note.textContent = data.recombines ? "Choose a rival to contrast the target with." : data.why_fixed;
+  const why = logits.length > 1 ? "Choose a rival to contrast the target with." : "There is no other prompt to contrast with.";
+  note.textContent = data.recombines ? why : data.why_fixed;
   if (!data.recombines) byId("computed").value = computed.indexOf(chosen.computed);
 }
 

@@ -23,7 +23,10 @@ pub(super) const FRAME: Frame = Frame {
     style: concat!(include_str!("base.css"), include_str!("report.css")),
     script: concat!(include_str!("drawing.js"), include_str!("choice.js"), include_str!("report.js")),
     pictures: "",
-    hashes: ["wFjVCgU2MVv57PQzz0+oH+q4PIUy3svJMoYG9vrK4SU=", "3naFdXigH2P6IAex237r/ulN7o2P49bQQYanPrkXGzM="],
+    hashes: [
+        "e+YagJFmi+ABRDRTW49RZGQisl1vedJN4rxE8gwsvIw=",
+        "Fkeb6i479qKq34ebT26blLLKB7yuAsd0SZXTsu+RQoY=",
+    ],
 };
 
 /// The photo's long side in a page, in pixels.

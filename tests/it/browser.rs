@@ -17,8 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Where a Chromium is, if there is one. `FIELDMARK_CHROMIUM` names another.
 fn program() -> Option<PathBuf> {
     let named = std::env::var_os("FIELDMARK_CHROMIUM").map(PathBuf::from);
-    let usual =
-        ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&folders).collect();
+    let usual = ["chromium", "chromium-browser", "google-chrome"];
+    let usual = usual.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
     named.into_iter().chain(usual).find(|path| path.exists())
 }
 

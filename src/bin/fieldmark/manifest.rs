@@ -131,12 +131,12 @@ impl Manifest {
         Ok(write_atomically(path, |file| file.write_all(&text))?)
     }
 
-    /// Whether results of the run at `path` may stand beside this one's. Its photos may be others.
+    /// Whether results of the run at `path` may stand beside this one's: whether it is the same
+    /// run, of the same program and checkpoint.
     pub fn check_continues(&self, path: &Path) -> Result<()> {
         let old = Self::read(path)?;
         let known = |manifest: &Self| -> Result<_> {
             let mut fields = serde_json::to_value(&manifest.recipe)?;
-            fields["images"].take();
             fields["model_sha256"] = manifest.model_sha256.clone().into();
             fields["fieldmark"] = manifest.fieldmark.clone().into();
             Ok(fields)
