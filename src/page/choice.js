@@ -111,6 +111,11 @@ function signed(value, digits) {
   return (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
 }
 
+/** A number with a minus sign as long as a plus. */
+function fixed(value, digits) {
+  return value.toFixed(digits).replace("-", "−");
+}
+
 /** Enough digits for the largest value that is shown with it. */
 function digitsFor(top) {
   return Math.min(Math.max(2 - Math.floor(Math.log10(Math.max(top, 1e-9))), 1), 8);

@@ -95,12 +95,12 @@ function promptRows() {
     const name = element("td");
     const label = element("label", prompt.prompt);
     label.htmlFor = radio.id;
-    const note = `similarity ${prompt.similarity.toFixed(4)} · ${prompt.evidence.verdict}`;
+    const note = `similarity ${fixed(prompt.similarity, 4)} · ${prompt.evidence.verdict}`;
     name.append(label, element("span", note, "aside"));
     const cells = [element("td"), element("td"), name];
     cells[0].append(radio);
     cells[1].append(box);
-    row.append(...cells, element("td", prompt.logit.toFixed(2), "number"));
+    row.append(...cells, element("td", fixed(prompt.logit, 2), "number"));
     row.append(element("td", "", "number share"), element("td", "", "number here"));
     return row;
   });
@@ -150,7 +150,7 @@ function numbers() {
     ["Peak", peakText()],
     ["For the target", `${signed(sum((value) => value > 0), 3)} logits`],
     ["Against it", `${signed(sum((value) => value < 0), 3)} logits`],
-    ...(objective !== null && data.setup.aggregate === "mean" ? [["Objective", `${objective.toFixed(3)} logits`]] : []),
+    ...(objective !== null && data.setup.aggregate === "mean" ? [["Objective", `${fixed(objective, 3)} logits`]] : []),
   ]);
 }
 

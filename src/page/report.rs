@@ -23,10 +23,7 @@ pub(super) const FRAME: Frame = Frame {
     style: concat!(include_str!("base.css"), include_str!("report.css")),
     script: concat!(include_str!("drawing.js"), include_str!("choice.js"), include_str!("report.js")),
     pictures: "",
-    hashes: [
-        "e+YagJFmi+ABRDRTW49RZGQisl1vedJN4rxE8gwsvIw=",
-        "Fkeb6i479qKq34ebT26blLLKB7yuAsd0SZXTsu+RQoY=",
-    ],
+    hashes: ["RsRpZiYI0s+IPfIbWn/lCoFRW1rUJ1+YemaZxSYwbr0=", "gPQGQNhekT8w03e36RAT56GgJ2gws0x6MnJbqKiKptg="],
 };
 
 /// The photo's long side in a page, in pixels.

@@ -6,6 +6,7 @@
 mod architecture;
 #[cfg(feature = "cli")]
 mod batch;
+#[cfg(feature = "cli")]
 mod browser;
 #[cfg(feature = "cli")]
 mod cli;
@@ -18,6 +19,7 @@ mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
 mod miniature;
+#[cfg(feature = "cli")]
 mod page;
 #[cfg(feature = "cli")]
 mod pages;
