@@ -93,7 +93,7 @@
 //! - One concept on one photo: [`Explainer::localize`]. Several on one scale: [`Explainer::compare`].
 //! - What can be set: [`Settings`]; what a field of the answer means: [`report`].
 //! - The numbers themselves: [`attribution::ConceptMap`].
-//! - Other colours, a mask, a sheet: [`render`].
+//! - Other colours, a mask, a sheet: [`render`]. A page to play with: [`pipeline::Compare::page`].
 //! - Another method or objective: implement [`attribution::Method`] or [`objective::Objective`].
 //! - Whether maps find what is there, and whether contrast helps: [`evaluate`].
 //! - Stage by stage, without [`Explainer`]: [`model::Model`], [`gradient::LayerTrace`], [`embed::logit_gradients`].

@@ -154,6 +154,18 @@ fn a_torn_line_a_lost_file_and_a_changed_photo_are_done_again() {
 }
 
 #[test]
+fn a_photo_that_takes_anothers_names_leaves_no_wrong_results() {
+    let sandbox = sandbox(1);
+    sandbox.copy_photo("shapes-50x83.png", "photos/00.webp.png");
+    batch(&sandbox, "out", &[]).assert_done();
+    // It comes before 00.png, has its stem, and so gets the names that 00.png had.
+    std::fs::copy(sandbox.path("photos/00.webp.png"), sandbox.path("photos/00.bmp")).unwrap();
+    batch(&sandbox, "out", &["--resume"]).assert_done();
+    batch(&sandbox, "whole", &[]).assert_done();
+    assert_same_run(&sandbox.path("out"), &sandbox.path("whole"));
+}
+
+#[test]
 fn a_run_with_other_settings_is_not_resumed() {
     let sandbox = sandbox(1);
     batch(&sandbox, "out", &[]).assert_done();
@@ -173,6 +185,8 @@ fn a_run_is_made_again_from_its_manifest() {
     outcome.assert_done();
     assert_eq!(outcome.notes(), [""; 0]);
     assert_same_run(&sandbox.path("out"), &sandbox.path("again"));
+    let outcome = batch(&sandbox, "again", &["--strength", "0.3", "--method", "hires-cam", "--save", "map"]);
+    assert!(outcome.notes()[0].contains("--resume"), "what is replaced is told: {outcome:#?}");
     sandbox.copy_photo("shapes-50x83.png", "photos/00.png");
     let outcome = sandbox.run(&["batch", "--from", "out/run.json", "--output", "again"]);
     assert!(

@@ -14,7 +14,10 @@ use fieldmark::{
 use image::RgbImage;
 use serde_json::Value;
 
-use crate::{browser::Browser, sandbox::fixture};
+use crate::{
+    browser::Browser,
+    sandbox::{fixture, read_npy},
+};
 
 const PROMPTS: [&str; 4] =
     ["red-winged blackbird shoulder", "yellow-headed blackbird", "brown wing", "orange beak"];
@@ -263,6 +266,35 @@ fn the_keyboard_reads_evidence_and_a_screen_reader_hears_it() {
     browser.settle();
     let cells = browser.run("document.querySelectorAll('#values td').length");
     assert_eq!(cells, map.values().len(), "the numbers are there as a table");
+}
+
+#[test]
+fn downloads_are_the_programs_files() {
+    let Some(mut browser) = Browser::start() else { return };
+    let sample = Sample::ordinary();
+    browser.open(&sample.path(), "target=0&against=1&strength=0.6");
+    let map = sample.map(&PROMPTS[1..2], strength(0.6));
+    let grid = map.grid();
+    let bytes =
+        browser.run("npy().arrayBuffer().then((file) => btoa(String.fromCharCode(...new Uint8Array(file))))");
+    std::fs::write(sample.folder.path().join("page.npy"), STANDARD.decode(bytes.as_str().unwrap()).unwrap())
+        .unwrap();
+    let (rows, columns, values) = read_npy(&sample.folder.path().join("page.npy"));
+    assert_eq!((rows, columns), (grid.rows, grid.columns));
+    assert_near(&values, map.values());
+    let text = browser.run("csv().text()");
+    let lines: Vec<&str> = text.as_str().unwrap().lines().collect();
+    let numbers = lines.iter().flat_map(|line| line.split(',')).map(|number| number.parse().unwrap());
+    assert_eq!(lines.len(), grid.rows);
+    assert_near(&numbers.collect::<Vec<f32>>(), map.values());
+}
+
+/// The page mixes the prompts' maps, the program their texts: the sums are rounded otherwise.
+fn assert_near(found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    let top = expected.iter().fold(0.0_f32, |top, value| top.max(value.abs()));
+    let apart = found.iter().zip(expected).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+    assert!(apart <= 1e-5 * top, "{apart} of {top}");
 }
 
 #[test]

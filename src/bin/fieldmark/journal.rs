@@ -112,11 +112,19 @@ impl Journal {
         Ok(Self { path: path.into(), file, lines })
     }
 
-    /// What is known of a photo, if it is the same file still and its results are there.
-    pub fn known(&self, input: &Input, folder: &Path) -> Option<Entry> {
+    /// What is known of a photo, if it is the same file still and its results are there, under the names that they
+    /// would get now: a photo of the same name that came later may have taken them.
+    pub fn known(&self, input: &Input, folder: &Path, thumbnails: &[String]) -> Option<Entry> {
         let entry: Entry = serde_json::from_str(self.lines.get(&input.image)?).ok()?;
+        let named = entry.result.prompts.iter().map(|prompt| prompt.files.get("thumbnail"));
+        let is_named = named.eq(thumbnails.iter().map(Some));
         let is_whole = entry.files().all(|file| folder.join(file).is_file());
-        (entry.input == *input && is_whole).then_some(entry)
+        (entry.input == *input && is_named && is_whole).then_some(entry)
+    }
+
+    /// Whether no photo is done yet.
+    pub fn is_empty(path: &Path) -> bool {
+        std::fs::metadata(path).map_or(true, |metadata| metadata.len() == 0)
     }
 
     /// Adds a photo whose files are written.

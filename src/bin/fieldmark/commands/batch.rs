@@ -135,8 +135,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(&self, mut manifest: Manifest, earlier: Option<&Manifest>) -> Result<Exit> {
-        let path = self.folder.join("results.jsonl");
-        let mut journal = if self.args.resume { Journal::resume(&path)? } else { Journal::begin(&path)? };
+        let mut journal = self.journal(&self.folder.join("results.jsonl"))?;
         let images = distinct(&manifest.recipe.images);
         let bar = self.terminal.photos(images.len());
         let mut names = Names::new();
@@ -165,10 +164,23 @@ impl Run<'_> {
         self.finish(manifest, &entries)
     }
 
+    fn journal(&self, path: &Path) -> Result<Journal> {
+        if self.args.resume {
+            return Journal::resume(path);
+        }
+        if !Journal::is_empty(path) {
+            self.terminal
+                .note("the results in the output directory are replaced; --resume would go on with them");
+        }
+        Journal::begin(path)
+    }
+
     /// Answers one photo, or finds the answer of before.
     fn one(&self, image: &Path, names: &PhotoNames, recipe: &Recipe, journal: &mut Journal) -> Result<Entry> {
         let input = input(image)?;
-        if let Some(entry) = input.as_ref().and_then(|input| journal.known(input, self.folder)) {
+        let thumbnails: Vec<String> = names.prompts.iter().map(|name| thumbnail(name)).collect();
+        let known = input.as_ref().and_then(|input| journal.known(input, self.folder, &thumbnails));
+        if let Some(entry) = known {
             return Ok(entry);
         }
         let start = Instant::now();
@@ -197,7 +209,7 @@ impl Run<'_> {
         let pictures = page::thumbnails(photo.rgb(), &compared.maps)?;
         let prompts = compared.report.prompts.iter_mut().zip(pictures);
         for ((prompt, picture), name) in prompts.zip(&names.prompts) {
-            let path = self.folder.join(THUMBNAILS).join(format!("{name}.jpg"));
+            let path = self.folder.join(thumbnail(name));
             write_atomically(&path, |file| file.write_all(&picture))?;
             prompt.files.insert("thumbnail".into(), path);
         }
@@ -233,6 +245,11 @@ impl Run<'_> {
         }
         Ok(Exit::of(entries.len(), manifest.failed.len()))
     }
+}
+
+/// The small picture of one prompt on one photo, relative to the run's folder.
+fn thumbnail(name: &str) -> String {
+    format!("{THUMBNAILS}/{name}.jpg")
 }
 
 /// The photos behind the paths of a recipe, each once.
