@@ -219,7 +219,6 @@ impl Explainer {
         let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
         let competing = texts.narrow(0, 0, prompts.len())?;
         let maps = look.maps(plan.method, &competing, &weights)?;
-        // Every method here is linear in the gradient: of one that is not, no contrast is a mix of plain maps.
         let plain = match settings.strength.get() {
             0.0 => maps.clone(),
             _ => look.maps(plan.method, &competing, &plan::each_alone(prompts.len()))?,
@@ -247,6 +246,7 @@ impl Explainer {
             files: Default::default(),
             seconds: Seconds { text, head: clock.lap(), ..look.seconds },
         };
+        // Every method here is linear in the gradient: of one that is not, no contrast is a mix of plain maps.
         Ok(Compare { report, maps, plain: Some(plain), warnings })
     }
 
