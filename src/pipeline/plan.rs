@@ -42,6 +42,11 @@ impl Plan {
         };
         Ok(Self { layer: layer as usize, method, objective, setup })
     }
+
+    /// Whether the map of a mix of prompts is the same mix of their maps.
+    pub(super) fn is_linear(&self) -> bool {
+        ["grad-cam", "hires-cam"].contains(&self.method.name())
+    }
 }
 
 /// The method that these settings mean for this checkpoint.
@@ -72,9 +77,4 @@ impl Mix {
         }
         Self { weights, value: plan.objective.value(&chosen, settings.strength) }
     }
-}
-
-/// The mixes that are one prompt each.
-pub(super) fn each_alone(prompts: usize) -> Vec<Vec<f64>> {
-    (0..prompts).map(|row| (0..prompts).map(|column| f64::from(u8::from(row == column))).collect()).collect()
 }

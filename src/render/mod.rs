@@ -6,13 +6,16 @@
 mod canvas;
 pub(crate) mod colormap;
 mod contour;
+mod figure;
 mod overlay;
+mod pairs;
 mod sheet;
 mod text;
 
 pub use colormap::{ColorMap, Sign};
 pub use overlay::{heatmap, mask, overlay};
-pub use sheet::{Panel, sheet};
+pub use pairs::{PairRow, pairs};
+pub use sheet::{Panel, sheet, strip};
 
 use crate::attribution::ConceptMap;
 

@@ -226,8 +226,12 @@ fn the_page_of_all_results_sorts_filters_and_runs_nothing_foreign() {
     let Some(mut browser) = Browser::start() else { return };
     let sandbox = sandbox(3);
     let hostile = "</script><img src=x onerror=\"document.title='broken'\">";
-    sandbox.write("prompts.txt", format!("red square\n{hostile}\n"));
-    assert_eq!(batch(&sandbox, "out", &[]).status, Some(0));
+    batch(&sandbox, "out", &["--save", "none"]).assert_done();
+    // A list gives some signs a meaning, a manifest none.
+    let mut manifest = manifest(&sandbox, "out");
+    manifest["recipe"]["prompts"] = Value::from(vec!["red square", hostile]);
+    sandbox.write("run.json", manifest.to_string());
+    assert_eq!(sandbox.run(&["batch", "--from", "run.json", "--output", "out"]).status, Some(0));
     browser.open(&sandbox.path("out/index.html"), "");
     let tiles = "document.querySelectorAll('#results li').length";
     assert_eq!(browser.run(tiles), 6);

@@ -18,6 +18,8 @@ mod fake_hub;
 mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
+#[cfg(feature = "cli")]
+mod lists;
 mod miniature;
 #[cfg(feature = "cli")]
 mod page;
@@ -25,6 +27,7 @@ mod page;
 mod pages;
 mod parity;
 mod photo;
+mod prompts;
 mod properties;
 mod render;
 #[cfg(feature = "cli")]

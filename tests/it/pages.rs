@@ -28,7 +28,7 @@ fn options(command: &str) -> BTreeSet<String> {
 #[test]
 fn every_option_is_in_the_readme_and_no_other() {
     let known: BTreeSet<String> =
-        ["localize", "compare", "batch", "evaluate", "download", "completions", "man"]
+        ["localize", "compare", "batch", "prompts", "evaluate", "download", "completions", "man"]
             .into_iter()
             .flat_map(options)
             .collect();

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Command::Localize(args) => commands::localize::run(args, &terminal),
         Command::Compare(args) => commands::compare::run(args, &terminal),
         Command::Batch(args) => commands::batch::run(args, &terminal),
+        Command::Prompts(args) => commands::prompts::run(args),
         Command::Download(args) => commands::download::run(args, &terminal),
         Command::Evaluate(args) => commands::evaluate::run(args, &terminal),
         Command::Completions(args) => commands::completions::run(args),

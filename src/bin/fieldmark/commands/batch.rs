@@ -72,10 +72,11 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
 /// What was typed, as a manifest holds it.
 fn recipe(args: &BatchArgs) -> Result<Recipe> {
     let prompts = match &args.prompts {
-        Some(path) => ConceptList::read(path)?.concepts().to_vec(),
+        Some(list) => ConceptList::open(list)?.names(),
         None => Vec::new(),
     };
     let settings = super::settings(&args.map, args.strength)?;
+    let templates = super::texts(&settings);
     let names = args.save.iter().filter_map(|kind| Some(kind.to_possible_value()?.get_name().to_owned()));
     Ok(Recipe {
         model: args.model.model.clone(),
@@ -86,7 +87,7 @@ fn recipe(args: &BatchArgs) -> Result<Recipe> {
         layer: settings.layer,
         fit: settings.fit,
         detail: settings.detail,
-        templates: settings.templates.iter().map(|template| template.as_str().to_owned()).collect(),
+        templates,
         save: names.collect(),
         pixel_limit: args.output.pixel_limit,
         images: args.images.iter().map(|path| path.to_string_lossy().into_owned()).collect(),

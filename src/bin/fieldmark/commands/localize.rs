@@ -5,15 +5,17 @@ use std::{path::Path, time::Instant};
 use anyhow::{Result, bail};
 use fieldmark::{
     Explainer, Photo, Query,
-    files::{Names, prepare_folder},
-    prompt::{ConceptList, same_words},
+    files::{Names, path_of, prepare_folder, save_png},
+    objective::{Strength, references::By},
+    pipeline::{Found, Rivals, strip},
+    prompt::ConceptList,
     render::Scale,
     report::Localization,
 };
 use image::RgbImage;
 
 use crate::{
-    args::LocalizeArgs,
+    args::{ByName, Kind, LocalizeArgs, RivalArgs},
     exit::Exit,
     images, output,
     saving::{Files, save_page},
@@ -21,11 +23,12 @@ use crate::{
 };
 
 pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
-    let settings = super::settings(&args.map, args.strength)?;
+    let strengths = strengths(&args.strength)?;
+    let settings = super::settings(&args.map, strengths[0].get())?;
     if args.prompt.contains('.') && Path::new(&args.prompt).is_file() {
         terminal.note(&format!("{} is taken as the prompt, which comes before the images", args.prompt));
     }
-    let concepts = args.concepts.as_deref().map(ConceptList::read).transpose()?;
+    let rivals = rivals(&args.rivals)?;
     prepare_folder(&args.output.output)?;
     args.report.as_deref().map(super::prepare_folder_of).transpose()?;
     if args.report.is_some() && (args.images.len() > 1 || args.images.iter().any(|path| path.is_dir())) {
@@ -33,36 +36,46 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     }
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let mut query = Query::new(&args.prompt).against(args.against.iter()).with(settings);
-    if let Some(list) = concepts {
-        query = add_nearest(query, &list, &explainer, args, terminal)?;
-    }
+    query.rivals = rivals;
     let start = Instant::now();
     explainer.check(&query)?;
     let text_seconds = start.elapsed().as_secs_f64();
-    let run = Run { args, explainer: &explainer, query: &query, load_seconds, text_seconds, terminal };
+    let run = Run { args, explainer: &explainer, query, strengths, load_seconds, text_seconds, terminal };
     run.all()
 }
 
-/// Makes the concepts nearest to the target its rivals, and says which.
-fn add_nearest(
-    query: Query,
-    list: &ConceptList,
-    explainer: &Explainer,
-    args: &LocalizeArgs,
-    terminal: &Terminal,
-) -> Result<Query> {
-    let templates = &query.settings.templates;
-    let is_new = |concept: &&String| !query.references.iter().any(|given| same_words(given, concept));
-    let others: Vec<String> = list.concepts().iter().filter(is_new).cloned().collect();
-    let chosen = explainer.nearest(&query.target, &others, args.nearest, templates)?;
-    terminal.note(&format!("rivals, by similarity of the texts: {}", chosen.join(", ")));
-    Ok(query.against(chosen))
+/// The strengths that were typed; each makes files of its own, so none may be there twice.
+fn strengths(typed: &[f64]) -> Result<Vec<Strength>> {
+    let strengths: fieldmark::Result<Vec<_>> =
+        typed.iter().map(|strength| Strength::new(*strength)).collect();
+    let strengths = strengths?;
+    match strengths.iter().enumerate().find(|(place, strength)| strengths[..*place].contains(strength)) {
+        Some((_, strength)) => bail!("strength: {} is there twice", strength.get()),
+        None => Ok(strengths),
+    }
+}
+
+/// Which rivals are to be found, if any.
+fn rivals(args: &RivalArgs) -> Result<Option<Rivals>> {
+    let Some(concepts) = &args.concepts else { return Ok(None) };
+    let (by, count) = match args.by {
+        ByName::Text => (By::Text, 3),
+        ByName::Image => (By::Image, 3),
+        ByName::Group => (By::Group, 1),
+    };
+    Ok(Some(Rivals {
+        concepts: ConceptList::open(concepts)?,
+        by,
+        count: args.nearest.unwrap_or(count),
+        synonym_threshold: args.synonym_threshold,
+    }))
 }
 
 struct Run<'a> {
     args: &'a LocalizeArgs,
     explainer: &'a Explainer,
-    query: &'a Query,
+    query: Query,
+    strengths: Vec<Strength>,
     load_seconds: f64,
     text_seconds: f64,
     terminal: &'a Terminal,
@@ -101,40 +114,79 @@ impl Run<'_> {
         Ok(Exit::of(done, failed))
     }
 
-    /// Answers one photo; returns the picture of it too, if it is to be shown.
-    fn one(&self, image: &Path, name: &str, shows: bool) -> Result<(Localization, Option<RgbImage>)> {
+    /// A photo's answers, one for every strength; and the picture of the first one, if it is to be shown.
+    fn one(&self, image: &Path, name: &str, shows: bool) -> Result<(Vec<Localization>, Option<RgbImage>)> {
         let (photo, open_seconds) = super::open(image, &self.args.output, self.terminal)?;
-        let found = self.explainer.localize(&photo, self.query)?;
-        self.terminal.warn(&found.warnings);
-        let picture = shows.then(|| found.overlay(&photo));
+        let mut answers = self.explainer.sweep(&photo, &self.query, &self.strengths)?;
+        let picture = match &answers[..] {
+            [found] if shows => Some(found.overlay(&photo)),
+            _ if shows => strip(&photo, &answers),
+            _ => None,
+        };
         let start = Instant::now();
+        self.save(&photo, name, &mut answers)?;
+        self.save_page(&photo, &mut answers)?;
+        let render_seconds = start.elapsed().as_secs_f64();
+        let finished = |found: Found| {
+            self.terminal.warn(&found.warnings);
+            let mut report = found.report;
+            report.seconds.render = render_seconds;
+            report.seconds.decode += open_seconds;
+            report.seconds.load = self.load_seconds;
+            report.seconds.text += self.text_seconds;
+            report
+        };
+        Ok((answers.into_iter().map(finished).collect(), picture))
+    }
+
+    /// The page of the first strength, if it is wanted. It shows every prompt alone, too: that is a pass of its own.
+    fn save_page(&self, photo: &Photo, answers: &mut [Found]) -> Result<()> {
+        let (Some(path), Some(found)) = (&self.args.report, answers.first_mut()) else { return Ok(()) };
+        let rivals = found.report.against.iter().map(|rival| &rival.score.prompt);
+        let prompts: Vec<String> =
+            std::iter::once(&found.report.target.prompt).chain(rivals).cloned().collect();
+        let compared = self.explainer.compare(photo, &prompts, &self.query.settings)?;
+        save_page(path, &compared.page(photo, &super::page_options(&self.query.settings))?)?;
+        found.report.files.insert("report".into(), path.clone());
+        Ok(())
+    }
+
+    /// Writes the files of all strengths; where there are several, a file of one of them has it in its name.
+    fn save(&self, photo: &Photo, name: &str, answers: &mut [Found]) -> Result<()> {
         let folder = &self.args.output.output;
-        let files = Files { folder, name, photo: &photo, map: &found.map, scales: [Scale::Own; 2] };
-        let mut report = found.report;
-        report.files = files.save(&self.args.save)?;
-        if let Some(path) = &self.args.report {
-            save_page(path, &self.page(&photo)?)?;
-            report.files.insert("report".into(), path.clone());
+        let several = answers.len() > 1;
+        let kinds = match (&self.args.save[..], several) {
+            ([], true) => &[Kind::Strip][..],
+            ([], false) => &[Kind::Overlay],
+            (kinds, _) => kinds,
+        };
+        let strip = match kinds.contains(&Kind::Strip) {
+            true => strip(photo, answers),
+            false => None,
+        };
+        for found in &mut *answers {
+            let name = match several {
+                true => format!("{name}.strength-{}", found.report.setup.strength),
+                false => name.to_owned(),
+            };
+            let files = Files { folder, name: &name, photo, map: &found.map, scales: [Scale::Own; 2] };
+            found.report.files = files.save(kinds)?;
         }
-        report.seconds.render = start.elapsed().as_secs_f64();
-        report.seconds.decode += open_seconds;
-        report.seconds.load = self.load_seconds;
-        report.seconds.text += self.text_seconds;
-        Ok((report, picture))
+        if let Some(strip) = strip {
+            let path = path_of(folder, name, "strip", "png");
+            save_png(&path, &strip.into())?;
+            answers.iter_mut().for_each(|found| {
+                found.report.files.insert("strip".into(), path.clone());
+            });
+        }
+        Ok(())
     }
 
-    /// The page shows every prompt alone, too: that is a pass of its own.
-    fn page(&self, photo: &Photo) -> Result<String> {
-        let Query { target, references, settings } = self.query;
-        let prompts: Vec<String> = std::iter::once(target).chain(references).cloned().collect();
-        let compared = self.explainer.compare(photo, &prompts, settings)?;
-        Ok(compared.page(photo, &super::page_options(&self.args.map, 0))?)
-    }
-
-    fn print(&self, found: &Localization) -> Result<()> {
-        match self.args.output.json {
-            true => output::json(found),
-            false => output::localization(found),
+    fn print(&self, answers: &[Localization]) -> Result<()> {
+        match (self.args.output.json, answers) {
+            (true, _) => answers.iter().try_for_each(output::json),
+            (false, [found]) => output::localization(found),
+            (false, _) => output::strengths(answers),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod download;
 pub mod evaluate;
 pub mod localize;
 pub mod man;
+pub mod prompts;
 
 use std::{path::Path, time::Instant};
 
@@ -14,7 +15,7 @@ use anyhow::Result;
 use fieldmark::{
     Error, Explainer, Photo, PhotoOptions, Settings, device::DeviceChoice, files::prepare_folder,
     geometry::Fit, model::source::HubOptions, objective::Strength, page::PageOptions, pipeline::LoadOptions,
-    prompt::Template,
+    prompt::templates,
 };
 
 use crate::{
@@ -57,7 +58,7 @@ fn settings(args: &MapArgs, strength: f64) -> Result<Settings> {
 
 /// The settings that the maps of one run have in common; the others are the defaults.
 fn view(args: &ViewArgs) -> Result<Settings> {
-    let templates: fieldmark::Result<Vec<_>> = args.template.iter().map(|text| Template::new(text)).collect();
+    let sets: fieldmark::Result<Vec<_>> = args.template.iter().map(|template| templates(template)).collect();
     Ok(Settings {
         aggregate: args.aggregate.clone(),
         fit: match args.fit {
@@ -66,7 +67,7 @@ fn view(args: &ViewArgs) -> Result<Settings> {
             FitName::Crop => Fit::Crop,
         },
         detail: args.detail,
-        templates: templates?,
+        templates: sets?.concat(),
         ..Settings::default()
     })
 }
@@ -86,8 +87,13 @@ fn prepare_folder_of(file: &Path) -> Result<()> {
 }
 
 /// What a page tells of a run whose checkpoint is not hashed.
-fn page_options(args: &MapArgs, target: usize) -> PageOptions {
-    PageOptions { target, templates: args.view.template.clone(), model_hash: None }
+fn page_options(settings: &Settings) -> PageOptions {
+    PageOptions { target: 0, templates: texts(settings), model_hash: None }
+}
+
+/// How prompts are phrased, as texts.
+fn texts(settings: &Settings) -> Vec<String> {
+    settings.templates.iter().map(|template| template.as_str().to_owned()).collect()
 }
 
 /// Whether an error would come again with every photo.
