@@ -240,8 +240,8 @@ pub struct BatchArgs {
 
 const BATCH_EXAMPLES: &str = "\
 Examples:
-  fieldmark batch birds.txt photos/ --output birds
-  fieldmark batch birds.txt photos/ --output birds --resume
+  fieldmark batch blackbirds photos/ --output birds
+  fieldmark batch blackbirds photos/ --output birds --resume
   fieldmark batch --from birds/run.json --output birds-again";
 
 /// Fetch checkpoints from the Hub into the Hugging Face cache
