@@ -59,10 +59,29 @@ fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<
     temporary.persist(path).map(drop).map_err(|error| error.error)
 }
 
+/// The beginning and the end of a temporary file's name.
+const TEMPORARY: [&str; 2] = [".fieldmark-", ".part"];
+
+/// Removes the temporary files that a run which was killed left in a folder. No other run may be writing there.
+///
+/// # Errors
+/// [`Error::Read`] if the folder cannot be read, [`Error::Write`] if a file cannot be removed.
+pub fn remove_leftovers(folder: &Path) -> Result<()> {
+    let unreadable = |source| Error::Read { path: folder.to_path_buf(), source };
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(TEMPORARY[0]) && name.ends_with(TEMPORARY[1]) {
+            std::fs::remove_file(&path).map_err(|source| Error::Write { path: path.clone(), source })?;
+        }
+    }
+    Ok(())
+}
+
 /// A temporary file with the permissions of an ordinary new file: read and write for all, less the umask.
 fn open_temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".fieldmark-").suffix(".part");
+    builder.prefix(TEMPORARY[0]).suffix(TEMPORARY[1]);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -77,15 +96,20 @@ fn open_temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
 /// # Errors
 /// [`Error::Write`] as [`write_atomically`] has it.
 pub fn save_png(path: &Path, picture: &DynamicImage) -> Result<()> {
-    write_atomically(path, |file| {
-        // Encoded first: the encoder would hide what the operating system says about writing.
-        let mut encoded = Vec::new();
-        let encoder = PngEncoder::new_with_quality(&mut encoded, CompressionType::Fast, FilterType::Adaptive);
-        let (width, height) = (picture.width(), picture.height());
-        let written = encoder.write_image(picture.as_bytes(), width, height, picture.color().into());
-        written.map_err(io::Error::other)?;
-        file.write_all(&encoded)
-    })
+    // Encoded first: the encoder would hide what the operating system says about writing.
+    write_atomically(path, |file| file.write_all(&png(picture)?))
+}
+
+/// A picture as a PNG, compressed for speed.
+///
+/// # Errors
+/// If the picture has no pixels.
+pub fn png(picture: &DynamicImage) -> io::Result<Vec<u8>> {
+    let mut encoded = Vec::new();
+    let encoder = PngEncoder::new_with_quality(&mut encoded, CompressionType::Fast, FilterType::Adaptive);
+    let (width, height) = (picture.width(), picture.height());
+    let written = encoder.write_image(picture.as_bytes(), width, height, picture.color().into());
+    written.map_err(io::Error::other).map(|()| encoded)
 }
 
 /// Writes an array of `shape` (rows, columns) as NumPy's `.npy`: version 1.0, float32, row by row.

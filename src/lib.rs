@@ -84,6 +84,7 @@
 //! | [`verdict`] | similarities into present, weak or absent |
 //! | [`render`] | maps and their photo into pictures |
 //! | [`report`] | all of it into records for people and programs |
+//! | [`page`] | records, maps and photo into pages that can be played with |
 //! | [`pipeline`] | a photo and a query into the answer: the only module that knows all stages |
 //! | [`evaluate`] | a data set and a checkpoint into figures, with their intervals |
 //!
@@ -94,7 +95,7 @@
 //!   [`Explainer::rank`]. Several strengths from one pass: [`Explainer::sweep`].
 //! - What can be set: [`Settings`]; what a field of the answer means: [`report`].
 //! - The numbers themselves: [`attribution::ConceptMap`].
-//! - Other colours, a mask, a sheet: [`render`].
+//! - Other colours, a mask, a sheet: [`render`]. A page to play with: [`pipeline::Compare::page`].
 //! - Another method or objective: implement [`attribution::Method`] or [`objective::Objective`].
 //! - Whether maps find what is there, and whether contrast helps: [`evaluate`].
 //! - Stage by stage, without [`Explainer`]: [`model::Model`], [`gradient::LayerTrace`], [`embed::logit_gradients`].
@@ -127,6 +128,7 @@ pub mod dataset;
 pub mod verdict;
 pub mod render;
 pub mod report;
+pub mod page;
 pub mod pipeline;
 pub mod evaluate;
 

@@ -4,6 +4,8 @@ use image::RgbImage;
 
 use crate::{
     attribution::ConceptMap,
+    error::Result,
+    page::{self, Maps, PageOptions, ReportPage, View},
     photo::Photo,
     progress::Warning,
     render,
@@ -35,6 +37,8 @@ pub struct Compare {
     pub report: Comparison,
     /// The signed maps of the report's prompts, in their order.
     pub maps: Vec<ConceptMap>,
+    /// The same at strength 0, if the method is linear in the gradient: any contrast is a mix of them.
+    pub plain: Option<Vec<ConceptMap>>,
     /// The signed maps of the report's matrix, in its order.
     pub pairs: Vec<ConceptMap>,
     /// What the user should know.
@@ -54,6 +58,25 @@ impl Compare {
             render::Panel { title: title.clone(), notes, map }
         });
         render::sheet(photo.rgb(), &panels.collect::<Vec<_>>(), render::Scale::Own)
+    }
+
+    /// One HTML file in which target, rivals and strength can be changed: see [`page::report`].
+    ///
+    /// # Errors
+    /// If the photo cannot be encoded.
+    pub fn page(&self, photo: &Photo, options: &PageOptions) -> Result<String> {
+        let view = |target: usize| {
+            let against = (0..self.maps.len()).filter(|index| *index != target).collect();
+            View { target, against, strength: self.report.setup.strength }
+        };
+        let maps = match &self.plain {
+            Some(plain) => Maps::Plain(plain),
+            None => {
+                Maps::Computed(self.maps.iter().enumerate().map(|(index, map)| (view(index), map)).collect())
+            }
+        };
+        let first = view(options.target.min(self.maps.len().saturating_sub(1)));
+        page::report(&ReportPage { photo: photo.rgb(), comparison: &self.report, maps, first, options })
     }
 }
 

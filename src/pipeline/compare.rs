@@ -58,11 +58,15 @@ impl Explainer {
             mapped.iter().map(|target| Mix::new(&plan, board.logits(), *target, settings)).collect();
         let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
         let maps = look.maps(plan.method, &board.texts()?, &weights)?;
-        let pairs = match lineup.pairs {
-            Pairs::None => Vec::new(),
-            Pairs::All if !plan.is_linear() => board.contrasted_pairs(&mapped, &plan, &look)?,
-            Pairs::All if settings.strength.get() == 0.0 => subtracted_pairs(&maps),
-            Pairs::All => subtracted_pairs(&board.plain_maps(&mapped, &plan, &look)?),
+        let plain = match settings.strength.get() {
+            _ if !plan.is_linear() => None,
+            0.0 => Some(maps.clone()),
+            _ => Some(board.plain_maps(&mapped, &plan, &look)?),
+        };
+        let pairs = match (lineup.pairs, &plain) {
+            (Pairs::None, _) => Vec::new(),
+            (Pairs::All, Some(plain)) => subtracted_pairs(plain),
+            (Pairs::All, None) => board.contrasted_pairs(&mapped, &plan, &look)?,
         };
         // Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
         let compared = maps.par_iter().enumerate().map(|(place, map)| Compared {
@@ -84,7 +88,7 @@ impl Explainer {
             files: Default::default(),
             seconds: Seconds { text, head: clock.lap(), ..look.seconds },
         };
-        Ok(Compare { report, maps, pairs, warnings })
+        Ok(Compare { report, maps, plain, pairs, warnings })
     }
 }
 

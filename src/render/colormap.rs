@@ -42,6 +42,22 @@ const AGAINST: [f64; 3] = [0.58, -0.045, -0.155];
 const FOR: [f64; 3] = [0.58, 0.116, 0.112];
 
 impl ColorMap {
+    /// Every colour map, the default of overlays first and the diverging one last.
+    pub const ALL: [Self; 6] =
+        [Self::Plasma, Self::Viridis, Self::Cividis, Self::Inferno, Self::Magma, Self::BlueOrange];
+
+    /// The name in lower case, words joined by `-`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Viridis => "viridis",
+            Self::Inferno => "inferno",
+            Self::Magma => "magma",
+            Self::Plasma => "plasma",
+            Self::Cividis => "cividis",
+            Self::BlueOrange => "blue-orange",
+        }
+    }
+
     /// Which evidence the colour map shows.
     pub fn sign(self) -> Sign {
         match self {
@@ -90,7 +106,18 @@ fn gamma_encoded(linear: f64) -> f64 {
 }
 
 /// Steps from no evidence to the scale: finer than the 256 values of a channel.
-const STEPS: usize = 512;
+pub(crate) const STEPS: usize = 512;
+
+/// The colours of all steps, as they are drawn: from the scale against the concept (or from none, if only positive
+/// evidence is shown) to the scale for it.
+pub(crate) fn step_colors(colors: ColorMap) -> impl Iterator<Item = [u8; 3]> {
+    steps(colors.sign()).map(move |step| colors.color(step as f64 / STEPS as f64))
+}
+
+fn steps(sign: Sign) -> std::ops::RangeInclusive<i64> {
+    let last = STEPS as i64;
+    if sign == Sign::Both { -last..=last } else { 0..=last }
+}
 
 /// What a pixel's evidence does to it, looked up instead of computed.
 pub(super) struct ColorTable {
@@ -113,16 +140,15 @@ pub(super) struct Entry {
 impl ColorTable {
     /// The colours for one scale, in logits and above 0.
     pub(super) fn new(options: &RenderOptions, scale: f32) -> Self {
-        let sign = options.colors.sign();
-        let first = if sign == Sign::Both { -(STEPS as i64) } else { 0 };
+        let steps = steps(options.colors.sign());
+        let zero = -*steps.start() as f32 + 0.5;
         let entry = |step: i64| {
             let evidence = step as f64 / STEPS as f64;
             let opacity = f64::from(options.opacity) * evidence.abs().powf(f64::from(options.gamma));
             let opacity = if step == 0 { 0.0 } else { opacity.clamp(0.0, 1.0) };
             Entry { color: options.colors.color(evidence), opacity: (opacity * 256.0).round() as u16 }
         };
-        let entries = (first..=STEPS as i64).map(entry).collect();
-        Self { steps_per_logit: STEPS as f32 / scale, zero: -first as f32 + 0.5, entries }
+        Self { steps_per_logit: STEPS as f32 / scale, zero, entries: steps.map(entry).collect() }
     }
 
     /// The entry for some evidence in logits.

@@ -4,7 +4,7 @@
 //! changed. Nothing here knows where a map comes from, or where a picture goes.
 
 mod canvas;
-mod colormap;
+pub(crate) mod colormap;
 mod contour;
 mod figure;
 mod overlay;

@@ -836,3 +836,72 @@ fn a_downloaded_checkpoint_is_found_by_its_name() {
         assert_eq!((&line["model"], &line["logit"]), (&REPO.into(), &local["logit"]));
     }
 }
+
+// The terminal.
+
+#[test]
+fn a_picture_is_shown_only_to_people_or_when_asked() {
+    let sandbox = Sandbox::new();
+    for arguments in [
+        &["wide.png"][..],
+        &["wide.png", "--preview", "never"],
+        &["wide.png", "--preview", "kitty", "--json"],
+    ] {
+        let outcome = sandbox.localize(PROMPT, arguments);
+        outcome.assert_done();
+        assert!(!outcome.stdout.contains('\x1b'), "{outcome:#?}");
+    }
+    for (way, begin) in [
+        ("kitty", "\x1b_Ga=T"),
+        ("iterm2", "\x1b]1337;File="),
+        ("sixel", "\x1bP0;1q"),
+        ("blocks", "\x1b[38;2;"),
+    ] {
+        let outcome = sandbox.localize(PROMPT, &["wide.png", "tall.png", "--preview", way]);
+        outcome.assert_done();
+        assert!(outcome.stdout.matches(begin).count() >= 2, "{way}: {}", outcome.stdout);
+    }
+    let compared = ["compare", "wide.png", "red", "blue", "--model", "model", "--preview", "always"];
+    let outcome = sandbox.run(&compared);
+    outcome.assert_done();
+    assert!(outcome.stdout.contains("▀\x1b[0m"), "{outcome:#?}");
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let sandbox = Sandbox::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let outcome = sandbox.run(&["completions", shell]);
+        outcome.assert_done();
+        for word in ["localize", "batch", "strength"] {
+            assert!(outcome.stdout.contains(word), "{shell}: {word}");
+        }
+    }
+    let outcome = sandbox.run(&["man"]);
+    outcome.assert_done();
+    assert!(
+        outcome.stdout.contains(".TH fieldmark 1") && outcome.stdout.contains("fieldmark\\-batch(1)"),
+        "{outcome:#?}"
+    );
+    let outcome = sandbox.run(&["man", "batch"]);
+    outcome.assert_done();
+    assert!(
+        outcome.stdout.contains(".TH fieldmark-batch 1") && outcome.stdout.contains("resume"),
+        "{outcome:#?}"
+    );
+    sandbox.run(&["man", "nothing"]).assert_refused(&["nothing", "localize"]);
+}
+
+#[test]
+fn a_report_is_a_file_of_one_photo() {
+    let sandbox = Sandbox::new();
+    let found = sandbox.found(PROMPT, &[&["wide.png", "--report", "pages/bird.html"], &RIVALS[..]].concat());
+    assert_eq!(found["files"]["report"], "pages/bird.html");
+    let html = std::fs::read_to_string(sandbox.path("pages/bird.html")).unwrap();
+    assert!(html.starts_with("<!doctype html>") && html.contains("rusty blackbird"));
+    let outcome = sandbox.localize(PROMPT, &["wide.png", "tall.png", "--report", "bird.html"]);
+    outcome.assert_refused(&["--report", "one photo"]);
+    let compared = ["compare", "wide.png", "red", "blue", "--model", "model", "--save", "report"];
+    sandbox.run(&compared).assert_done();
+    assert!(sandbox.path("fieldmark-out/wide.report.html").is_file());
+}

@@ -5,6 +5,10 @@
 
 mod architecture;
 #[cfg(feature = "cli")]
+mod batch;
+#[cfg(feature = "cli")]
+mod browser;
+#[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
 mod evaluate;
@@ -19,6 +23,8 @@ mod hub;
 #[cfg(feature = "cli")]
 mod lists;
 mod miniature;
+#[cfg(feature = "cli")]
+mod page;
 #[cfg(feature = "cli")]
 mod pages;
 mod parity;

@@ -10,8 +10,8 @@ pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
 fn for_error(error: &Error) -> Option<&'static str> {
     match error {
         Error::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(
-            "check the path; the order is `localize PROMPT IMAGE...` and `compare IMAGE PROMPT PROMPT...`, and a \
-             prompt of several words needs quotes",
+            "check the path; the order is `localize PROMPT IMAGE...`, `compare IMAGE PROMPT PROMPT...` and \
+             `batch PROMPTS IMAGE...`, and a prompt of several words needs quotes",
         ),
         Error::ModelNotFound { .. } => Some(
             "give a Hub id such as openai/clip-vit-base-patch16, a directory with config.json and \

@@ -26,9 +26,12 @@ pub struct Cli {
 pub enum Command {
     Localize(LocalizeArgs),
     Compare(CompareArgs),
+    Batch(BatchArgs),
     Prompts(PromptsArgs),
     Download(DownloadArgs),
     Evaluate(EvaluateArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Map where photos show a concept, and what sets it apart from its rivals
@@ -67,6 +70,14 @@ pub struct LocalizeArgs {
     /// Which files to write for each photo [default: overlay; strip with several strengths]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub save: Vec<Kind>,
+
+    /// Also write a page in which strength, rivals and colours can be changed, into this file; for one photo.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+
+    /// When to show the result in the terminal, or how; auto: for one photo, on a terminal, and without --json.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Preview::Auto)]
+    pub preview: Preview,
 
     #[command(flatten)]
     pub map: MapArgs,
@@ -151,6 +162,14 @@ pub struct CompareArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "sheet")]
     pub save: Vec<CompareKind>,
 
+    /// Also write a page in which target, rivals, strength and colours can be changed, into this file.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+
+    /// When to show the result in the terminal, or how; auto: for one photo, on a terminal, and without --json.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Preview::Auto)]
+    pub preview: Preview,
+
     #[command(flatten)]
     pub map: MapArgs,
     #[command(flatten)]
@@ -178,6 +197,52 @@ pub struct PromptsArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+/// Ask a list of prompts of many photos, with a page of all results
+///
+/// Every photo is compared with all prompts of the list, in one pass. The output directory gets an index.html with
+/// thumbnails, verdicts and scores to sort and filter, a report for every photo in which rivals and strength can be
+/// changed, results.jsonl, and run.json, from which the run can be made again.
+#[derive(Debug, Args)]
+#[command(after_help = BATCH_EXAMPLES)]
+pub struct BatchArgs {
+    /// A list of prompts: one that ships (see `fieldmark prompts`) or a file.
+    #[arg(required_unless_present = "from", value_name = "PROMPTS")]
+    pub prompts: Option<String>,
+
+    /// Photos; a directory means the images in it.
+    #[arg(required_unless_present = "from", value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+
+    /// Go on with the run in the output directory: photos that are done with the same settings are left alone.
+    #[arg(long)]
+    pub resume: bool,
+
+    /// Make a run again, from its run.json: prompts, photos, model and settings are those of then.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "images", "strength", "save", "MapArgs", "model"])]
+    pub from: Option<PathBuf>,
+
+    /// Above 0, every prompt is contrasted with all the others.
+    #[arg(short, long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub strength: f64,
+
+    /// Which files to write for each photo and prompt, beside the thumbnails.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "overlay,report")]
+    pub save: Vec<CompareKind>,
+
+    #[command(flatten)]
+    pub map: MapArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+const BATCH_EXAMPLES: &str = "\
+Examples:
+  fieldmark batch blackbirds photos/ --output birds
+  fieldmark batch blackbirds photos/ --output birds --resume
+  fieldmark batch --from birds/run.json --output birds-again";
 
 /// Fetch checkpoints from the Hub into the Hugging Face cache
 ///
@@ -267,6 +332,25 @@ Examples:
   fieldmark evaluate birds/ --method grad-cam,hires-cam --layer -1,-2 --strength 0.3,0.6,1 \\
       --rows rows.jsonl --json > result.json";
 
+/// Print a script by which a shell completes commands and options
+///
+/// For bash: fieldmark completions bash > ~/.local/share/bash-completion/completions/fieldmark
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// Print the manual page, in the format that `man` reads
+///
+/// To read it: fieldmark man > fieldmark.1, and man ./fieldmark.1
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The command that the page is about [default: all of fieldmark]
+    pub command: Option<String>,
+}
+
 /// How maps are made.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Map")]
@@ -307,7 +391,7 @@ pub struct ViewArgs {
 }
 
 /// Which checkpoint, and where it runs.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     /// Hub id (`org/name`, `org/name@revision`), a directory, or `miniature`, which ships with the program.
@@ -364,6 +448,8 @@ pub enum Kind {
 pub enum CompareKind {
     /// The photo and all maps on one scale (PNG).
     Sheet,
+    /// A page in which target, rivals, strength and colours can be changed (HTML).
+    Report,
     /// The photo with one prompt's evidence drawn over it, on the scale of all (PNG).
     Overlay,
     /// One prompt's signed map in colours, on the scale of all (PNG).
@@ -376,6 +462,24 @@ pub enum CompareKind {
     Mask,
     /// Nothing.
     None,
+}
+
+/// When a picture is shown in the terminal, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Preview {
+    /// For one photo, where standard output is a terminal: in the best way that it is known to have.
+    Auto,
+    /// For every photo, wherever standard output goes.
+    Always,
+    Never,
+    /// Always, by kitty's graphics protocol.
+    Kitty,
+    /// Always, as an inline image of iTerm2.
+    Iterm2,
+    /// Always, in sixels.
+    Sixel,
+    /// Always, as half blocks in 24-bit colours.
+    Blocks,
 }
 
 /// How a photo becomes the model's input.

@@ -9,8 +9,12 @@ mod advice;
 mod args;
 mod commands;
 mod exit;
+mod hashes;
 mod images;
+mod journal;
+mod manifest;
 mod output;
+mod preview;
 mod saving;
 mod terminal;
 
@@ -31,9 +35,12 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Localize(args) => commands::localize::run(args, &terminal),
         Command::Compare(args) => commands::compare::run(args, &terminal),
+        Command::Batch(args) => commands::batch::run(args, &terminal),
         Command::Prompts(args) => commands::prompts::run(args),
         Command::Download(args) => commands::download::run(args, &terminal),
         Command::Evaluate(args) => commands::evaluate::run(args, &terminal),
+        Command::Completions(args) => commands::completions::run(args),
+        Command::Man(args) => commands::man::run(args),
     };
     let exit = result.unwrap_or_else(|error| match exit::is_broken_pipe(&error) {
         true => Exit::Done,

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Write,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
@@ -15,15 +15,39 @@ use fieldmark::{
     objective::references::{By, Chosen},
     regions::Region,
     report::{Comparison, Evidence, Localization, Pair, Place, Score},
+    verdict::Verdict,
 };
+use image::RgbImage;
 use serde::Serialize;
 
-use crate::commands::prompts::{ListLine, TemplateLine};
+use crate::{
+    commands::prompts::{ListLine, TemplateLine},
+    journal::Entry,
+    preview::{Protocol, Room},
+};
 
 /// Writes text, and tells at once if nobody reads it.
 fn write(text: &str) -> Result<()> {
+    bytes(text.as_bytes())
+}
+
+/// Writes bytes as they are, and tells at once if nobody reads them.
+pub fn bytes(bytes: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("standard output: cannot be written")
+    out.write_all(bytes).and_then(|()| out.flush()).context("standard output: cannot be written")
+}
+
+/// Whether people see what is written.
+pub fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Shows a picture in the terminal.
+pub fn picture(picture: &RgbImage, protocol: Protocol) -> Result<()> {
+    let room = terminal_size::terminal_size()
+        .map(|(columns, rows)| Room { columns: columns.0.into(), rows: rows.0.into() });
+    bytes(&protocol.show(picture, room.unwrap_or_default()))?;
+    write("\n")
 }
 
 /// One JSON object on one line.
@@ -118,6 +142,25 @@ pub fn comparison(compared: &Comparison) -> Result<()> {
     }
     lines.extend(pair_lines(&compared.matrix));
     lines.extend(file_lines(&compared.files));
+    write_block(&lines)
+}
+
+/// How often each prompt was found in a run's photos, and where the results are.
+pub fn batch(prompts: &[String], entries: &[Entry], page: &Path) -> Result<()> {
+    let mut table = bare_table();
+    let verdicts = [Verdict::Present, Verdict::Weak, Verdict::Absent];
+    let head = verdicts.map(|verdict| right_cell(&verdict.to_string()));
+    table.set_header(std::iter::once(Cell::new("prompt")).chain(head));
+    for (index, prompt) in prompts.iter().enumerate() {
+        let found = |verdict: Verdict| {
+            let answers = entries.iter().filter_map(|entry| entry.result.prompts.get(index));
+            right_cell(&answers.filter(|answer| answer.evidence.verdict == verdict).count().to_string())
+        };
+        table.add_row(std::iter::once(Cell::new(shown(prompt))).chain(verdicts.map(found)));
+    }
+    let mut lines = vec![format!("{} photos", entries.len())];
+    lines.extend(table_lines(&table));
+    lines.push(format!("   {}", shown_path(page)));
     write_block(&lines)
 }
 

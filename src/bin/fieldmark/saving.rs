@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -9,7 +10,9 @@ use anyhow::Result;
 use fieldmark::{
     Photo,
     attribution::ConceptMap,
-    files::{path_of, save_npy, save_png},
+    files::{Names, path_of, save_npy, save_png, write_atomically},
+    page::PageOptions,
+    pipeline::Compare,
     regions::DEFAULT_THRESHOLD,
     render::{self, RenderOptions, Scale},
 };
@@ -79,11 +82,65 @@ impl Files<'_> {
     }
 }
 
+/// The names of the files of one photo and its prompts, without kind and ending.
+pub struct PhotoNames {
+    pub photo: String,
+    pub prompts: Vec<String>,
+}
+
+impl PhotoNames {
+    pub fn new(names: &mut Names, image: &Path, prompts: &[String]) -> Self {
+        let photo = names.for_image(image);
+        Self { photo, prompts: prompts.iter().map(|prompt| names.for_prompt(image, prompt)).collect() }
+    }
+}
+
+/// The files of several prompts on one photo.
+pub struct ComparisonFiles<'a> {
+    /// The directory.
+    pub folder: &'a Path,
+    pub names: &'a PhotoNames,
+    pub photo: &'a Photo,
+    pub options: &'a PageOptions,
+}
+
+impl ComparisonFiles<'_> {
+    /// Writes files of these kinds, and enters them into the report.
+    pub fn save(&self, kinds: &[CompareKind], compared: &mut Compare) -> Result<()> {
+        let (folder, photo) = (self.folder, self.photo);
+        if kinds.contains(&CompareKind::Sheet) {
+            let path = path_of(folder, &self.names.photo, "sheet", "png");
+            save_png(&path, &compared.sheet(photo).into())?;
+            compared.report.files.insert("sheet".into(), path);
+        }
+        if kinds.contains(&CompareKind::Report) {
+            let path = path_of(folder, &self.names.photo, "report", "html");
+            save_page(&path, &compared.page(photo, self.options)?)?;
+            compared.report.files.insert("report".into(), path);
+        }
+        let kinds: Vec<Kind> = kinds.iter().filter_map(|kind| kind.of_one_prompt()).collect();
+        let top = |value: fn(&ConceptMap) -> f32| {
+            Scale::Shared(compared.maps.iter().map(value).fold(0.0, f32::max))
+        };
+        let scales = [top(|map| map.max()), top(|map| map.max_abs())];
+        let prompts = compared.report.prompts.iter_mut().zip(&compared.maps);
+        for ((prompt, map), name) in prompts.zip(&self.names.prompts) {
+            prompt.files = Files { folder, name, photo, map, scales }.save(&kinds)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a page.
+pub fn save_page(path: &Path, page: &str) -> Result<()> {
+    Ok(write_atomically(path, |file| file.write_all(page.as_bytes()))?)
+}
+
 impl CompareKind {
     /// The kind as `localize` knows it; none for what belongs to all prompts together.
     pub fn of_one_prompt(self) -> Option<Kind> {
         match self {
-            Self::Sheet | Self::None => None,
+            Self::Sheet | Self::Report | Self::None => None,
             Self::Overlay => Some(Kind::Overlay),
             Self::Heatmap => Some(Kind::Heatmap),
             Self::Map => Some(Kind::Map),

@@ -4,18 +4,20 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use fieldmark::{
-    Photo,
+    Photo, Settings,
     files::{Names, path_of, prepare_folder, save_png},
     pipeline::{Compare, Lineup, Pairs},
     prompt::ConceptList,
-    render::Scale,
+    render::{RenderOptions, overlay},
 };
+use image::RgbImage;
 
 use crate::{
-    args::{CompareArgs, CompareKind, Kind},
+    args::CompareArgs,
     exit::Exit,
     output,
-    saving::Files,
+    preview::Protocol,
+    saving::{ComparisonFiles, PhotoNames, save_page},
     terminal::Terminal,
 };
 
@@ -26,12 +28,15 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     let lineup = lineup(args)?;
     let settings = super::settings(&args.map, args.strength)?;
     prepare_folder(&args.output.output)?;
+    args.report.as_deref().map(super::prepare_folder_of).transpose()?;
     let (photo, open_seconds) = super::open(&args.image, &args.output, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let mut compared = explainer.rank(&photo, &lineup, &settings)?;
     terminal.warn(&compared.warnings);
     let start = Instant::now();
-    save(args, &photo, &mut compared)?;
+    save(args, &settings, &photo, &mut compared)?;
+    let preview =
+        super::preview(args.preview, 1, &args.output).map(|way| (picture(&photo, &compared, way), way));
     let mut report = compared.report;
     report.seconds.render = start.elapsed().as_secs_f64();
     report.seconds.decode += open_seconds;
@@ -39,6 +44,9 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     match args.output.json {
         true => output::json(&report)?,
         false => output::comparison(&report)?,
+    }
+    if let Some((picture, protocol)) = preview {
+        output::picture(&picture, protocol)?;
     }
     Ok(Exit::Done)
 }
@@ -60,28 +68,30 @@ fn lineup(args: &CompareArgs) -> Result<Lineup> {
     Ok(Lineup { prompts, concepts, top: args.top, pairs })
 }
 
-fn save(args: &CompareArgs, photo: &Photo, compared: &mut Compare) -> Result<()> {
-    let mut names = Names::new();
-    let image_name = names.for_image(&args.image);
+fn save(args: &CompareArgs, settings: &Settings, photo: &Photo, compared: &mut Compare) -> Result<()> {
+    let prompts: Vec<String> =
+        compared.report.prompts.iter().map(|prompt| prompt.score.prompt.clone()).collect();
+    let names = PhotoNames::new(&mut Names::new(), &args.image, &prompts);
+    let options = super::page_options(settings);
     let folder = &args.output.output;
-    if args.save.contains(&CompareKind::Sheet) {
-        let path = path_of(folder, &image_name, "sheet", "png");
-        save_png(&path, &compared.sheet(photo).into())?;
-        compared.report.files.insert("sheet".into(), path);
-    }
+    ComparisonFiles { folder, names: &names, photo, options: &options }.save(&args.save, compared)?;
     if let Some(matrix) = compared.matrix(photo, MOST_IN_MATRIX) {
-        let path = path_of(folder, &image_name, "matrix", "png");
+        let path = path_of(folder, &names.photo, "matrix", "png");
         save_png(&path, &matrix.into())?;
         compared.report.files.insert("matrix".into(), path);
     }
-    let kinds: Vec<Kind> = args.save.iter().filter_map(|kind| kind.of_one_prompt()).collect();
-    let top = |value: fn(&fieldmark::attribution::ConceptMap) -> f32| {
-        Scale::Shared(compared.maps.iter().map(value).fold(0.0, f32::max))
-    };
-    let scales = [top(|map| map.max()), top(|map| map.max_abs())];
-    for (prompt, map) in compared.report.prompts.iter_mut().zip(&compared.maps) {
-        let name = names.for_prompt(&args.image, &prompt.score.prompt);
-        prompt.files = Files { folder, name: &name, photo, map, scales }.save(&kinds)?;
+    if let Some(path) = &args.report {
+        save_page(path, &compared.page(photo, &options)?)?;
+        compared.report.files.insert("report".into(), path.clone());
     }
     Ok(())
+}
+
+/// The sheet; where its letters could not be read, the evidence for the prompt that fits best.
+fn picture(photo: &Photo, compared: &Compare, protocol: Protocol) -> RgbImage {
+    let scores = compared.report.prompts.iter().zip(&compared.maps);
+    match scores.max_by(|(one, _), (other, _)| one.score.logit.total_cmp(&other.score.logit)) {
+        Some((_, map)) if !protocol.is_fine() => overlay(photo.rgb(), map, &RenderOptions::default()),
+        _ => compared.sheet(photo),
+    }
 }

@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use anyhow::{Result, bail};
 use fieldmark::{
-    Error, Explainer, Photo, Query,
+    Explainer, Photo, Query,
     files::{Names, path_of, prepare_folder, save_png},
     objective::{Strength, references::By},
     pipeline::{Found, Rivals, strip},
@@ -12,12 +12,13 @@ use fieldmark::{
     render::Scale,
     report::Localization,
 };
+use image::RgbImage;
 
 use crate::{
     args::{ByName, Kind, LocalizeArgs, RivalArgs},
     exit::Exit,
     images, output,
-    saving::Files,
+    saving::{Files, save_page},
     terminal::Terminal,
 };
 
@@ -29,6 +30,10 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     }
     let rivals = rivals(&args.rivals)?;
     prepare_folder(&args.output.output)?;
+    args.report.as_deref().map(super::prepare_folder_of).transpose()?;
+    if args.report.is_some() && (args.images.len() > 1 || args.images.iter().any(|path| path.is_dir())) {
+        bail!("--report: expected one photo, found several; `fieldmark batch` makes a page for each");
+    }
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let mut query = Query::new(&args.prompt).against(args.against.iter()).with(settings);
     query.rivals = rivals;
@@ -80,20 +85,24 @@ impl Run<'_> {
     fn all(&self) -> Result<Exit> {
         let images = images::expand(&self.args.images);
         let bar = self.terminal.photos(images.len());
+        let preview = super::preview(self.args.preview, images.len(), &self.args.output);
         let mut names = Names::new();
         let (mut done, mut failed) = (0, 0);
         for image in images {
             let result = image.and_then(|image| {
                 let name = names.for_prompt(&image, &self.query.target);
-                self.one(&image, &name)
+                self.one(&image, &name, preview.is_some())
             });
             match result {
-                Ok(found) => {
+                Ok((found, picture)) => {
                     self.terminal.without_bars(|| self.print(&found))?;
+                    if let Some((picture, protocol)) = picture.zip(preview) {
+                        self.terminal.without_bars(|| output::picture(&picture, protocol))?;
+                    }
                     done += 1;
                 }
                 // What is wrong with the model is wrong for every photo.
-                Err(error) if is_about_the_model(&error) => return Err(error),
+                Err(error) if super::is_about_the_model(&error) => return Err(error),
                 Err(error) => {
                     self.terminal.error(&error);
                     failed += 1;
@@ -105,12 +114,18 @@ impl Run<'_> {
         Ok(Exit::of(done, failed))
     }
 
-    /// A photo's answers, one for every strength.
-    fn one(&self, image: &Path, name: &str) -> Result<Vec<Localization>> {
+    /// A photo's answers, one for every strength; and the picture of the first one, if it is to be shown.
+    fn one(&self, image: &Path, name: &str, shows: bool) -> Result<(Vec<Localization>, Option<RgbImage>)> {
         let (photo, open_seconds) = super::open(image, &self.args.output, self.terminal)?;
         let mut answers = self.explainer.sweep(&photo, &self.query, &self.strengths)?;
+        let picture = match &answers[..] {
+            [found] if shows => Some(found.overlay(&photo)),
+            _ if shows => strip(&photo, &answers),
+            _ => None,
+        };
         let start = Instant::now();
         self.save(&photo, name, &mut answers)?;
+        self.save_page(&photo, &mut answers)?;
         let render_seconds = start.elapsed().as_secs_f64();
         let finished = |found: Found| {
             self.terminal.warn(&found.warnings);
@@ -121,7 +136,19 @@ impl Run<'_> {
             report.seconds.text += self.text_seconds;
             report
         };
-        Ok(answers.into_iter().map(finished).collect())
+        Ok((answers.into_iter().map(finished).collect(), picture))
+    }
+
+    /// The page of the first strength, if it is wanted. It shows every prompt alone, too: that is a pass of its own.
+    fn save_page(&self, photo: &Photo, answers: &mut [Found]) -> Result<()> {
+        let (Some(path), Some(found)) = (&self.args.report, answers.first_mut()) else { return Ok(()) };
+        let rivals = found.report.against.iter().map(|rival| &rival.score.prompt);
+        let prompts: Vec<String> =
+            std::iter::once(&found.report.target.prompt).chain(rivals).cloned().collect();
+        let compared = self.explainer.compare(photo, &prompts, &self.query.settings)?;
+        save_page(path, &compared.page(photo, &super::page_options(&self.query.settings))?)?;
+        found.report.files.insert("report".into(), path.clone());
+        Ok(())
     }
 
     /// Writes the files of all strengths; where there are several, a file of one of them has it in its name.
@@ -162,11 +189,4 @@ impl Run<'_> {
             (false, _) => output::strengths(answers),
         }
     }
-}
-
-fn is_about_the_model(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref(),
-        Some(Error::Weights { .. } | Error::Config { .. } | Error::Tokenizer { .. })
-    )
 }

@@ -1,21 +1,27 @@
 //! One command a file. What several of them need is here.
 
+pub mod batch;
 pub mod compare;
+pub mod completions;
 pub mod download;
 pub mod evaluate;
 pub mod localize;
+pub mod man;
 pub mod prompts;
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use anyhow::Result;
 use fieldmark::{
-    Explainer, Photo, PhotoOptions, Settings, device::DeviceChoice, geometry::Fit, model::source::HubOptions,
-    objective::Strength, pipeline::LoadOptions, prompt::templates,
+    Error, Explainer, Photo, PhotoOptions, Settings, device::DeviceChoice, files::prepare_folder,
+    geometry::Fit, model::source::HubOptions, objective::Strength, page::PageOptions, pipeline::LoadOptions,
+    prompt::templates,
 };
 
 use crate::{
-    args::{DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, ViewArgs},
+    args::{DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, Preview, ViewArgs},
+    output,
+    preview::Protocol,
     terminal::Terminal,
 };
 
@@ -67,9 +73,48 @@ fn view(args: &ViewArgs) -> Result<Settings> {
 }
 
 /// Opens a photo; returns it with the seconds that it took.
-fn open(path: &std::path::Path, args: &OutputArgs, terminal: &Terminal) -> Result<(Photo, f64)> {
+fn open(path: &Path, args: &OutputArgs, terminal: &Terminal) -> Result<(Photo, f64)> {
     let start = Instant::now();
     let photo = Photo::open_with(path, &PhotoOptions { pixel_limit: args.pixel_limit })?;
     terminal.warn(photo.warnings());
     Ok((photo, start.elapsed().as_secs_f64()))
+}
+
+/// Makes the folder that a file is to be written in.
+fn prepare_folder_of(file: &Path) -> Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Ok(prepare_folder(folder.unwrap_or(Path::new(".")))?)
+}
+
+/// What a page tells of a run whose checkpoint is not hashed.
+fn page_options(settings: &Settings) -> PageOptions {
+    PageOptions { target: 0, templates: texts(settings), model_hash: None }
+}
+
+/// How prompts are phrased, as texts.
+fn texts(settings: &Settings) -> Vec<String> {
+    settings.templates.iter().map(|template| template.as_str().to_owned()).collect()
+}
+
+/// Whether an error would come again with every photo.
+fn is_about_the_model(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(Error::Weights { .. } | Error::Config { .. } | Error::Tokenizer { .. })
+    )
+}
+
+/// How the results of so many photos are shown in the terminal, if they are.
+fn preview(wish: Preview, photos: usize, output: &OutputArgs) -> Option<Protocol> {
+    let detect = || Protocol::detect(&|name| std::env::var(name).ok());
+    match wish {
+        _ if output.json => None,
+        Preview::Never => None,
+        Preview::Auto => detect().filter(|_| photos == 1 && output::is_terminal()),
+        Preview::Always => detect().or(Some(Protocol::Blocks256)),
+        Preview::Kitty => Some(Protocol::Kitty),
+        Preview::Iterm2 => Some(Protocol::Iterm2),
+        Preview::Sixel => Some(Protocol::Sixel),
+        Preview::Blocks => Some(Protocol::Blocks),
+    }
 }

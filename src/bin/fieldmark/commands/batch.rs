@@ -1,0 +1,285 @@
+//! `fieldmark batch`: a list of prompts on many photos, with a page of all results. It can be interrupted at any
+//! moment and resumed, and made again from its manifest.
+
+use std::{
+    collections::HashSet,
+    io::Write,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use fieldmark::{
+    Explainer, Photo, Query, Settings,
+    files::{Names, prepare_folder, remove_leftovers, write_atomically},
+    model::source::{ModelSpec, locate},
+    page::{self, Gallery, PageOptions},
+    pipeline::Compare,
+    prompt::ConceptList,
+    report::Comparison,
+};
+
+use crate::{
+    args::{BatchArgs, CompareKind},
+    exit::Exit,
+    hashes, images,
+    journal::{Entry, Journal},
+    manifest::{Failed, Input, Manifest, Recipe},
+    output,
+    saving::{ComparisonFiles, PhotoNames, save_page},
+    terminal::Terminal,
+};
+
+/// Where the small pictures are, inside the run's folder.
+const THUMBNAILS: &str = "thumbnails";
+
+pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
+    let earlier = args.from.as_deref().map(Manifest::read).transpose()?;
+    let mut recipe = match &earlier {
+        Some(manifest) => manifest.recipe.clone(),
+        None => recipe(args)?,
+    };
+    let (kinds, mut settings) = (recipe.kinds()?, recipe.settings()?);
+    let folder = args.output.output.as_path();
+    for folder in [folder.to_owned(), folder.join(THUMBNAILS)] {
+        prepare_folder(&folder)?;
+        remove_leftovers(&folder)?;
+    }
+    let model = crate::args::ModelArgs { model: recipe.model.clone(), ..args.model.clone() };
+    let (explainer, load_seconds) = super::load(&model, terminal)?;
+    recipe.method = Some(explainer.method(&settings)?.name().to_owned());
+    settings.method.clone_from(&recipe.method);
+    check_prompts(&explainer, &recipe.prompts, &settings)?;
+    let manifest = Manifest::new(recipe, model_hash(&model, terminal)?);
+    if let Some(earlier) = &earlier {
+        tell_differences(&manifest, earlier, terminal);
+    }
+    let path = folder.join("run.json");
+    if args.resume && path.exists() {
+        manifest.check_continues(&path)?;
+    }
+    manifest.write(&path)?;
+    let options = PageOptions {
+        target: 0,
+        templates: manifest.recipe.templates.clone(),
+        model_hash: manifest.model_sha256.clone(),
+    };
+    let run = Run { args, explainer: &explainer, settings, kinds, options, folder, load_seconds, terminal };
+    run.all(manifest, earlier.as_ref())
+}
+
+/// What was typed, as a manifest holds it.
+fn recipe(args: &BatchArgs) -> Result<Recipe> {
+    let prompts = match &args.prompts {
+        Some(list) => ConceptList::open(list)?.names(),
+        None => Vec::new(),
+    };
+    let settings = super::settings(&args.map, args.strength)?;
+    let templates = super::texts(&settings);
+    let names = args.save.iter().filter_map(|kind| Some(kind.to_possible_value()?.get_name().to_owned()));
+    Ok(Recipe {
+        model: args.model.model.clone(),
+        prompts,
+        strength: settings.strength.get(),
+        aggregate: settings.aggregate,
+        method: settings.method,
+        layer: settings.layer,
+        fit: settings.fit,
+        detail: settings.detail,
+        templates,
+        save: names.collect(),
+        pixel_limit: args.output.pixel_limit,
+        images: args.images.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+    })
+}
+
+/// A prompt that cannot be used is told before any photo is opened.
+fn check_prompts(explainer: &Explainer, prompts: &[String], settings: &Settings) -> Result<()> {
+    let (first, others) = prompts.split_first().context("prompts: expected at least one, found none")?;
+    Ok(explainer.check(&Query::new(first).against(others.iter()).with(settings.clone()))?)
+}
+
+/// The hash of the checkpoint's files; none of the miniature, which is a part of the program.
+fn model_hash(args: &crate::args::ModelArgs, terminal: &Terminal) -> Result<Option<String>> {
+    let spec = ModelSpec::parse(&args.model)?;
+    if spec == ModelSpec::Builtin {
+        return Ok(None);
+    }
+    let found = locate(&spec, &super::hub_options(args.offline), terminal)?;
+    let names: Vec<String> = found.files.into_iter().map(|file| file.name).collect();
+    let hash = hashes::of_checkpoint(&found.directory, &names);
+    Ok(Some(hash.with_context(|| format!("{}: cannot be read", found.directory.display()))?))
+}
+
+/// A run that is made again may meet another program or checkpoint: then its results may be others.
+fn tell_differences(new: &Manifest, earlier: &Manifest, terminal: &Terminal) {
+    if new.fieldmark != earlier.fieldmark {
+        terminal
+            .note(&format!("the run was made by fieldmark {}, this is {}", earlier.fieldmark, new.fieldmark));
+    }
+    if new.model_sha256 != earlier.model_sha256 {
+        terminal.note(&format!("{}: the checkpoint is not the one of the run", new.recipe.model));
+    }
+}
+
+struct Run<'a> {
+    args: &'a BatchArgs,
+    explainer: &'a Explainer,
+    settings: Settings,
+    kinds: Vec<CompareKind>,
+    options: PageOptions,
+    folder: &'a Path,
+    load_seconds: f64,
+    terminal: &'a Terminal,
+}
+
+impl Run<'_> {
+    fn all(&self, mut manifest: Manifest, earlier: Option<&Manifest>) -> Result<Exit> {
+        let mut journal = self.journal(&self.folder.join("results.jsonl"))?;
+        let images = distinct(&manifest.recipe.images);
+        let bar = self.terminal.photos(images.len());
+        let mut names = Names::new();
+        let mut entries: Vec<Entry> = Vec::new();
+        for image in images {
+            let shown = image.as_ref().map(|image| image.to_string_lossy().into_owned()).unwrap_or_default();
+            let result = image.and_then(|image| {
+                let names = PhotoNames::new(&mut names, &image, &manifest.recipe.prompts);
+                self.one(&image, &names, &manifest.recipe, &mut journal)
+            });
+            match result {
+                Ok(entry) => {
+                    self.tell_change(&entry.input, earlier);
+                    entries.push(entry);
+                }
+                Err(error) if super::is_about_the_model(&error) => return Err(error),
+                Err(error) => {
+                    self.terminal.error(&error);
+                    manifest.failed.push(Failed { image: shown, reason: format!("{error:#}") });
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        journal.finish(&entries)?;
+        self.finish(manifest, &entries)
+    }
+
+    fn journal(&self, path: &Path) -> Result<Journal> {
+        if self.args.resume {
+            return Journal::resume(path);
+        }
+        if !Journal::is_empty(path) {
+            self.terminal
+                .note("the results in the output directory are replaced; --resume would go on with them");
+        }
+        Journal::begin(path)
+    }
+
+    /// Answers one photo, or finds the answer of before.
+    fn one(&self, image: &Path, names: &PhotoNames, recipe: &Recipe, journal: &mut Journal) -> Result<Entry> {
+        let input = input(image)?;
+        let thumbnails: Vec<String> = names.prompts.iter().map(|name| thumbnail(name)).collect();
+        let known = input.as_ref().and_then(|input| journal.known(input, self.folder, &thumbnails));
+        if let Some(entry) = known {
+            return Ok(entry);
+        }
+        let start = Instant::now();
+        let photo = Photo::open_with(image, &recipe.photo_options())?;
+        self.terminal.warn(photo.warnings());
+        let open_seconds = start.elapsed().as_secs_f64();
+        let mut compared = self.explainer.compare(&photo, &recipe.prompts, &self.settings)?;
+        self.terminal.warn(&compared.warnings);
+        let start = Instant::now();
+        let files = ComparisonFiles { folder: self.folder, names, photo: &photo, options: &self.options };
+        files.save(&self.kinds, &mut compared)?;
+        self.save_thumbnails(&photo, &mut compared, names)?;
+        let mut report = compared.report;
+        report.seconds.render = start.elapsed().as_secs_f64();
+        report.seconds.decode += open_seconds;
+        report.seconds.load = self.load_seconds;
+        if self.args.output.json {
+            self.terminal.without_bars(|| output::json(&report))?;
+        }
+        // The photo could be read, so it is a file.
+        let input = input.with_context(|| format!("{}: expected a regular file", image.display()))?;
+        journal.add(&input, &inside(report, self.folder))
+    }
+
+    fn save_thumbnails(&self, photo: &Photo, compared: &mut Compare, names: &PhotoNames) -> Result<()> {
+        let pictures = page::thumbnails(photo.rgb(), &compared.maps)?;
+        let prompts = compared.report.prompts.iter_mut().zip(pictures);
+        for ((prompt, picture), name) in prompts.zip(&names.prompts) {
+            let path = self.folder.join(thumbnail(name));
+            write_atomically(&path, |file| file.write_all(&picture))?;
+            prompt.files.insert("thumbnail".into(), path);
+        }
+        Ok(())
+    }
+
+    /// A photo that changed since the run that is made again.
+    fn tell_change(&self, input: &Input, earlier: Option<&Manifest>) {
+        let before = earlier.and_then(|run| run.inputs.iter().find(|known| known.image == input.image));
+        if before.is_some_and(|before| before != input) {
+            self.terminal.note(&format!("{}: the photo is not the one of the run", input.image));
+        }
+    }
+
+    /// Writes what is about all photos: the page first, then the manifest.
+    fn finish(&self, mut manifest: Manifest, entries: &[Entry]) -> Result<Exit> {
+        let path = self.folder.join("index.html");
+        let recipe = &manifest.recipe;
+        let gallery = Gallery {
+            summary: format!("{}, strength {}", recipe.model, recipe.strength),
+            settings: recipe.rows(),
+            prompts: recipe.prompts.clone(),
+            shots: entries.iter().map(Entry::shot).collect(),
+            failed: manifest.failed.iter().map(|failed| failed.reason.clone()).collect(),
+        };
+        save_page(&path, &page::gallery(&gallery)?)?;
+        manifest.inputs = entries.iter().map(|entry| entry.input.clone()).collect();
+        manifest.outputs = entries.iter().flat_map(Entry::files).cloned().collect();
+        manifest.outputs.extend(["index.html", "results.jsonl"].map(str::to_owned));
+        manifest.write(&self.folder.join("run.json"))?;
+        if !self.args.output.json {
+            output::batch(&manifest.recipe.prompts, entries, &path)?;
+        }
+        Ok(Exit::of(entries.len(), manifest.failed.len()))
+    }
+}
+
+/// The small picture of one prompt on one photo, relative to the run's folder.
+fn thumbnail(name: &str) -> String {
+    format!("{THUMBNAILS}/{name}.jpg")
+}
+
+/// The photos behind the paths of a recipe, each once.
+fn distinct(paths: &[String]) -> Vec<Result<PathBuf>> {
+    let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+    let mut seen = HashSet::new();
+    let mut images = images::expand(&paths);
+    images.retain(|image| image.as_ref().map_or(true, |image| seen.insert(image.clone())));
+    images
+}
+
+/// A photo's file and its hash; none if it is no regular file, which opening it tells.
+fn input(image: &Path) -> Result<Option<Input>> {
+    if !image.is_file() {
+        return Ok(None);
+    }
+    let (bytes, sha256) =
+        hashes::of_file(image).with_context(|| format!("{}: cannot be read", image.display()))?;
+    Ok(Some(Input { image: image.to_string_lossy().into_owned(), bytes, sha256 }))
+}
+
+/// The record with its files relative to the run's folder, so that the folder can be moved.
+fn inside(mut report: Comparison, folder: &Path) -> Comparison {
+    let of_prompts = report.prompts.iter_mut().flat_map(|prompt| prompt.files.values_mut());
+    for path in report.files.values_mut().chain(of_prompts) {
+        if let Ok(relative) = path.strip_prefix(folder) {
+            let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+            *path = parts.join("/").into();
+        }
+    }
+    report
+}

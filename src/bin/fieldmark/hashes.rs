@@ -1,0 +1,86 @@
+//! SHA-256 of what a run was made from.
+
+use std::{
+    fs::File,
+    io::{Read, Result},
+    path::{Path, PathBuf},
+};
+
+use ring::digest::{Context, SHA256};
+
+/// What a checkpoint's directory may hold beside its files.
+const ENDINGS: [&str; 6] = ["bin", "json", "model", "safetensors", "txt", "vocab"];
+
+/// A regular file's length in bytes and its SHA-256 in hexadecimal digits.
+pub fn of_file(path: &Path) -> Result<(u64, String)> {
+    let mut file = File::open(path)?;
+    let mut context = Context::new(&SHA256);
+    let mut buffer = vec![0; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((bytes, hexadecimal(context))),
+            read => {
+                context.update(&buffer[..read]);
+                bytes += read as u64;
+            }
+        }
+    }
+}
+
+/// The SHA-256 of a checkpoint: of its files' names and hashes, `name`, a blank, `hash` and a line feed each, by
+/// name. `names` are the files that count; without any, those in the directory that a checkpoint is made of.
+pub fn of_checkpoint(directory: &Path, names: &[String]) -> Result<String> {
+    let mut names = names.to_vec();
+    if names.is_empty() {
+        let paths = std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
+        let paths: Vec<PathBuf> = paths.collect::<Result<_>>()?;
+        let kept = paths.iter().filter(|path| path.is_file() && is_of_a_checkpoint(path));
+        names = kept.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
+    }
+    names.sort();
+    let mut context = Context::new(&SHA256);
+    for name in names {
+        let (_, hash) = of_file(&directory.join(&name))?;
+        context.update(format!("{name} {hash}\n").as_bytes());
+    }
+    Ok(hexadecimal(context))
+}
+
+fn is_of_a_checkpoint(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
+}
+
+fn hexadecimal(context: Context) -> String {
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("abc");
+        std::fs::write(&path, "abc").unwrap();
+        // The example of FIPS 180-2.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(of_file(&path).unwrap(), (3, expected.to_owned()));
+    }
+
+    #[test]
+    fn a_checkpoint_is_its_files_and_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let hash = || of_checkpoint(folder.path(), &[]).unwrap();
+        std::fs::write(folder.path().join("config.json"), "{}").unwrap();
+        let first = hash();
+        std::fs::write(folder.path().join("README.md"), "words").unwrap();
+        assert_eq!(hash(), first, "what no reader opens does not count");
+        std::fs::write(folder.path().join("config.json"), "{ }").unwrap();
+        assert_ne!(hash(), first);
+        std::fs::remove_file(folder.path().join("config.json")).unwrap();
+        std::fs::write(folder.path().join("other.json"), "{}").unwrap();
+        assert_ne!(hash(), first, "the name counts");
+    }
+}

@@ -1,0 +1,153 @@
+//! `run.json`: all that is needed to make a run again, and what it was made from.
+
+use std::{io::Write, path::Path};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use fieldmark::{
+    PhotoOptions, Settings,
+    files::{read_bounded, write_atomically},
+    geometry::Fit,
+    objective::Strength,
+    prompt::Template,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::args::CompareKind;
+
+/// A million photos' hashes and files take less.
+const LARGEST: u64 = 1 << 30;
+
+/// What a run does, and what it did.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The program's version.
+    pub fieldmark: String,
+    /// The hash of the checkpoint's files; none of the miniature, which is a part of the program.
+    pub model_sha256: Option<String>,
+    /// What was asked.
+    pub recipe: Recipe,
+    /// The photos that were done, in their order.
+    #[serde(default)]
+    pub inputs: Vec<Input>,
+    /// The photos that could not be done.
+    #[serde(default)]
+    pub failed: Vec<Failed>,
+    /// The files that were written, relative to the manifest's folder.
+    #[serde(default)]
+    pub outputs: Vec<String>,
+}
+
+/// What a run does with every photo.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recipe {
+    pub model: String,
+    pub prompts: Vec<String>,
+    pub strength: f64,
+    pub aggregate: String,
+    /// None until the checkpoint is known: what it recommends.
+    pub method: Option<String>,
+    pub layer: i64,
+    pub fit: Fit,
+    pub detail: f64,
+    pub templates: Vec<String>,
+    pub save: Vec<String>,
+    pub pixel_limit: u64,
+    /// Files and folders as they were typed.
+    pub images: Vec<String>,
+}
+
+/// A photo's file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    pub image: String,
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+/// A photo that could not be done, and why.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failed {
+    pub image: String,
+    pub reason: String,
+}
+
+impl Recipe {
+    pub fn settings(&self) -> Result<Settings> {
+        let templates: fieldmark::Result<Vec<_>> =
+            self.templates.iter().map(|text| Template::new(text)).collect();
+        Ok(Settings {
+            strength: Strength::new(self.strength)?,
+            aggregate: self.aggregate.clone(),
+            method: self.method.clone(),
+            layer: self.layer,
+            fit: self.fit,
+            detail: self.detail,
+            templates: templates?,
+        })
+    }
+
+    /// Which files are written.
+    pub fn kinds(&self) -> Result<Vec<CompareKind>> {
+        let kind = |name: &String| {
+            CompareKind::from_str(name, false)
+                .map_err(|_| anyhow::anyhow!("save: {name:?} is no kind of file"))
+        };
+        self.save.iter().map(kind).collect()
+    }
+
+    pub fn photo_options(&self) -> PhotoOptions {
+        PhotoOptions { pixel_limit: self.pixel_limit }
+    }
+
+    /// Names and values, for people.
+    pub fn rows(&self) -> Vec<(String, String)> {
+        [
+            ("Model", self.model.clone()),
+            ("Method", format!("{}, layer {}", self.method.as_deref().unwrap_or("recommended"), self.layer)),
+            ("Strength", format!("{}, {} of the other prompts", self.strength, self.aggregate)),
+            ("Fit", format!("{}, detail {}", format!("{:?}", self.fit).to_lowercase(), self.detail)),
+            ("Phrased as", self.templates.join("  ·  ")),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
+
+impl Manifest {
+    pub fn new(recipe: Recipe, model_sha256: Option<String>) -> Self {
+        let fieldmark = env!("CARGO_PKG_VERSION").to_owned();
+        Self { fieldmark, model_sha256, recipe, inputs: Vec::new(), failed: Vec::new(), outputs: Vec::new() }
+    }
+
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = read_bounded(path, LARGEST)?;
+        serde_json::from_slice(&bytes).with_context(|| format!("{}: is not a run's manifest", path.display()))
+    }
+
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(write_atomically(path, |file| file.write_all(&text))?)
+    }
+
+    /// Whether results of the run at `path` may stand beside this one's: whether it is the same
+    /// run, of the same program and checkpoint.
+    pub fn check_continues(&self, path: &Path) -> Result<()> {
+        let old = Self::read(path)?;
+        let known = |manifest: &Self| -> Result<_> {
+            let mut fields = serde_json::to_value(&manifest.recipe)?;
+            fields["model_sha256"] = manifest.model_sha256.clone().into();
+            fields["fieldmark"] = manifest.fieldmark.clone().into();
+            Ok(fields)
+        };
+        let (new, old) = (known(self)?, known(&old)?);
+        let names = new.as_object().into_iter().flatten();
+        for (name, value) in names {
+            if old[name] != *value {
+                bail!("{}: {name}: this run has {value}, the one to resume {}", path.display(), old[name]);
+            }
+        }
+        Ok(())
+    }
+}
