@@ -17,7 +17,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use options::HubOptions;
-pub use selection::{Lack, Selection, needed, shards};
+pub use selection::{Lack, Layout, Selection, needed, shards};
+pub(super) use selection::{KNOWN, OPEN_CLIP_CONFIGS, OPEN_CLIP_WEIGHTS, layout};
 
 use crate::error::{Error, Result};
 use crate::progress::{Event, ProgressHandler, Warning};
