@@ -393,7 +393,7 @@ impl Explainer {
     }
 
     fn with_neutral<'p>(&self, mut prompts: Vec<&'p str>) -> Vec<&'p str> {
-        if self.model.config().logit_bias.is_none() {
+        if self.model.config().presence.is_none() {
             prompts.push(NEUTRAL);
         }
         prompts
@@ -451,7 +451,8 @@ impl Explainer {
     /// Runs the vision tower.
     fn look(&self, photo: &Photo, settings: &Settings, plan: &Plan, clock: &mut Clock) -> Result<Look<'_>> {
         let prepared = self.model.preprocess().prepare(photo, &self.fit_request(settings))?;
-        self.refuse_too_many_tokens(1 + prepared.placement.grid.cells())?;
+        let prefix = self.model.config().vision.prefix_tokens();
+        self.refuse_too_many_tokens(prefix + prepared.placement.grid.cells())?;
         let input = prepared.placement.input;
         let shape = (3, input.height as usize, input.width as usize);
         let pixels = Tensor::from_vec(prepared.pixels, shape, self.model.device())?;
@@ -500,8 +501,12 @@ impl Explainer {
 
     /// What decides whether prompt `target` of `competing` is there; the neutral prompt, if any, comes after them.
     fn presence(&self, scores: &Scores, target: usize, competing: usize) -> Presence {
-        match self.model.config().logit_bias {
-            Some(bias) => Presence::Sigmoid { probability: sigmoid(scores.logits[target] + bias) },
+        let config = self.model.config();
+        match config.presence {
+            Some(bounds) => {
+                let bias = config.logit_bias.unwrap_or(0.0);
+                Presence::Sigmoid { probability: sigmoid(scores.logits[target] + bias), bounds }
+            }
             None => Presence::Neutral {
                 margin: scores.similarities[target] - scores.similarities[competing],
                 rival_fits_better: scores.logits[..competing]
