@@ -176,7 +176,9 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
             return Err(too_large(&metadata.len()));
         }
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(metadata.len() as usize).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
+        bytes
+            .try_reserve_exact(metadata.len() as usize)
+            .map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
         // The bound holds for a file that grows while it is read, too.
         File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         match bytes.len() as u64 > limit {

@@ -209,6 +209,7 @@ pub(super) fn vision_tower(weights: &Weights, config: &ClipConfig, device: &Devi
         pool: match vision.pooling {
             VisionPooling::ClassToken => Pool::ClassToken,
             VisionPooling::MeanOfPatches => Pool::MeanOfPatches,
+            VisionPooling::MeanBeforeNorm => Pool::MeanBeforeNorm,
             VisionPooling::Attention => Pool::Attention(Box::new(parts.pool(&vision.tower)?)),
         },
         projection: parts.optional_linear(|kind| TensorId::Projection(Tower::Vision, kind))?,

@@ -170,7 +170,15 @@ fn fix_characters(text: &str) -> String {
             '\u{201c}'..='\u{201f}' => fixed.push('"'),
             '\r' | '\u{2028}' | '\u{2029}' => fixed.push('\n'),
             'ﬅ' => fixed.push_str("ſt"),
-            'Ĳ' | 'ĳ' | 'ŉ' | 'Ǆ'..='ǌ' | 'Ǳ'..='ǳ' | 'ﬀ'..='ﬄ' | 'ﬆ' | '\u{3000}' | '\u{ff01}'..='\u{ffef}' => {
+            'Ĳ'
+            | 'ĳ'
+            | 'ŉ'
+            | 'Ǆ'..='ǌ'
+            | 'Ǳ'..='ǳ'
+            | 'ﬀ'..='ﬄ'
+            | 'ﬆ'
+            | '\u{3000}'
+            | '\u{ff01}'..='\u{ffef}' => {
                 fixed.push_str(NormalizedString::from(character.to_string()).nfkc().get());
             }
             _ if is_dropped(character) => {}
@@ -228,7 +236,10 @@ mod tests {
             ("İSTANBUL STRAẞE ŒUVRE ΣΊΣΥΦΟΣ", "i\u{307}stanbul straße œuvre σίσυφος"),
             ("cafe\u{301}", "café"),
             ("a\u{0}b\u{7f}c\u{feff}d \u{1b}[31mred\u{1b}[0m", "abcd red"),
-            ("zero\u{200b}width soft\u{ad}hyphen nb\u{a0}space", "zero\u{200b}width soft\u{ad}hyphen nb space"),
+            (
+                "zero\u{200b}width soft\u{ad}hyphen nb\u{a0}space",
+                "zero\u{200b}width soft\u{ad}hyphen nb space",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(Cleaning::Lower.apply(text), expected, "{text:?}");

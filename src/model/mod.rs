@@ -8,8 +8,10 @@ pub mod tokenizer;
 pub mod weights;
 
 mod build;
+mod cleaning;
 mod miniature;
 mod names;
+mod pytorch;
 mod resample;
 
 use std::{path::Path, sync::OnceLock};
@@ -21,10 +23,10 @@ use crate::{
     files::read_bounded,
     progress::ProgressHandler,
 };
-use config::ClipConfig;
+use config::{ClipConfig, OpenClipConfig};
 use nn::{Linear, TextTower, VisionTower};
 use preprocess::Preprocess;
-use source::{HubOptions, ModelSpec};
+use source::{HubOptions, Layout, ModelSpec};
 use tokenizer::{PromptTokenizer, Tokens};
 use weights::Weights;
 
@@ -68,17 +70,22 @@ impl Model {
     /// # Errors
     /// If a file is missing or broken, or if the weights are not those that the configuration describes.
     pub fn open(directory: &Path, device: Device) -> Result<Self> {
-        let file = directory.join(CONFIG);
-        if !file.exists() {
-            let reason = format!("{CONFIG} is not there");
-            return Err(Error::ModelNotFound { model: directory.display().to_string(), reason });
-        }
-        let config = ClipConfig::read(&file)?;
-        let weights = Weights::open(directory)?;
+        source::refuse_links_out(directory)?;
+        let (config, weights, preprocess) = match source::layout(&|name| directory.join(name).exists()) {
+            Some(Layout::Transformers) => {
+                let config = ClipConfig::read(&directory.join(CONFIG))?;
+                let preprocess = Preprocess::from_directory(directory, config.vision.image_size as u32)?;
+                (config, Weights::open(directory)?, preprocess)
+            }
+            Some(Layout::OpenClip) => open_clip_parts(directory)?,
+            None => {
+                let reason = format!("neither {CONFIG} nor {} is there", source::OPEN_CLIP_CONFIGS[0]);
+                return Err(Error::ModelNotFound { model: directory.display().to_string(), reason });
+            }
+        };
         // Weights that do not fit are told before a tokenizer that is missing: they are the larger mistake.
         weights.check(&build::expected(&config))?;
         let tokenizer = PromptTokenizer::open(directory, &config.text)?;
-        let preprocess = Preprocess::from_directory(directory, config.vision.image_size as u32)?;
         Self::assemble(config, weights, tokenizer, preprocess, device)
     }
 
@@ -197,6 +204,17 @@ impl Model {
             }
         }
     }
+}
+
+/// Configuration, weights and preprocessing of a checkpoint in open_clip's form.
+fn open_clip_parts(directory: &Path) -> Result<(ClipConfig, Weights, Preprocess)> {
+    let [usual, bare] = source::OPEN_CLIP_CONFIGS.map(|name| directory.join(name));
+    let file = if usual.exists() { usual } else { bare };
+    let OpenClipConfig { model: mut config, preprocess } = OpenClipConfig::read(&file)?;
+    let preprocess = Preprocess::from_open_clip(&file, &preprocess, config.vision.image_size as u32)?;
+    let weights = Weights::open_first(directory, &source::OPEN_CLIP_WEIGHTS)?;
+    config.names = config.names.as_in(|name| weights.has(name));
+    Ok((config, weights, preprocess))
 }
 
 /// The value in the cell, made at the first call.

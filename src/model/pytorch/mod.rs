@@ -88,7 +88,7 @@ impl StoredTensor {
             return Some((0, self.offset));
         }
         let axes = self.shape.iter().zip(&self.strides);
-        let last = axes.map(|(size, stride)| (size - 1).checked_mul(*stride));
+        let mut last = axes.map(|(size, stride)| (size - 1).checked_mul(*stride));
         let last = last.try_fold(self.offset, |sum, step| sum.checked_add(step?))?;
         Some((count, last.checked_add(1)?))
     }

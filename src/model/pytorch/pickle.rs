@@ -45,7 +45,10 @@ enum Value {
     Sequence(Vec<Id>),
     Dictionary(Vec<(Id, Id)>),
     Callable(Callable),
-    Storage { kind: &'static str, key: String },
+    Storage {
+        kind: &'static str,
+        key: String,
+    },
     Tensor(StoredTensor),
 }
 
@@ -123,9 +126,9 @@ impl Machine<'_> {
     fn step(&mut self) -> Result<bool, String> {
         match self.byte()? {
             b'.' => return Ok(false),
-            0x80 => drop(self.take(1)?),                // PROTO
-            0x95 => drop(self.take(8)?),                // FRAME
-            b'(' => self.marks.push(self.stack.len()),  // MARK
+            0x80 => drop(self.take(1)?),                    // PROTO
+            0x95 => drop(self.take(8)?),                    // FRAME
+            b'(' => self.marks.push(self.stack.len()),      // MARK
             b'N' | 0x88 | 0x89 => self.push(Value::Plain)?, // NONE, NEWTRUE, NEWFALSE
             b'G' => {
                 self.take(8)?; // BINFLOAT
@@ -219,7 +222,8 @@ impl Machine<'_> {
             _ => self.number(8)?,
         };
         let length = usize::try_from(length).map_err(|_| "has a text beyond its end")?;
-        let text = String::from_utf8(self.take(length)?.to_vec()).map_err(|_| "has a text that is not UTF-8")?;
+        let text =
+            String::from_utf8(self.take(length)?.to_vec()).map_err(|_| "has a text that is not UTF-8")?;
         self.push(Value::Text(text))
     }
 
@@ -297,7 +301,8 @@ impl Machine<'_> {
     }
 
     fn line(&mut self) -> Result<String, String> {
-        let end = self.program.iter().position(|byte| *byte == b'\n').ok_or("ends in the middle of a name")?;
+        let end =
+            self.program.iter().position(|byte| *byte == b'\n').ok_or("ends in the middle of a name")?;
         let line = String::from_utf8_lossy(&self.program[..end]).into_owned();
         self.program = &self.program[end + 1..];
         Ok(line)

@@ -63,7 +63,7 @@ const WEIGHT_ENDINGS: [&str; 8] =
 const MAX_SHARDS: usize = 1024;
 
 /// Every name that [`needed`] looks for, so that a cache can be asked which of them it holds.
-pub(in crate::model) const KNOWN: [&str; 17] = [
+pub(super) const KNOWN: [&str; 17] = [
     CONFIG,
     OPEN_CLIP_CONFIGS[0],
     OPEN_CLIP_CONFIGS[1],
