@@ -8,6 +8,7 @@ pub mod tokenizer;
 pub mod weights;
 
 mod build;
+mod byte_pairs;
 mod cleaning;
 mod miniature;
 mod names;

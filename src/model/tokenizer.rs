@@ -5,15 +5,18 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
-use super::config::{EndOfText, TextConfig, TextPooling};
+use super::{
+    byte_pairs::BytePairs,
+    config::{Cleaning, EndOfText, Splitter, TextConfig, TextPooling},
+};
 use crate::{
     error::{Error, Result},
     progress::Warning,
 };
 
-const TOKENIZER: &str = "tokenizer.json";
-const VOCABULARY: &str = "vocab.json";
-const MERGES: &str = "merges.txt";
+pub(super) const TOKENIZER: &str = "tokenizer.json";
+pub(super) const VOCABULARY: &str = "vocab.json";
+pub(super) const MERGES: &str = "merges.txt";
 const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
 
@@ -30,11 +33,17 @@ pub struct Tokens {
 
 /// Splits prompts into the tokens of one checkpoint.
 pub struct PromptTokenizer {
-    tokenizer: Tokenizer,
+    tokenizer: Kind,
+    cleaning: Cleaning,
     path: std::path::PathBuf,
     context: usize,
     vocabulary: usize,
     pooling: TextPooling,
+}
+
+enum Kind {
+    Files(Box<Tokenizer>),
+    OpenClip(BytePairs),
 }
 
 impl PromptTokenizer {
@@ -43,6 +52,10 @@ impl PromptTokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if none is there or it is broken.
     pub fn open(directory: &Path, config: &TextConfig) -> Result<Self> {
+        if config.splitter == Splitter::OpenClip {
+            let (pairs, path) = BytePairs::open(directory, config.vocabulary)?;
+            return Ok(Self::new(Kind::OpenClip(pairs), &path, config));
+        }
         let file = directory.join(TOKENIZER);
         if file.is_file() {
             let bytes = super::read_text_file(&file)?;
@@ -69,13 +82,18 @@ impl PromptTokenizer {
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(error)?;
         tokenizer.with_truncation(None).map_err(error)?;
         tokenizer.with_padding(None);
-        Ok(Self {
+        Ok(Self::new(Kind::Files(Box::new(tokenizer)), path, config))
+    }
+
+    fn new(tokenizer: Kind, path: &Path, config: &TextConfig) -> Self {
+        Self {
             tokenizer,
+            cleaning: config.cleaning,
             path: path.into(),
             context: config.context,
             vocabulary: config.vocabulary,
             pooling: config.pooling,
-        })
+        }
     }
 
     /// Splits one prompt.
@@ -86,11 +104,15 @@ impl PromptTokenizer {
         if prompt.trim().is_empty() {
             return Err(Error::Prompt { prompt: prompt.into(), reason: "it is empty".into() });
         }
-        let encoding = self
-            .tokenizer
-            .encode(prompt, true)
-            .map_err(|source| self.error(format!("prompt {prompt:?} cannot be split: {source}")))?;
-        let mut ids = encoding.get_ids().to_vec();
+        let cleaned = self.cleaning.apply(prompt);
+        let split = match &self.tokenizer {
+            Kind::Files(tokenizer) => {
+                tokenizer.encode(cleaned, true).map(|encoding| encoding.get_ids().to_vec())
+            }
+            Kind::OpenClip(pairs) => pairs.encode(&cleaned),
+        };
+        let mut ids =
+            split.map_err(|source| self.error(format!("prompt {prompt:?} cannot be split: {source}")))?;
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocabulary) {
             let reason = format!("token id {id} is outside the model's vocabulary of {}", self.vocabulary);
             return Err(self.error(reason));

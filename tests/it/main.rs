@@ -15,6 +15,7 @@ mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
 mod miniature;
+mod open_clip;
 #[cfg(feature = "cli")]
 mod pages;
 mod parity;

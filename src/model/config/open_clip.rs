@@ -139,7 +139,11 @@ pub(super) fn side(section: &Section, key: &str, default: usize) -> Result<usize
             let square = match sides.as_slice() {
                 [height, width] if height == width => height,
                 _ => {
-                    return Err(section.error(key, "a number or two equal ones", Value::Array(sides.clone())));
+                    return Err(section.error(
+                        key,
+                        "a number or two equal ones",
+                        Value::Array(sides.clone()),
+                    ));
                 }
             };
             let alone = Map::from_iter([(key.to_owned(), square.clone())]);
