@@ -130,7 +130,7 @@ fn named_pipes_are_not_waited_for() {
 // Checkpoints.
 
 /// Runs a question that must fail because of the checkpoint, before anything is written.
-fn refused(sandbox: &Sandbox, parts: &[&str]) -> Outcome {
+pub(crate) fn refused(sandbox: &Sandbox, parts: &[&str]) -> Outcome {
     let outcome = sandbox.localize(PROMPT, &["wide.png", "tall.png"]);
     outcome.assert_refused(parts);
     assert_eq!(outcome.hints().len(), 1, "{outcome:#?}");

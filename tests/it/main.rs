@@ -12,6 +12,8 @@ mod evaluate;
 mod fake_hub;
 #[cfg(feature = "cli")]
 mod hostile;
+#[cfg(feature = "cli")]
+mod hostile_checkpoints;
 #[cfg(feature = "hub")]
 mod hub;
 mod miniature;
