@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::{
     attribution::{self, ConceptMap, Method},
     device::DeviceChoice,
-    embed::{Scores, logit_gradients},
+    embed::{Scores, logit_gradients, probabilities, sigmoid},
     error::{Error, Result},
     geometry::{Fit, Placement},
     gradient::{Differentiation, LayerTrace},
@@ -28,7 +28,7 @@ use crate::{
     prompt::{Template, repeated, same_words},
     render,
     report::{Compared, Comparison, Evidence, Localization, Place, Score, Seconds, Setup},
-    verdict::{NEUTRAL, Presence, sigmoid, verdict},
+    verdict::{NEUTRAL, Presence, verdict},
 };
 
 /// How a checkpoint is found and where it runs.
@@ -138,10 +138,11 @@ impl Compare {
     /// One sheet with the photo and all maps on one shared signed scale.
     pub fn sheet(&self, photo: &Photo) -> RgbImage {
         let panels = self.report.prompts.iter().zip(&self.maps).map(|(prompt, map)| {
-            let Score { prompt: title, similarity, logit, probability } = &prompt.score;
+            let Score { prompt: title, similarity, logit, .. } = &prompt.score;
+            let (kind, verdict) = (self.report.probability_kind, prompt.evidence.verdict);
             let notes = vec![
                 format!("similarity {similarity:.3} · logit {logit:.2}"),
-                format!("softmax {:.1} % · {}", probability * 100.0, prompt.evidence.verdict),
+                format!("{} {} · {verdict}", kind.name(), prompt.score.percent(kind)),
             ];
             render::Panel { title: title.clone(), notes, map }
         });
@@ -299,6 +300,7 @@ impl Explainer {
             image: photo.path().into(),
             image_size: [photo.size().width, photo.size().height],
             model: self.name.clone(),
+            probability_kind: self.model.config().probability,
             target: competitors.remove(0),
             setup: plan.setup.place(map.placement()),
             against: competitors,
@@ -336,7 +338,8 @@ impl Explainer {
             (0..prompts.len()).map(|target| Mix::new(&plan, logits, target, settings)).collect();
         let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
         let maps = look.maps(plan.method, &texts.narrow(0, 0, prompts.len())?, &weights)?;
-        let probabilities = crate::embed::softmax(logits);
+        let kind = self.model.config().probability;
+        let probabilities = probabilities(logits, kind);
         // Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
         let compared = maps.par_iter().enumerate().map(|(index, map)| Compared {
             score: Score {
@@ -354,6 +357,7 @@ impl Explainer {
             image: photo.path().into(),
             image_size: [photo.size().width, photo.size().height],
             model: self.name.clone(),
+            probability_kind: kind,
             prompts: compared.collect(),
             setup: plan.setup.place(&look.placement),
             files: Default::default(),
@@ -465,6 +469,7 @@ impl Explainer {
             embedding,
             unit,
             logit_scale: self.model.logit_scale(),
+            logit_bias: self.model.logit_bias(),
             placement: prepared.placement,
             seconds: Seconds { decode, trunk: clock.lap(), ..Default::default() },
         })
@@ -488,7 +493,8 @@ impl Explainer {
 
     fn competitors(&self, query: &Query, scores: &Scores) -> Vec<Score> {
         let prompts = std::iter::once(&query.target).chain(&query.references);
-        let probabilities = crate::embed::softmax(&scores.logits[..1 + query.references.len()]);
+        let competing = &scores.logits[..1 + query.references.len()];
+        let probabilities = probabilities(competing, self.model.config().probability);
         let numbers = scores.similarities.iter().zip(&scores.logits).zip(probabilities);
         let score = |(prompt, ((similarity, logit), probability)): (&String, ((&f64, &f64), f64))| Score {
             prompt: prompt.clone(),
@@ -590,13 +596,14 @@ struct Look<'m> {
     embedding: Tensor,
     unit: Tensor,
     logit_scale: f64,
+    logit_bias: f64,
     placement: Placement,
     seconds: Seconds,
 }
 
 impl Look<'_> {
     fn scores(&self, texts: &Tensor) -> Result<Scores> {
-        Scores::new(&self.unit, texts, self.logit_scale)
+        Ok(Scores::new(&self.unit, texts, self.logit_scale)?.with_bias(self.logit_bias))
     }
 
     /// A map for every mix of the texts.

@@ -8,7 +8,6 @@ pub mod tokenizer;
 pub mod weights;
 
 mod build;
-mod byte_pairs;
 mod cleaning;
 mod miniature;
 mod names;
@@ -24,9 +23,9 @@ use crate::{
     files::read_bounded,
     progress::ProgressHandler,
 };
-use config::{ClipConfig, OpenClipConfig};
+use config::{ClipConfig, OpenClipConfig, TensorNames};
 use nn::{Linear, TextTower, VisionTower};
-use preprocess::Preprocess;
+use preprocess::{Preprocess, ProcessorKind};
 use source::{HubOptions, Layout, ModelSpec};
 use tokenizer::{PromptTokenizer, Tokens};
 use weights::Weights;
@@ -73,11 +72,7 @@ impl Model {
     pub fn open(directory: &Path, device: Device) -> Result<Self> {
         source::refuse_links_out(directory)?;
         let (config, weights, preprocess) = match source::layout(&|name| directory.join(name).exists()) {
-            Some(Layout::Transformers) => {
-                let config = ClipConfig::read(&directory.join(CONFIG))?;
-                let preprocess = Preprocess::from_directory(directory, config.vision.image_size as u32)?;
-                (config, Weights::open(directory)?, preprocess)
-            }
+            Some(Layout::Transformers) => transformers_parts(directory)?,
             Some(Layout::OpenClip) => open_clip_parts(directory)?,
             None => {
                 let reason = format!("neither {CONFIG} nor {} is there", source::OPEN_CLIP_CONFIGS[0]);
@@ -205,6 +200,17 @@ impl Model {
             }
         }
     }
+}
+
+/// Configuration, weights and preprocessing of a checkpoint in transformers' form.
+fn transformers_parts(directory: &Path) -> Result<(ClipConfig, Weights, Preprocess)> {
+    let config = ClipConfig::read(&directory.join(CONFIG))?;
+    let kind = match config.names {
+        TensorNames::TransformersSiglip => ProcessorKind::Siglip,
+        _ => ProcessorKind::Clip,
+    };
+    let preprocess = Preprocess::from_directory(directory, kind, config.vision.image_size as u32)?;
+    Ok((config, Weights::open(directory)?, preprocess))
 }
 
 /// Configuration, weights and preprocessing of a checkpoint in open_clip's form.

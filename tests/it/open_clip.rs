@@ -194,7 +194,7 @@ fn shared_open_clip_checkpoint_gives_open_clips_numbers() -> Result<()> {
         assert_eq!(tokens.ids, wanted[..tokens.ids.len()], "{prompt}");
         assert!(wanted[tokens.ids.len()..].iter().all(|id| *id == 0));
         let found = model.embed_texts(&[tokens])?.get(0)?.to_vec1::<f32>()?;
-        let features = expected["text_features"][index].as_array().expect("a list");
+        let features = expected["text_embeds"][index].as_array().expect("a list");
         for (found, feature) in found.iter().zip(features) {
             assert!(
                 (f64::from(*found) - number(feature)).abs() < 1e-4,

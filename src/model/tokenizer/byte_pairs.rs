@@ -18,7 +18,7 @@ use tokenizers::{
     },
 };
 
-use super::tokenizer::{MERGES, TOKENIZER, VOCABULARY};
+use super::{MERGES, TOKENIZER, VOCABULARY};
 use crate::error::{Error, Result};
 
 /// The start and the end token: what they are called in files, and what they are in a text.
@@ -28,6 +28,9 @@ const SPECIAL: [(&str, &str); 2] =
 const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 /// Tokens in OpenAI's vocabulary.
 const OPENAI_TOKENS: usize = 49408;
+
+/// The longest text that is split with OpenAI's vocabulary: the crate's time grows with the square of a word's length.
+const LONGEST_TEXT: usize = 1 << 14;
 
 /// open_clip's own tokenizer.
 pub(super) enum BytePairs {
@@ -56,7 +59,7 @@ impl BytePairs {
             return Ok((Self::build(&root["model"]["vocab"], pairs.flatten(), &whole)?, whole));
         }
         if vocabulary.is_file() && merges.is_file() {
-            let text = String::from_utf8(super::read_text_file(&merges)?)
+            let text = String::from_utf8(crate::model::read_text_file(&merges)?)
                 .map_err(|_| error(&merges, "not UTF-8 text".into()))?;
             let lines = text.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty());
             let pairs = lines.map(pair_of_text).collect();
@@ -94,12 +97,15 @@ impl BytePairs {
     /// The ids of a cleaned text, between those of the start and the end token.
     ///
     /// # Errors
-    /// If the tokenizers library fails.
+    /// If the text is far too long, or the tokenizers library fails.
     pub(super) fn encode(&self, text: &str) -> tokenizers::Result<Vec<u32>> {
         match self {
             Self::Files { tokenizer, special: [start, end] } => {
                 let encoding = tokenizer.encode_fast(text, false)?;
                 Ok(std::iter::once(*start).chain(encoding.get_ids().iter().copied()).chain([*end]).collect())
+            }
+            Self::OpenAi(_) if text.len() > LONGEST_TEXT => {
+                Err(format!("expected at most {LONGEST_TEXT} bytes, found {}", text.len()).into())
             }
             Self::OpenAi(tokenizer) => {
                 let mut tokens = vec![tokenizer.start_of_text()];
@@ -145,7 +151,7 @@ fn splitter(ids: Vocab, pairs: Vec<(String, String)>) -> tokenizers::Result<Toke
 }
 
 fn read_json(path: &Path) -> Result<Value> {
-    serde_json::from_slice(&super::read_text_file(path)?)
+    serde_json::from_slice(&crate::model::read_text_file(path)?)
         .map_err(|source| error(path, format!("not valid JSON: {source}")))
 }
 
@@ -190,6 +196,7 @@ mod tests {
         let ids = pairs.encode("a photo of a red-winged blackbird's shoulder").expect("is split");
         assert_eq!(ids, [49406, 320, 1125, 539, 320, 736, 268, 24993, 38526, 568, 8476, 49407]);
         let error = BytePairs::open(folder.path(), 100).err().expect("is not OpenAI's").to_string();
+        assert!(pairs.encode(&"a".repeat(LONGEST_TEXT + 1)).is_err());
         assert!(error.contains("the model's 100 tokens are not OpenAI's 49408"), "{error}");
         Ok(())
     }
