@@ -11,6 +11,8 @@ mod evaluate;
 #[cfg(feature = "hub")]
 mod fake_hub;
 #[cfg(feature = "cli")]
+mod forms;
+#[cfg(feature = "cli")]
 mod hostile;
 #[cfg(feature = "cli")]
 mod hostile_checkpoints;
@@ -26,3 +28,5 @@ mod properties;
 mod render;
 #[cfg(feature = "cli")]
 mod sandbox;
+#[cfg(feature = "cli")]
+mod siglip;
