@@ -32,8 +32,11 @@ use weights::Weights;
 
 const CONFIG: &str = "config.json";
 
-/// A configuration or tokenizer file larger than this is refused: the largest real ones have some 35 MB.
+/// A tokenizer file larger than this is refused: the largest real ones have some 35 MB.
 const LARGEST_TEXT_FILE: u64 = 128 << 20;
+/// A configuration larger than this is refused: real ones have some 10 kB, and JSON takes many times its size when it
+/// is read.
+const LARGEST_CONFIG: u64 = 1 << 20;
 
 /// A CLIP checkpoint: its towers are loaded when they are first needed.
 pub struct Model {
@@ -65,7 +68,9 @@ impl Model {
         }
     }
 
-    /// Opens the checkpoint in a directory and checks that its files fit each other.
+    /// Opens the checkpoint in a directory and checks that its files fit each other. It has transformers' form
+    /// (`config.json` with `model.safetensors`, shards or `pytorch_model.bin`) or else open_clip's
+    /// (`open_clip_config.json` with weights of its own).
     ///
     /// # Errors
     /// If a file is missing or broken, or if the weights are not those that the configuration describes.
@@ -104,7 +109,7 @@ impl Model {
         Ok(Self { config, weights, tokenizer, preprocess, device, logit_scale, logit_bias, vision, text })
     }
 
-    /// What `config.json` says.
+    /// What its configuration says.
     pub fn config(&self) -> &ClipConfig {
         &self.config
     }
@@ -233,7 +238,12 @@ fn loaded<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T>
     Ok(cell.get_or_init(|| made))
 }
 
-/// Reads a configuration, a tokenizer or another text file of a checkpoint.
+/// Reads a configuration of a checkpoint.
+pub(crate) fn read_config_file(path: &Path) -> Result<Vec<u8>> {
+    read_bounded(path, LARGEST_CONFIG)
+}
+
+/// Reads a tokenizer or another text file of a checkpoint.
 pub(crate) fn read_text_file(path: &Path) -> Result<Vec<u8>> {
     read_bounded(path, LARGEST_TEXT_FILE)
 }

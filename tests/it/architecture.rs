@@ -350,7 +350,7 @@ fn the_library_keeps_to_itself() {
 }
 
 /// Which parts of the source may name a crate; everything else must do without it.
-const CRATES: [(&[&str], &[&str]); 3] = [
+const CRATES: [(&[&str], &[&str]); 6] = [
     (
         &["candle_core", "candle_nn", "candle_transformers"],
         &[
@@ -365,6 +365,9 @@ const CRATES: [(&[&str], &[&str]); 3] = [
         ],
     ),
     (&["ureq", "ring", "percent_encoding"], &["model/source/"]),
+    (&["tokenizers"], &["model/cleaning.rs", "model/tokenizer/"]),
+    (&["instant_clip_tokenizer"], &["model/tokenizer/"]),
+    (&["htmlize"], &["model/cleaning.rs"]),
     (&["anyhow", "clap", "comfy_table", "indicatif", "mimalloc"], &[]),
 ];
 
