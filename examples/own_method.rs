@@ -7,8 +7,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use fieldmark::{
     Photo, Result,
-    attribution::{ConceptMap, Method},
-    embed::logit_gradients,
+    attribution::{ConceptMap, Method, Targets},
     geometry::Fit,
     gradient::{Differentiation, LayerTrace},
     model::{Model, preprocess::FitRequest},
@@ -26,8 +25,8 @@ impl Method for PositiveParts {
         "the positive products of activations and gradients"
     }
 
-    fn maps(&self, trace: &LayerTrace, directions: &Tensor) -> Result<Tensor> {
-        let activations = trace.patch_activations()?;
+    fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
+        let (activations, directions) = (trace.patch_activations()?, targets.directions());
         let map = |row| -> Result<Tensor> {
             let gradients = trace.patch_gradients(&directions.get(row)?)?;
             Ok((gradients * &activations)?.relu()?.sum(1)?)
@@ -49,9 +48,9 @@ fn main() -> Result<()> {
 
     // Target minus 0.6 times its rival: the gradient is linear in the texts, so their mix is one virtual prompt.
     let texts = model.embed_texts(&[model.tokenize("red square")?, model.tokenize("blue circle")?])?;
-    let mix = Tensor::new(&[[1.0_f32, -0.6]], model.device())?.matmul(&texts)?;
-    let directions = logit_gradients(&trace.embedding()?, &mix, model.logit_scale())?;
-    let values = PositiveParts.maps(&trace, &directions)?.get(0)?.to_vec1()?;
+    let weights = Tensor::new(&[[1.0_f32, -0.6]], model.device())?;
+    let targets = Targets::new(&trace.embedding()?, &texts, &weights, model.logit_scale())?;
+    let values = PositiveParts.maps(&trace, &targets)?.get(0)?.to_vec1()?;
 
     // `regions`, `render` and `files` do not ask where a map came from.
     let map = ConceptMap::new(values, input.placement);

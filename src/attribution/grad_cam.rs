@@ -5,7 +5,7 @@
 
 use candle_core::Tensor;
 
-use super::Method;
+use super::{Method, Targets};
 use crate::{error::Result, gradient::LayerTrace};
 
 /// M_i = Σ_k mean_j(G_jk) A_ik.
@@ -21,8 +21,8 @@ impl Method for GradCam {
         "activations weighted by their gradient's mean over the patches"
     }
 
-    fn maps(&self, trace: &LayerTrace, directions: &Tensor) -> Result<Tensor> {
-        let weights = trace.mean_gradients(directions)?;
+    fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
+        let weights = trace.mean_gradients(targets.directions())?;
         Ok(weights.matmul(&trace.patch_activations()?.t()?)?)
     }
 }

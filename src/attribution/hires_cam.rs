@@ -4,7 +4,7 @@
 
 use candle_core::Tensor;
 
-use super::Method;
+use super::{Method, Targets};
 use crate::{error::Result, gradient::LayerTrace};
 
 /// M_i = Σ_k G_ik A_ik.
@@ -20,7 +20,7 @@ impl Method for HiResCam {
         "activations times gradients, patch by patch"
     }
 
-    fn maps(&self, trace: &LayerTrace, directions: &Tensor) -> Result<Tensor> {
-        trace.gradients_times_activations(directions)
+    fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
+        trace.gradients_times_activations(targets.directions())
     }
 }

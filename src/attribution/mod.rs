@@ -6,10 +6,12 @@ mod grad_cam;
 mod hires_cam;
 mod map;
 pub(crate) mod resample;
+mod targets;
 
 pub use grad_cam::GradCam;
 pub use hires_cam::HiResCam;
 pub use map::ConceptMap;
+pub use targets::Targets;
 
 use candle_core::Tensor;
 
@@ -26,15 +28,14 @@ pub trait Method: Send + Sync {
     /// One line on what it computes.
     fn summary(&self) -> &'static str;
 
-    /// The signed maps for several directions of the image's embedding, before ReLU and scaling.
+    /// The signed maps, one for every target, before ReLU and scaling.
     ///
     /// # Shapes
-    /// `directions`: [rows, embedding], each the gradient of an objective with respect to the embedding;
-    /// returns [rows, cells].
+    /// Returns [rows, cells], the rows in the targets' order.
     ///
     /// # Errors
     /// [`Error::Numeric`] if a gradient got lost or is not finite.
-    fn maps(&self, trace: &LayerTrace, directions: &Tensor) -> Result<Tensor>;
+    fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor>;
 }
 
 /// Every method, the default first.

@@ -247,3 +247,29 @@ pub(crate) fn read_config_file(path: &Path) -> Result<Vec<u8>> {
 pub(crate) fn read_text_file(path: &Path) -> Result<Vec<u8>> {
     read_bounded(path, LARGEST_TEXT_FILE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> Result<Model> {
+        Model::open(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name),
+            Device::Cpu,
+        )
+    }
+
+    #[test]
+    fn a_tower_is_loaded_when_it_is_needed_and_the_other_is_not() -> Result<()> {
+        for name in ["tiny-gelu", "tiny-siglip"] {
+            let model = fixture(name)?;
+            assert!(model.vision.get().is_none() && model.text.get().is_none(), "opening loads none");
+            model.embed_texts(&[model.tokenize("a bird")?])?;
+            assert!(model.vision.get().is_none() && model.text.get().is_some(), "texts need no pictures");
+            let model = fixture(name)?;
+            model.vision()?;
+            assert!(model.vision.get().is_some() && model.text.get().is_none(), "pictures need no texts");
+        }
+        Ok(())
+    }
+}

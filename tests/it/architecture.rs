@@ -361,7 +361,7 @@ const CRATES: [(&[&str], &[&str]); 6] = [
             "objective/references.rs",
             "gradient/",
             "attribution/",
-            "pipeline.rs",
+            "pipeline/",
         ],
     ),
     (&["ureq", "ring", "percent_encoding"], &["model/source/"]),

@@ -9,16 +9,18 @@ use std::{
 
 use candle_core::{Device, Tensor};
 use fieldmark::{
-    Result, attribution,
-    embed::{Scores, logit_gradients},
+    Result,
+    attribution::{self, Targets},
+    embed::Scores,
     gradient::{Differentiation, LayerTrace},
     model::Model,
     objective::{self, Strength},
 };
 use serde_json::Value;
 
-/// The largest difference of any component of an embedding.
-pub(crate) const EMBEDDING_TOLERANCE: f32 = 1e-4;
+/// The largest difference of any component of an embedding. The contract is 1e-4; but here SigLIP's tanh in the place
+/// of the error function makes 5e-5, and must not go unseen.
+pub(crate) const EMBEDDING_TOLERANCE: f32 = 1e-5;
 /// The length of a map's difference over the length of the map.
 pub(crate) const MAP_TOLERANCE: f32 = 1e-3;
 
@@ -94,10 +96,10 @@ impl Golden {
         for (at, weight) in chosen.iter().zip(objective.gradient(&chosen_logits, strength)) {
             weights[*at] = weight as f32;
         }
-        let mix = Tensor::from_vec(weights, (1, logits.len()), &Device::Cpu)?.matmul(texts)?;
-        let directions = logit_gradients(&embedding, &mix, scale)?;
+        let weights = Tensor::from_vec(weights, (1, logits.len()), &Device::Cpu)?;
+        let targets = Targets::new(&embedding, texts, &weights, scale)?;
         let method = attribution::method(text(&case["method"]))?;
-        Ok((method.maps(&trace, &directions)?.get(0)?, objective.value(&chosen_logits, strength)))
+        Ok((method.maps(&trace, &targets)?.get(0)?, objective.value(&chosen_logits, strength)))
     }
 }
 

@@ -1,0 +1,59 @@
+//! What a method explains: mixes of prompts, seen from one image.
+
+use candle_core::Tensor;
+
+use crate::{embed::logit_gradients, error::Result};
+
+/// What is explained: one row a map.
+///
+/// A row's scalar is S = Σ_j c_j y_j, the logits of some prompts in a mix. Logits are linear in the unit text
+/// embedding, so the mix Σ_j c_j t_j is one virtual prompt.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    texts: Tensor,
+    weights: Tensor,
+    mixes: Tensor,
+    directions: Tensor,
+    logit_scale: f64,
+}
+
+impl Targets {
+    /// The mixes of some prompts on one image.
+    ///
+    /// # Shapes
+    /// `embedding`, the image's before it was made a unit vector: `[embedding]`; `texts`, unit vectors:
+    /// [prompts, embedding]; `weights`: [rows, prompts].
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn new(embedding: &Tensor, texts: &Tensor, weights: &Tensor, logit_scale: f64) -> Result<Self> {
+        let mixes = weights.matmul(texts)?;
+        let directions = logit_gradients(embedding, &mixes, logit_scale)?;
+        Ok(Self { texts: texts.clone(), weights: weights.clone(), mixes, directions, logit_scale })
+    }
+
+    /// The prompts' unit embeddings: [prompts, embedding].
+    pub fn texts(&self) -> &Tensor {
+        &self.texts
+    }
+
+    /// How much every prompt counts in every row: [rows, prompts].
+    pub fn weights(&self) -> &Tensor {
+        &self.weights
+    }
+
+    /// The virtual prompts: [rows, embedding].
+    pub fn mixes(&self) -> &Tensor {
+        &self.mixes
+    }
+
+    /// ∂S/∂z, with respect to the image's embedding before it was made a unit vector: [rows, embedding].
+    pub fn directions(&self) -> &Tensor {
+        &self.directions
+    }
+
+    /// What similarities are multiplied by to give logits.
+    pub fn logit_scale(&self) -> f64 {
+        self.logit_scale
+    }
+}

@@ -1,0 +1,83 @@
+//! What is asked: a target, its rivals, and how the map is made.
+
+use crate::{
+    device::DeviceChoice,
+    geometry::Fit,
+    model::source::HubOptions,
+    objective::{self, Strength},
+    prompt::Template,
+};
+
+/// How a checkpoint is found and where it runs.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The Hub and its cache.
+    pub hub: HubOptions,
+    /// Where to compute.
+    pub device: DeviceChoice,
+}
+
+/// How maps are made, whatever they are about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// How much of the references is subtracted.
+    pub strength: Strength,
+    /// The objective's name: see [`objective::OBJECTIVES`].
+    pub aggregate: String,
+    /// The method's name: see [`attribution::METHODS`]. None: what the checkpoint recommends, else the first.
+    pub method: Option<String>,
+    /// The block whose `ln_1` output is explained; negative counts from the end.
+    pub layer: i64,
+    /// How the photo is fitted to the model.
+    pub fit: Fit,
+    /// How many times the trained resolution [`Fit::Whole`] uses along each side.
+    pub detail: f64,
+    /// How prompts are phrased; the embeddings of several are averaged.
+    pub templates: Vec<Template>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            strength: Strength::default(),
+            aggregate: objective::OBJECTIVES[0].name().into(),
+            method: None,
+            layer: -1,
+            fit: Fit::default(),
+            detail: 1.0,
+            templates: vec![Template::default()],
+        }
+    }
+}
+
+/// What is asked: a target, its rivals, and how.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Query {
+    /// The concept asked about.
+    pub target: String,
+    /// Its rivals. None of them may be the target itself.
+    pub references: Vec<String>,
+    /// How the map is made.
+    pub settings: Settings,
+}
+
+impl Query {
+    /// Asks about a concept, with the default settings and no rivals.
+    pub fn new(target: impl Into<String>) -> Self {
+        Self { target: target.into(), ..Self::default() }
+    }
+
+    /// Adds rivals.
+    #[must_use]
+    pub fn against<T: Into<String>>(mut self, references: impl IntoIterator<Item = T>) -> Self {
+        self.references.extend(references.into_iter().map(Into::into));
+        self
+    }
+
+    /// Replaces the settings.
+    #[must_use]
+    pub fn with(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+}
