@@ -33,12 +33,13 @@ pub struct Score {
 
 impl Score {
     /// The probability for people, in percent. A sigmoid's is often small and says something all the same, so it
-    /// keeps two digits.
+    /// keeps two digits down to a millionth.
     pub fn percent(&self, kind: ProbabilityKind) -> String {
         let percent = self.probability * 100.0;
         match kind {
-            ProbabilityKind::Sigmoid if percent > 0.0 && percent < 0.95 => {
-                let decimals = (1.0 - percent.log10().floor()).min(6.0) as usize;
+            ProbabilityKind::Sigmoid if percent < 1e-4 => "< 0.0001 %".into(),
+            ProbabilityKind::Sigmoid if percent < 0.95 => {
+                let decimals = (1.0 - percent.log10().floor()) as usize;
                 format!("{percent:.decimals$} %")
             }
             _ => format!("{percent:.1} %"),
@@ -215,7 +216,10 @@ mod tests {
         };
         let sigmoid = |probability| percent(probability, ProbabilityKind::Sigmoid);
         assert_eq!([0.5, 0.0123, 0.00123, 0.0000456].map(sigmoid), ["50.0 %", "1.2 %", "0.12 %", "0.0046 %"]);
-        assert_eq!([0.0, 1e-12, 1.0].map(sigmoid), ["0.0 %", "0.000000 %", "100.0 %"]);
+        assert_eq!(
+            [0.0, 1e-12, 1.2e-6, 1.0].map(sigmoid),
+            ["< 0.0001 %", "< 0.0001 %", "0.00012 %", "100.0 %"]
+        );
         assert_eq!(percent(0.00123, ProbabilityKind::Softmax), "0.1 %");
     }
 }

@@ -81,7 +81,7 @@ Examples:
 
 /// Compare several prompts on one photo, on one shared scale
 ///
-/// Prints similarities, logits and the softmax over the prompts, and draws one sheet with the photo and every
+/// Prints similarities, logits and probabilities of the prompts, and draws one sheet with the photo and every
 /// prompt's signed map.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
