@@ -8,8 +8,10 @@ pub mod tokenizer;
 pub mod weights;
 
 mod build;
+mod cleaning;
 mod miniature;
 mod names;
+mod pytorch;
 mod resample;
 
 use std::{path::Path, sync::OnceLock};
@@ -21,17 +23,20 @@ use crate::{
     files::read_bounded,
     progress::ProgressHandler,
 };
-use config::{ClipConfig, TensorNames};
+use config::{ClipConfig, OpenClipConfig, TensorNames};
 use nn::{Linear, TextTower, VisionTower};
 use preprocess::{Preprocess, ProcessorKind};
-use source::{HubOptions, ModelSpec};
+use source::{HubOptions, Layout, ModelSpec};
 use tokenizer::{PromptTokenizer, Tokens};
 use weights::Weights;
 
 const CONFIG: &str = "config.json";
 
-/// A configuration or tokenizer file larger than this is refused: the largest real ones have some 35 MB.
+/// A tokenizer file larger than this is refused: the largest real ones have some 35 MB.
 const LARGEST_TEXT_FILE: u64 = 128 << 20;
+/// A configuration larger than this is refused: real ones have some 10 kB, and JSON takes many times its size when it
+/// is read.
+const LARGEST_CONFIG: u64 = 1 << 20;
 
 /// A CLIP checkpoint: its towers are loaded when they are first needed.
 pub struct Model {
@@ -63,26 +68,25 @@ impl Model {
         }
     }
 
-    /// Opens the checkpoint in a directory and checks that its files fit each other.
+    /// Opens the checkpoint in a directory and checks that its files fit each other. It has transformers' form
+    /// (`config.json` with `model.safetensors`, shards or `pytorch_model.bin`) or else open_clip's
+    /// (`open_clip_config.json` with weights of its own).
     ///
     /// # Errors
     /// If a file is missing or broken, or if the weights are not those that the configuration describes.
     pub fn open(directory: &Path, device: Device) -> Result<Self> {
-        let file = directory.join(CONFIG);
-        if !file.exists() {
-            let reason = format!("{CONFIG} is not there");
-            return Err(Error::ModelNotFound { model: directory.display().to_string(), reason });
-        }
-        let config = ClipConfig::read(&file)?;
-        let weights = Weights::open(directory)?;
+        source::refuse_links_out(directory)?;
+        let (config, weights, preprocess) = match source::layout(&|name| directory.join(name).exists()) {
+            Some(Layout::Transformers) => transformers_parts(directory)?,
+            Some(Layout::OpenClip) => open_clip_parts(directory)?,
+            None => {
+                let reason = format!("neither {CONFIG} nor {} is there", source::OPEN_CLIP_CONFIGS[0]);
+                return Err(Error::ModelNotFound { model: directory.display().to_string(), reason });
+            }
+        };
         // Weights that do not fit are told before a tokenizer that is missing: they are the larger mistake.
         weights.check(&build::expected(&config))?;
         let tokenizer = PromptTokenizer::open(directory, &config.text)?;
-        let kind = match config.names {
-            TensorNames::TransformersSiglip => ProcessorKind::Siglip,
-            TensorNames::TransformersClip => ProcessorKind::Clip,
-        };
-        let preprocess = Preprocess::from_directory(directory, kind, config.vision.image_size as u32)?;
         Self::assemble(config, weights, tokenizer, preprocess, device)
     }
 
@@ -105,7 +109,7 @@ impl Model {
         Ok(Self { config, weights, tokenizer, preprocess, device, logit_scale, logit_bias, vision, text })
     }
 
-    /// What `config.json` says.
+    /// What its configuration says.
     pub fn config(&self) -> &ClipConfig {
         &self.config
     }
@@ -203,6 +207,28 @@ impl Model {
     }
 }
 
+/// Configuration, weights and preprocessing of a checkpoint in transformers' form.
+fn transformers_parts(directory: &Path) -> Result<(ClipConfig, Weights, Preprocess)> {
+    let config = ClipConfig::read(&directory.join(CONFIG))?;
+    let kind = match config.names {
+        TensorNames::TransformersSiglip => ProcessorKind::Siglip,
+        _ => ProcessorKind::Clip,
+    };
+    let preprocess = Preprocess::from_directory(directory, kind, config.vision.image_size as u32)?;
+    Ok((config, Weights::open(directory)?, preprocess))
+}
+
+/// Configuration, weights and preprocessing of a checkpoint in open_clip's form.
+fn open_clip_parts(directory: &Path) -> Result<(ClipConfig, Weights, Preprocess)> {
+    let [usual, bare] = source::OPEN_CLIP_CONFIGS.map(|name| directory.join(name));
+    let file = if usual.exists() { usual } else { bare };
+    let OpenClipConfig { model: mut config, preprocess } = OpenClipConfig::read(&file)?;
+    let preprocess = Preprocess::from_open_clip(&file, &preprocess, config.vision.image_size as u32)?;
+    let weights = Weights::open_first(directory, &source::OPEN_CLIP_WEIGHTS)?;
+    config.names = config.names.as_in(|name| weights.has(name));
+    Ok((config, weights, preprocess))
+}
+
 /// The value in the cell, made at the first call.
 fn loaded<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
     if let Some(value) = cell.get() {
@@ -212,7 +238,12 @@ fn loaded<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T>
     Ok(cell.get_or_init(|| made))
 }
 
-/// Reads a configuration, a tokenizer or another text file of a checkpoint.
+/// Reads a configuration of a checkpoint.
+pub(crate) fn read_config_file(path: &Path) -> Result<Vec<u8>> {
+    read_bounded(path, LARGEST_CONFIG)
+}
+
+/// Reads a tokenizer or another text file of a checkpoint.
 pub(crate) fn read_text_file(path: &Path) -> Result<Vec<u8>> {
     read_bounded(path, LARGEST_TEXT_FILE)
 }

@@ -61,17 +61,22 @@ pub enum Resize {
     Keep,
     /// The shorter side gets this length; the longer one keeps the aspect, rounded down.
     Shortest(u32),
+    /// The longer side gets this length; the shorter one keeps the aspect, rounded to the nearest, as open_clip has
+    /// it.
+    Longest(u32),
     /// Exactly this size, whatever the aspect.
     Exact(Size),
 }
 
-/// What is cut out of a resized photo's middle. Where the photo is smaller, black is added.
+/// What is cut out of a resized photo's middle. Where the photo is smaller, something is added around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CenterCrop {
     /// The size of the cut.
     pub size: Size,
     /// Which pixel it begins at where the middle is between two.
     pub rounding: CropRounding,
+    /// The grey that is added, 0 to 255; 0, black, for all but open_clip's `longest`.
+    pub fill: u8,
 }
 
 /// Where a centred cut begins when the middle is between two pixels.
@@ -141,7 +146,7 @@ impl Preprocess {
         let size = Size::new(image_size, image_size);
         Self {
             resize: Resize::Shortest(image_size),
-            crop: Some(CenterCrop { size, rounding: CropRounding::Floor }),
+            crop: Some(CenterCrop { size, rounding: CropRounding::Floor, fill: 0 }),
             resample: Resample::Bicubic,
             rescale: 1.0 / 255.0,
             mean: CLIP_MEAN,
@@ -203,7 +208,7 @@ impl Preprocess {
             out.resize = resize;
         }
         if let Some(size) = fields.crop_size("crop_size")? {
-            out.crop = Some(CenterCrop { size, rounding: CropRounding::Floor });
+            out.crop = Some(CenterCrop { size, rounding: CropRounding::Floor, fill: 0 });
         }
         if !fields.flag("do_resize", true)? {
             out.resize = Resize::Keep;
@@ -237,16 +242,21 @@ impl Preprocess {
         let mut out = Self::clip_default(image_size);
         let size = fields.square("size")?.unwrap_or(image_size);
         let square = Size::new(size, size);
+        let grey = |value: &Value| value.as_u64().and_then(|grey| u8::try_from(grey).ok());
+        let fill = fields.read("fill_color", "an integer from 0 to 255", grey)?.unwrap_or(0);
+        let crop = |fill| Some(CenterCrop { size: square, rounding: CropRounding::HalfEven, fill });
         (out.resize, out.crop) = match fields.text("resize_mode")?.unwrap_or("shortest") {
-            "shortest" => {
-                let crop = CenterCrop { size: square, rounding: CropRounding::HalfEven };
-                (Resize::Shortest(size), Some(crop))
-            }
+            "shortest" => (Resize::Shortest(size), crop(0)),
+            "longest" => (Resize::Longest(size), crop(fill)),
             "squash" => (Resize::Exact(square), None),
-            other => return Err(fields.error("resize_mode", "shortest or squash", &format!("{other:?}"))),
+            other => {
+                let expected = "shortest, longest or squash";
+                return Err(fields.error("resize_mode", expected, &format!("{other:?}")));
+            }
         };
         out.resample = match fields.text("interpolation")?.unwrap_or("bicubic") {
-            "bicubic" => Resample::Bicubic,
+            // Only training chooses at random.
+            "bicubic" | "random" => Resample::Bicubic,
             "bilinear" => Resample::Bilinear,
             other => return Err(fields.error("interpolation", "bicubic or bilinear", &format!("{other:?}"))),
         };
@@ -310,9 +320,11 @@ impl Preprocess {
         })
     }
 
-    /// The part of the resized photo that a window shows, black around it.
+    /// The part of the resized photo that a window shows, black or grey around it.
     fn resize_to(&self, photo: &Photo, window: &Window) -> Result<RgbImage> {
-        let (source, mut out) = (photo.size(), RgbImage::new(window.size.width, window.size.height));
+        let grey = image::Rgb([self.crop.map_or(0, |crop| crop.fill); 3]);
+        let source = photo.size();
+        let mut out = RgbImage::from_pixel(window.size.width, window.size.height, grey);
         let x = visible(source.width, window.scaled.width, window.left, window.size.width);
         let y = visible(source.height, window.scaled.height, window.top, window.size.height);
         let (Some(x), Some(y)) = (x, y) else { return Ok(out) };
@@ -357,6 +369,11 @@ impl Resize {
             Self::Exact(size) => size,
             Self::Shortest(short) if width <= height => Size::new(short, side(short, height, width)?),
             Self::Shortest(short) => Size::new(side(short, width, height)?, short),
+            Self::Longest(long) => {
+                let ratio = width.max(height) as f64 / f64::from(long);
+                let side = |side: u64| ((side as f64 / ratio).round_ties_even() as u32).max(1);
+                Size::new(side(width), side(height))
+            }
         })
     }
 }
@@ -446,7 +463,7 @@ fn read_config(path: &Path) -> Result<Option<Value>> {
     if !path.exists() {
         return Ok(None);
     }
-    let value = serde_json::from_slice(&super::read_text_file(path)?);
+    let value = serde_json::from_slice(&super::read_config_file(path)?);
     let reason = |error: serde_json::Error| format!("expected JSON, found an error: {error}");
     value.map(Some).map_err(|error| Error::Config { path: path.into(), reason: reason(error) })
 }
@@ -705,15 +722,24 @@ mod tests {
     fn open_clip_has_its_own_words_and_rounding() {
         let parse =
             |config: Value| Preprocess::from_open_clip(Path::new("open_clip_config.json"), &config, 224);
-        let half_even = CenterCrop { size: Size::new(224, 224), rounding: CropRounding::HalfEven };
+        let half_even = CenterCrop { size: Size::new(224, 224), rounding: CropRounding::HalfEven, fill: 0 };
         assert_eq!(
             parse(json!({})).unwrap(),
             Preprocess { crop: Some(half_even), ..Preprocess::clip_default(224) }
         );
         let siglip = json!({"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "resize_mode": "squash"});
         assert_eq!(parse(siglip).unwrap(), Preprocess::siglip_default(224));
-        assert!(parse(json!({"resize_mode": "longest"})).is_err());
-        assert!(parse(json!({"interpolation": "random"})).is_err());
+        let longest = parse(json!({"resize_mode": "longest", "fill_color": 9, "size": [224, 224]})).unwrap();
+        assert_eq!(longest.resize, Resize::Longest(224));
+        assert_eq!(longest.crop, Some(CenterCrop { fill: 9, ..half_even }));
+        // 100 x 40 pixels to 224 x 89.6; open_clip's ResizeKeepRatio rounds, and a side is at least one pixel.
+        assert_eq!(longest.resize.apply(Size::new(100, 40)).unwrap(), Size::new(224, 90));
+        assert_eq!(longest.resize.apply(Size::new(1, 900)).unwrap(), Size::new(1, 224));
+        assert_eq!(parse(json!({"interpolation": "random"})).unwrap().resample, Resample::Bicubic);
+        for broken in [json!({"resize_mode": "fit"}), json!({"fill_color": 256}), json!({"size": [224, 225]})]
+        {
+            assert!(parse(broken.clone()).is_err(), "{broken}");
+        }
     }
 
     #[test]

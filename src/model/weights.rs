@@ -1,4 +1,4 @@
-//! `model.safetensors`, whole or sharded, or PyTorch's own format becomes named tensors of checked shapes.
+//! Safetensors, whole or sharded, or PyTorch's own format become named tensors of checked shapes.
 //!
 //! Safetensors are memory-mapped: what is not asked for is not read. This is the only place with `unsafe` code.
 
@@ -7,14 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::{
-    DType, Device, Shape, Tensor,
-    pickle::{PthTensors, TensorInfo},
-    safetensors::MmapedSafetensors,
-};
+use candle_core::{DType, Device, Shape, Tensor, safetensors::MmapedSafetensors};
 use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
 use serde_json::Value;
 
+use super::pytorch::PytorchFile;
 use crate::error::{Error, Result};
 
 /// The name of a checkpoint that lies in one file.
@@ -42,8 +39,7 @@ pub struct Weights {
 enum Source {
     Mapped(MmapedSafetensors),
     BuiltIn(candle_core::safetensors::SliceSafetensors<'static>),
-    /// candle's reader takes the tensors out of a pickle and runs nothing of it.
-    Pickled(PthTensors),
+    Pickled(PytorchFile),
 }
 
 impl Weights {
@@ -58,7 +54,26 @@ impl Weights {
         if !single.is_file() && !directory.join(SHARD_INDEX).is_file() && pickled.is_file() {
             return Self::open_pickled(pickled);
         }
-        let files = if single.is_file() { vec![single] } else { shards(directory)? };
+        Self::open_safetensors(if single.is_file() { vec![single] } else { shards(directory)? }, directory)
+    }
+
+    /// Opens the first of these files that is in a directory; what does not end in `.safetensors` is PyTorch's own.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if none is there, or it is not of its format or cut short.
+    pub fn open_first(directory: &Path, names: &[&str]) -> Result<Self> {
+        let mut files = names.iter().map(|name| directory.join(name));
+        let Some(file) = files.find(|file| file.is_file()) else {
+            let reason = format!("none of {} is there", names.join(", "));
+            return Err(Error::Weights { path: directory.into(), reason });
+        };
+        match file.extension().is_some_and(|extension| extension == "safetensors") {
+            true => Self::open_safetensors(vec![file], directory),
+            false => Self::open_pickled(file),
+        }
+    }
+
+    fn open_safetensors(files: Vec<PathBuf>, directory: &Path) -> Result<Self> {
         let path = match files.as_slice() {
             [file] => file.clone(),
             _ => directory.to_path_buf(),
@@ -76,15 +91,7 @@ impl Weights {
     }
 
     fn open_pickled(path: PathBuf) -> Result<Self> {
-        let broken = |error: candle_core::Error| Error::Weights {
-            path: path.clone(),
-            reason: format!("not a whole PyTorch file: {}", first_line(&error)),
-        };
-        // candle's reader takes arguments off a pickle without looking whether they are there, and panics.
-        let read = std::panic::catch_unwind(|| PthTensors::new(&path, None));
-        let malformed = || Err(candle_core::Error::Msg("it is malformed".into()));
-        let tensors = read.unwrap_or_else(|_| malformed()).map_err(broken)?;
-        Ok(Self { source: Source::Pickled(tensors), path })
+        Ok(Self { source: Source::Pickled(PytorchFile::open(&path)?), path })
     }
 
     /// Wraps the bytes of a safetensors file that is part of the program; `name` is used in errors.
@@ -107,17 +114,26 @@ impl Weights {
         let tensors = match &self.source {
             Source::Mapped(mapped) => mapped.tensors(),
             Source::BuiltIn(slice) => slice.tensors(),
-            Source::Pickled(tensors) => {
-                let infos = tensors.tensor_infos().iter();
-                let described =
-                    |info: &TensorInfo| (format!("{:?}", info.dtype), info.layout.dims().to_vec());
-                return infos.map(|(name, info)| (name.clone(), described(info))).collect();
+            Source::Pickled(file) => {
+                let tensors = file.tensors().iter();
+                return tensors
+                    .map(|(name, info)| (name.clone(), (info.kind(), info.shape.clone())))
+                    .collect();
             }
         };
         tensors
             .into_iter()
             .map(|(name, view)| (name, (format!("{:?}", view.dtype()), view.shape().to_vec())))
             .collect()
+    }
+
+    /// Whether there is a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match &self.source {
+            Source::Mapped(mapped) => mapped.get(name).is_ok(),
+            Source::BuiltIn(slice) => slice.get(name).is_ok(),
+            Source::Pickled(file) => file.tensors().contains_key(name),
+        }
     }
 
     /// Checks that every expected tensor is there with the expected shape, and that there is no other. Dimensions of
@@ -132,7 +148,8 @@ impl Weights {
                 return Err(self.error(format!("tensor {name} is missing, expected shape {shape:?}")));
             };
             if !same_shape(&found, shape) {
-                let reason = format!("tensor {name}: config.json asks for shape {shape:?}, found {found:?}");
+                let reason =
+                    format!("tensor {name}: the configuration asks for shape {shape:?}, found {found:?}");
                 return Err(self.error(reason));
             }
         }
@@ -180,10 +197,7 @@ impl Weights {
         match &self.source {
             Source::Mapped(mapped) => mapped.load(name, device),
             Source::BuiltIn(slice) => slice.load(name, device),
-            Source::Pickled(tensors) => match tensors.get(name)? {
-                Some(tensor) => tensor.to_device(device),
-                None => candle_core::bail!("it is missing"),
-            },
+            Source::Pickled(file) => file.load(name, device),
         }
     }
 
@@ -199,9 +213,14 @@ fn same_shape(one: &[usize], other: &[usize]) -> bool {
     sides(one) == sides(other)
 }
 
-/// Tensors that older libraries saved although they are no weights.
+/// What lies beside the last dot of tensors that are saved although they are no weights: positions in order and
+/// masks (older transformers and open_clip), what OpenAI's own files tell of the model, and a bias that open_clip
+/// saves even where the model was trained without.
+const LEFTOVERS: [&str; 6] =
+    ["position_ids", "attn_mask", "input_resolution", "context_length", "vocab_size", "logit_bias"];
+
 fn is_leftover(name: &str) -> bool {
-    name.ends_with(".position_ids")
+    LEFTOVERS.contains(&name.rsplit('.').next().unwrap_or(name))
 }
 
 /// The first line of candle's message: the rest is a backtrace.
@@ -263,11 +282,7 @@ impl SimpleBackend for Named<'_> {
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        match &self.weights.source {
-            Source::Mapped(mapped) => mapped.get(name).is_ok(),
-            Source::BuiltIn(slice) => slice.get(name).is_ok(),
-            Source::Pickled(tensors) => tensors.tensor_infos().contains_key(name),
-        }
+        self.weights.has(name)
     }
 }
 

@@ -350,12 +350,15 @@ fn the_library_keeps_to_itself() {
 }
 
 /// Which parts of the source may name a crate; everything else must do without it.
-const CRATES: [(&[&str], &[&str]); 6] = [
+const CRATES: [(&[&str], &[&str]); 8] = [
     (
         &["candle_core", "candle_nn", "candle_transformers"],
         &["error.rs", "device.rs", "model/", "embed.rs", "gradient/", "attribution/", "pipeline/"],
     ),
     (&["ureq", "ring", "percent_encoding"], &["model/source/"]),
+    (&["tokenizers"], &["model/cleaning.rs", "model/tokenizer/"]),
+    (&["instant_clip_tokenizer"], &["model/tokenizer/"]),
+    (&["htmlize"], &["model/cleaning.rs"]),
     (&["base64"], &["page/"]),
     (&["libjpeg_turbo_rs"], &["photo/", "page/"]),
     (&["anyhow", "clap", "clap_complete", "clap_mangen", "comfy_table"], &[]),

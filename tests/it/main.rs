@@ -18,11 +18,14 @@ mod fake_hub;
 mod forms;
 #[cfg(feature = "cli")]
 mod hostile;
+#[cfg(feature = "cli")]
+mod hostile_checkpoints;
 #[cfg(feature = "hub")]
 mod hub;
 #[cfg(feature = "cli")]
 mod lists;
 mod miniature;
+mod open_clip;
 #[cfg(feature = "cli")]
 mod page;
 #[cfg(feature = "cli")]

@@ -226,7 +226,7 @@ fn request(fit: Fit) -> FitRequest {
 
 #[test]
 fn resizing_and_cropping_agree_with_pillow_and_transformers() {
-    let padded = CenterCrop { size: Size::new(64, 64), rounding: CropRounding::Floor };
+    let padded = CenterCrop { size: Size::new(64, 64), rounding: CropRounding::Floor, fill: 0 };
     let cases = [
         ("crop", Fit::Crop, miniature()),
         ("padded", Fit::Crop, Preprocess { resize: Resize::Shortest(37), crop: Some(padded), ..miniature() }),

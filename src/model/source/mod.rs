@@ -8,6 +8,7 @@ mod cache;
 mod fetch;
 #[cfg(feature = "hub")]
 mod http;
+mod links;
 mod options;
 mod selection;
 #[cfg(feature = "hub")]
@@ -16,8 +17,10 @@ mod store;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub(super) use links::refuse_links_out;
 pub use options::HubOptions;
-pub use selection::{Lack, Selection, needed, shards};
+pub use selection::{Lack, Layout, Selection, needed, shards};
+pub(super) use selection::{OPEN_CLIP_CONFIGS, OPEN_CLIP_WEIGHTS, layout};
 
 use crate::error::{Error, Result};
 use crate::progress::{Event, ProgressHandler, Warning};

@@ -1,5 +1,6 @@
-//! A prompt becomes token ids, as transformers' tokenizer for the checkpoint makes them.
+//! A prompt becomes token ids, as transformers' tokenizer for the checkpoint makes them, or open_clip's.
 
+mod byte_pairs;
 mod settings;
 
 use std::path::Path;
@@ -7,11 +8,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
-use super::config::{EndOfText, TextConfig, TextPooling};
+use super::config::{Cleaning, EndOfText, Splitter, TextConfig, TextPooling};
 use crate::{
     error::{Error, Result},
     progress::Warning,
 };
+use byte_pairs::BytePairs;
 use settings::{Padding, Settings, Side};
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -36,13 +38,19 @@ pub struct Tokens {
 
 /// Splits prompts into the tokens of one checkpoint.
 pub struct PromptTokenizer {
-    tokenizer: Tokenizer,
+    tokenizer: Kind,
+    cleaning: Cleaning,
     path: std::path::PathBuf,
     context: usize,
     vocabulary: usize,
     pooling: TextPooling,
     /// For models that see it.
     padding: Option<Padding>,
+}
+
+enum Kind {
+    Files(Box<Tokenizer>),
+    OpenClip(BytePairs),
 }
 
 impl PromptTokenizer {
@@ -53,6 +61,12 @@ impl PromptTokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if none is there or it is broken.
     pub fn open(directory: &Path, config: &TextConfig) -> Result<Self> {
+        if config.splitter == Splitter::OpenClip {
+            let (pairs, path) = BytePairs::open(directory, config.vocabulary)?;
+            let pad = config.pad.filter(|_| config.sees_padding());
+            let padding = pad.map(|id| Padding { id, side: Side::Right });
+            return Ok(Self::new(Kind::OpenClip(pairs), &path, config, padding));
+        }
         let settings = match config.sees_padding() {
             true => Settings::read(directory)?,
             false => Settings::default(),
@@ -99,14 +113,19 @@ impl PromptTokenizer {
         settings.cleaning.prepend_to(&mut tokenizer).map_err(broken)?;
         tokenizer.with_truncation(None).map_err(broken)?;
         tokenizer.with_padding(None);
-        Ok(Self {
+        Ok(Self::new(Kind::Files(Box::new(tokenizer)), path, config, padding))
+    }
+
+    fn new(tokenizer: Kind, path: &Path, config: &TextConfig, padding: Option<Padding>) -> Self {
+        Self {
             padding,
             tokenizer,
+            cleaning: config.cleaning,
             path: path.into(),
             context: config.context,
             vocabulary: config.vocabulary,
             pooling: config.pooling,
-        })
+        }
     }
 
     /// Splits one prompt.
@@ -117,19 +136,28 @@ impl PromptTokenizer {
         if prompt.trim().is_empty() {
             return Err(Error::Prompt { prompt: prompt.into(), reason: "it is empty".into() });
         }
-        let encoding = self
-            .tokenizer
-            .encode(prompt, true)
+        let (mut ids, special) = self
+            .split(&self.cleaning.apply(prompt))
             .map_err(|source| self.error(format!("prompt {prompt:?} cannot be split: {source}")))?;
-        let mut ids = encoding.get_ids().to_vec();
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocabulary) {
             let reason = format!("token id {id} is outside the model's vocabulary of {}", self.vocabulary);
             return Err(self.error(reason));
         }
-        let ends_specially = encoding.get_special_tokens_mask().last() == Some(&1);
-        let truncated = self.truncate(&mut ids, prompt, usize::from(ends_specially));
+        let truncated = self.truncate(&mut ids, prompt, special);
         self.pad(&mut ids);
         Ok(Tokens { end: self.end_position(&ids)?, ids, truncated })
+    }
+
+    /// The ids of a cleaned text, and how many special tokens are at its end.
+    fn split(&self, text: &str) -> tokenizers::Result<(Vec<u32>, usize)> {
+        match &self.tokenizer {
+            Kind::Files(tokenizer) => {
+                let encoding = tokenizer.encode(text, true)?;
+                let ends_specially = encoding.get_special_tokens_mask().last() == Some(&1);
+                Ok((encoding.get_ids().to_vec(), usize::from(ends_specially)))
+            }
+            Kind::OpenClip(pairs) => Ok((pairs.encode(text)?, 1)),
+        }
     }
 
     /// Cuts a text to the context as transformers does: the special tokens at its end stay.
