@@ -10,6 +10,7 @@ pub mod weights;
 mod build;
 mod miniature;
 mod resample;
+mod tensor_file;
 
 use std::{path::Path, sync::OnceLock};
 

@@ -1,20 +1,21 @@
 //! `model.safetensors`, whole or sharded, or PyTorch's own format becomes named tensors of checked shapes.
 //!
-//! Safetensors are memory-mapped: what is not asked for is not read. This is the only place with `unsafe` code.
+//! What is not asked for is not read.
 
 use std::{
     collections::BTreeMap,
+    collections::btree_map::Entry,
     path::{Path, PathBuf},
 };
 
 use candle_core::{
     DType, Device, Shape, Tensor,
     pickle::{PthTensors, TensorInfo},
-    safetensors::MmapedSafetensors,
 };
 use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
 use serde_json::Value;
 
+use super::tensor_file::TensorFile;
 use crate::error::{Error, Result};
 
 /// The name of a checkpoint that lies in one file.
@@ -40,8 +41,8 @@ pub struct Weights {
 }
 
 enum Source {
-    Mapped(MmapedSafetensors),
-    BuiltIn(candle_core::safetensors::SliceSafetensors<'static>),
+    /// The files, and which of them has a tensor.
+    Safetensors(Vec<TensorFile>, BTreeMap<String, usize>),
     /// candle's reader takes the tensors out of a pickle and runs nothing of it.
     Pickled(PthTensors),
 }
@@ -63,16 +64,24 @@ impl Weights {
             [file] => file.clone(),
             _ => directory.to_path_buf(),
         };
-        let broken = |error: candle_core::Error| Error::Weights {
-            path: path.clone(),
-            reason: format!("not a whole safetensors file: {}", first_line(&error)),
-        };
-        // SAFETY: the files are mapped read-only. Should another program change or cut them while they are
-        // open, values change or the process ends by a signal, as with every memory-mapped file; safetensors
-        // checks all offsets against the length at opening.
-        #[allow(unsafe_code)]
-        let mapped = unsafe { MmapedSafetensors::multi(&files) }.map_err(broken)?;
-        Ok(Self { source: Source::Mapped(mapped), path })
+        let opened: Result<Vec<_>> = files.iter().map(|file| opened(TensorFile::open(file), file)).collect();
+        Self::safetensors(opened?, path)
+    }
+
+    fn safetensors(files: Vec<TensorFile>, path: PathBuf) -> Result<Self> {
+        let mut places = BTreeMap::new();
+        for (index, file) in files.iter().enumerate() {
+            for (name, _) in file.tensors() {
+                match places.entry(name) {
+                    Entry::Vacant(place) => place.insert(index),
+                    Entry::Occupied(place) => {
+                        let reason = format!("tensor {} is in two of the shards", place.key());
+                        return Err(Error::Weights { path, reason });
+                    }
+                };
+            }
+        }
+        Ok(Self { source: Source::Safetensors(files, places), path })
     }
 
     fn open_pickled(path: PathBuf) -> Result<Self> {
@@ -92,9 +101,8 @@ impl Weights {
     /// # Errors
     /// [`Error::Weights`] if the bytes are not a safetensors file.
     pub fn built_in(bytes: &'static [u8], name: &str) -> Result<Self> {
-        let slice = candle_core::safetensors::SliceSafetensors::new(bytes)
-            .map_err(|error| Error::Weights { path: name.into(), reason: first_line(&error) })?;
-        Ok(Self { source: Source::BuiltIn(slice), path: name.into() })
+        let path = PathBuf::from(name);
+        Self::safetensors(vec![opened(TensorFile::built_in(bytes), &path)?], path)
     }
 
     /// The file, or the directory of the shards.
@@ -104,20 +112,20 @@ impl Weights {
 
     /// Every tensor's name, data type (such as F32) and shape.
     pub fn contents(&self) -> BTreeMap<String, (String, Vec<usize>)> {
-        let tensors = match &self.source {
-            Source::Mapped(mapped) => mapped.tensors(),
-            Source::BuiltIn(slice) => slice.tensors(),
+        match &self.source {
+            Source::Safetensors(files, _) => {
+                let tensors = files.iter().flat_map(TensorFile::tensors);
+                tensors
+                    .map(|(name, info)| (name, (format!("{:?}", info.dtype), info.shape.clone())))
+                    .collect()
+            }
             Source::Pickled(tensors) => {
                 let infos = tensors.tensor_infos().iter();
                 let described =
                     |info: &TensorInfo| (format!("{:?}", info.dtype), info.layout.dims().to_vec());
-                return infos.map(|(name, info)| (name.clone(), described(info))).collect();
+                infos.map(|(name, info)| (name.clone(), described(info))).collect()
             }
-        };
-        tensors
-            .into_iter()
-            .map(|(name, view)| (name, (format!("{:?}", view.dtype()), view.shape().to_vec())))
-            .collect()
+        }
     }
 
     /// Checks that every expected tensor is there with the expected shape, and that there is no other.
@@ -148,9 +156,7 @@ impl Weights {
     /// # Errors
     /// [`Error::Weights`] if it is missing or of a data type that holds no weights.
     pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
-        self.load(name, device)
-            .and_then(|tensor| tensor.to_dtype(DType::F32))
-            .map_err(|error| self.error(format!("tensor {name}: {}", first_line(&error))))
+        self.load(name, device).map_err(|error| self.error(format!("tensor {name}: {}", first_line(&error))))
     }
 
     /// The names of the tensors that hold a value that is not a finite number.
@@ -175,12 +181,15 @@ impl Weights {
         VarBuilder::from_backend(backend, DType::F32, device.clone()).pp(prefix)
     }
 
+    /// One tensor as float32.
     fn load(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
         match &self.source {
-            Source::Mapped(mapped) => mapped.load(name, device),
-            Source::BuiltIn(slice) => slice.load(name, device),
+            Source::Safetensors(files, places) => match places.get(name) {
+                Some(place) => files[*place].load(name, device),
+                None => candle_core::bail!("it is missing"),
+            },
             Source::Pickled(tensors) => match tensors.get(name)? {
-                Some(tensor) => tensor.to_device(device),
+                Some(tensor) => tensor.to_device(device)?.to_dtype(DType::F32),
                 None => candle_core::bail!("it is missing"),
             },
         }
@@ -189,6 +198,14 @@ impl Weights {
     fn error(&self, reason: String) -> Error {
         Error::Weights { path: self.path.clone(), reason }
     }
+}
+
+/// A file, or what is wrong with it.
+fn opened(file: Result<TensorFile, String>, path: &Path) -> Result<TensorFile> {
+    file.map_err(|reason| Error::Weights {
+        path: path.into(),
+        reason: format!("not a whole safetensors file: {reason}"),
+    })
 }
 
 /// Tensors that older libraries saved although they are no weights.
@@ -256,8 +273,7 @@ impl SimpleBackend for Named<'_> {
 
     fn contains_tensor(&self, name: &str) -> bool {
         match &self.weights.source {
-            Source::Mapped(mapped) => mapped.get(name).is_ok(),
-            Source::BuiltIn(slice) => slice.get(name).is_ok(),
+            Source::Safetensors(_, places) => places.contains_key(name),
             Source::Pickled(tensors) => tensors.tensor_infos().contains_key(name),
         }
     }
