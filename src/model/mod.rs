@@ -8,10 +8,13 @@ pub mod tokenizer;
 pub mod weights;
 
 mod build;
+mod digest;
+mod file_state;
 mod miniature;
 mod names;
 mod resample;
 mod tensor_file;
+mod text_cache;
 
 use std::{path::Path, sync::OnceLock};
 
@@ -26,6 +29,7 @@ use config::ClipConfig;
 use nn::{Linear, TextTower, VisionTower};
 use preprocess::Preprocess;
 use source::{HubOptions, ModelSpec};
+pub(crate) use text_cache::TextCache;
 use tokenizer::{PromptTokenizer, Tokens};
 use weights::Weights;
 
@@ -171,6 +175,12 @@ impl Model {
             None => ends,
         };
         self.unit(&embeddings, "text embedding")
+    }
+
+    /// Which towers were loaded: vision, text.
+    #[cfg(test)]
+    pub(crate) fn loaded(&self) -> [bool; 2] {
+        [self.vision.get().is_some(), self.text.get().is_some()]
     }
 
     /// Makes every row a unit vector.

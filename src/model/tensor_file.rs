@@ -104,6 +104,15 @@ impl TensorFile {
         whole.reshape(info.shape.as_slice())
     }
 
+    /// Hands a tensor's bytes on as they are in the file, in order, in pieces.
+    pub(super) fn pieces(&self, name: &str, mut take: impl FnMut(&[u8])) -> candle_core::Result<()> {
+        let Some(info) = self.metadata.info(name) else { bail!("it is missing") };
+        self.in_pieces(info, |bytes| {
+            take(bytes);
+            Ok(())
+        })
+    }
+
     /// Hands a tensor's bytes on, in order, in pieces of whole values.
     fn in_pieces(
         &self,

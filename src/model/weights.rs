@@ -13,9 +13,14 @@ use candle_core::{
     pickle::{PthTensors, TensorInfo},
 };
 use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
+use rayon::prelude::*;
 use serde_json::Value;
 
-use super::tensor_file::TensorFile;
+use super::{
+    digest::{Digest, Hasher, digest},
+    file_state::FileState,
+    tensor_file::TensorFile,
+};
 use crate::error::{Error, Result};
 
 /// The name of a checkpoint that lies in one file.
@@ -38,6 +43,8 @@ pub struct Expected {
 pub struct Weights {
     source: Source,
     path: PathBuf,
+    /// The files as they were before they were opened; none of what is built in.
+    files: Vec<FileState>,
 }
 
 enum Source {
@@ -57,18 +64,20 @@ impl Weights {
         let single = directory.join(SINGLE_FILE);
         let pickled = directory.join(PICKLED);
         if !single.is_file() && !directory.join(SHARD_INDEX).is_file() && pickled.is_file() {
-            return Self::open_pickled(pickled);
+            let files = states(std::slice::from_ref(&pickled))?;
+            return Ok(Self { files, ..Self::open_pickled(pickled)? });
         }
         let files = if single.is_file() { vec![single] } else { shards(directory)? };
         let path = match files.as_slice() {
             [file] => file.clone(),
             _ => directory.to_path_buf(),
         };
+        let states = states(&files)?;
         let opened: Result<Vec<_>> = files.iter().map(|file| opened(TensorFile::open(file), file)).collect();
-        Self::safetensors(opened?, path)
+        Ok(Self { files: states, ..Self::of_files(opened?, path)? })
     }
 
-    fn safetensors(files: Vec<TensorFile>, path: PathBuf) -> Result<Self> {
+    fn of_files(files: Vec<TensorFile>, path: PathBuf) -> Result<Self> {
         let mut places = BTreeMap::new();
         for (index, file) in files.iter().enumerate() {
             for (name, _) in file.tensors() {
@@ -81,7 +90,7 @@ impl Weights {
                 };
             }
         }
-        Ok(Self { source: Source::Safetensors(files, places), path })
+        Ok(Self { source: Source::Safetensors(files, places), path, files: Vec::new() })
     }
 
     fn open_pickled(path: PathBuf) -> Result<Self> {
@@ -93,7 +102,7 @@ impl Weights {
         let read = std::panic::catch_unwind(|| PthTensors::new(&path, None));
         let malformed = || Err(candle_core::Error::Msg("it is malformed".into()));
         let tensors = read.unwrap_or_else(|_| malformed()).map_err(broken)?;
-        Ok(Self { source: Source::Pickled(tensors), path })
+        Ok(Self { source: Source::Pickled(tensors), path, files: Vec::new() })
     }
 
     /// Wraps the bytes of a safetensors file that is part of the program; `name` is used in errors.
@@ -102,12 +111,48 @@ impl Weights {
     /// [`Error::Weights`] if the bytes are not a safetensors file.
     pub fn built_in(bytes: &'static [u8], name: &str) -> Result<Self> {
         let path = PathBuf::from(name);
-        Self::safetensors(vec![opened(TensorFile::built_in(bytes), &path)?], path)
+        Self::of_files(vec![opened(TensorFile::built_in(bytes), &path)?], path)
     }
 
     /// The file, or the directory of the shards.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The files as they were when they were opened; none of what is part of the program.
+    pub(super) fn files(&self) -> &[FileState] {
+        &self.files
+    }
+
+    /// The hash of all tensors but those that surely are the vision tower's, with their names, types and shapes. A
+    /// name that nobody thought of is counted in: that costs time, and never hides a change.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if a tensor cannot be read.
+    pub(super) fn text_digest(&self) -> Result<Digest> {
+        let is_vision = |name: &str| name.starts_with("visual") || name.starts_with("vision_model.");
+        let contents: Vec<_> = self.contents().into_iter().filter(|(name, _)| !is_vision(name)).collect();
+        let digests: Result<Vec<_>> = contents
+            .par_iter()
+            .map(|(name, about)| {
+                let bytes = self.tensor_digest(name).map_err(|error| self.about_tensor(name, &error))?;
+                Ok(digest(&[name.as_bytes(), format!("{about:?}").as_bytes(), &bytes]))
+            })
+            .collect();
+        Ok(digest(&digests?.iter().map(Digest::as_slice).collect::<Vec<_>>()))
+    }
+
+    fn tensor_digest(&self, name: &str) -> candle_core::Result<Digest> {
+        let mut hasher = Hasher::new();
+        if let Source::Safetensors(files, places) = &self.source
+            && let Some(place) = places.get(name)
+        {
+            files[*place].pieces(name, |bytes| hasher.update(bytes))?;
+        } else {
+            let values = self.load(name, &Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+            values.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
+        }
+        Ok(hasher.finish())
     }
 
     /// Every tensor's name, data type (such as F32) and shape.
@@ -196,9 +241,19 @@ impl Weights {
         }
     }
 
+    fn about_tensor(&self, name: &str, error: &candle_core::Error) -> Error {
+        self.error(format!("tensor {name}: {}", first_line(error)))
+    }
+
     fn error(&self, reason: String) -> Error {
         Error::Weights { path: self.path.clone(), reason }
     }
+}
+
+fn states(files: &[PathBuf]) -> Result<Vec<FileState>> {
+    let state =
+        |path: &PathBuf| FileState::of(path).map_err(|source| Error::Read { path: path.clone(), source });
+    files.iter().map(state).collect()
 }
 
 /// A file, or what is wrong with it.

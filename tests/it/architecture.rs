@@ -350,7 +350,7 @@ fn the_library_keeps_to_itself() {
 }
 
 /// Which parts of the source may name a crate; everything else must do without it.
-const CRATES: [(&[&str], &[&str]); 3] = [
+const CRATES: [(&[&str], &[&str]); 5] = [
     (
         &["candle_core", "candle_nn", "candle_transformers"],
         &[
@@ -364,7 +364,9 @@ const CRATES: [(&[&str], &[&str]); 3] = [
             "pipeline/",
         ],
     ),
-    (&["ureq", "ring", "percent_encoding"], &["model/source/"]),
+    (&["ureq", "percent_encoding"], &["model/source/"]),
+    (&["ring"], &["model/digest.rs"]),
+    (&["safetensors"], &["model/tensor_file.rs"]),
     (&["anyhow", "clap", "comfy_table", "indicatif", "mimalloc"], &[]),
 ];
 

@@ -23,3 +23,5 @@ mod properties;
 mod render;
 #[cfg(feature = "cli")]
 mod sandbox;
+#[cfg(feature = "cli")]
+mod text_cache;

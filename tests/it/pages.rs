@@ -58,6 +58,7 @@ fn every_field_of_the_json_is_in_the_readme() {
         "overlay,heatmap,map,full,mask",
         "--output",
         &folder.path().to_string_lossy(),
+        "--no-text-cache",
         "--json",
     ]);
     let record: Value = serde_json::from_str(&line).expect("one JSON object");

@@ -249,6 +249,10 @@ pub struct ModelArgs {
     /// Never touch the network (also HF_HUB_OFFLINE=1).
     #[arg(long)]
     pub offline: bool,
+
+    /// Neither take the embeddings of prompts from earlier runs nor keep them for later ones.
+    #[arg(long)]
+    pub no_text_cache: bool,
 }
 
 /// Where results go.
