@@ -168,16 +168,21 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
             let reason = format!("expected a regular file, found {found}");
             return Err(io::Error::new(ErrorKind::InvalidInput, reason));
         }
+        let too_large = |found: &dyn std::fmt::Display| {
+            let reason = format!("expected at most {limit} bytes, found {found}");
+            io::Error::new(ErrorKind::FileTooLarge, reason)
+        };
+        if metadata.len() > limit {
+            return Err(too_large(&metadata.len()));
+        }
         let mut bytes = Vec::new();
-        let memory = metadata.len().min(limit.saturating_add(1)) as usize;
-        bytes.try_reserve_exact(memory).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
+        bytes
+            .try_reserve_exact(metadata.len() as usize)
+            .map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
         // The bound holds for a file that grows while it is read, too.
         File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         match bytes.len() as u64 > limit {
-            true => {
-                let reason = format!("expected at most {limit} bytes, found more");
-                Err(io::Error::new(ErrorKind::FileTooLarge, reason))
-            }
+            true => Err(too_large(&"more")),
             false => Ok(bytes),
         }
     };

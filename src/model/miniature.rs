@@ -7,7 +7,11 @@ use candle_core::Device;
 use serde_json::Value;
 
 use super::{
-    Model, config::ClipConfig, preprocess::Preprocess, tokenizer::PromptTokenizer, weights::Weights,
+    Model,
+    config::ClipConfig,
+    preprocess::{Preprocess, ProcessorKind},
+    tokenizer::PromptTokenizer,
+    weights::Weights,
 };
 use crate::error::{Error, Result};
 
@@ -18,6 +22,12 @@ const PREPROCESSOR: &[u8] = include_bytes!("../../weights/miniature/preprocessor
 
 /// Opens the checkpoint from the program's own bytes.
 pub(super) fn open(device: Device) -> Result<Model> {
+    let (config, weights, preprocess, tokenizer) = parts()?;
+    Model::assemble(config, weights, tokenizer, preprocess, device)
+}
+
+/// What the checkpoint is made of.
+pub(super) fn parts() -> Result<(ClipConfig, Weights, Preprocess, PromptTokenizer)> {
     // The paths are only named in errors.
     let config = ClipConfig::parse(CONFIG, Path::new("miniature/config.json"))?;
     let tokenizer = PromptTokenizer::parse(TOKENIZER, Path::new("miniature/tokenizer.json"), &config.text)?;
@@ -25,6 +35,6 @@ pub(super) fn open(device: Device) -> Result<Model> {
     let path = Path::new("miniature/preprocessor_config.json");
     let processor: Value = serde_json::from_slice(PREPROCESSOR)
         .map_err(|error| Error::Config { path: path.into(), reason: format!("not valid JSON: {error}") })?;
-    let preprocess = Preprocess::from_transformers(path, &processor)?;
-    Model::assemble(config, weights, tokenizer, preprocess, device)
+    let preprocess = Preprocess::from_transformers(path, &processor, ProcessorKind::Clip)?;
+    Ok((config, weights, preprocess, tokenizer))
 }

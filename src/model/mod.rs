@@ -1,6 +1,8 @@
 //! LOAD: a checkpoint's files become a model that is ready to run.
 
+pub mod catalogue;
 pub mod config;
+pub mod inspect;
 pub mod nn;
 pub mod preprocess;
 pub mod source;
@@ -8,10 +10,12 @@ pub mod tokenizer;
 pub mod weights;
 
 mod build;
+mod cleaning;
 mod digest;
 mod file_state;
 mod miniature;
 mod names;
+mod pytorch;
 mod resample;
 mod tensor_file;
 mod text_cache;
@@ -25,10 +29,10 @@ use crate::{
     files::read_bounded,
     progress::ProgressHandler,
 };
-use config::ClipConfig;
+use config::{ClipConfig, OpenClipConfig, TensorNames};
 use nn::{Linear, TextTower, VisionTower};
-use preprocess::Preprocess;
-use source::{HubOptions, ModelSpec};
+use preprocess::{Preprocess, ProcessorKind};
+use source::{HubOptions, Layout, ModelSpec};
 pub(crate) use text_cache::TextCache;
 use tokenizer::{PromptTokenizer, Tokens};
 use weights::Weights;
@@ -73,17 +77,10 @@ impl Model {
     /// # Errors
     /// If a file is missing or broken, or if the weights are not those that the configuration describes.
     pub fn open(directory: &Path, device: Device) -> Result<Self> {
-        let file = directory.join(CONFIG);
-        if !file.exists() {
-            let reason = format!("{CONFIG} is not there");
-            return Err(Error::ModelNotFound { model: directory.display().to_string(), reason });
-        }
-        let config = ClipConfig::read(&file)?;
-        let weights = Weights::open(directory)?;
+        let (config, weights, preprocess) = parts(directory)?;
         // Weights that do not fit are told before a tokenizer that is missing: they are the larger mistake.
         weights.check(&build::expected(&config))?;
         let tokenizer = PromptTokenizer::open(directory, &config.text)?;
-        let preprocess = Preprocess::from_directory(directory, config.vision.image_size as u32)?;
         Self::assemble(config, weights, tokenizer, preprocess, device)
     }
 
@@ -208,6 +205,41 @@ impl Model {
             }
         }
     }
+}
+
+/// Configuration, weights and preprocessing of the checkpoint in a directory, not yet held against each other.
+fn parts(directory: &Path) -> Result<(ClipConfig, Weights, Preprocess)> {
+    source::refuse_links_out(directory)?;
+    match source::layout(&|name| directory.join(name).exists()) {
+        Some(Layout::Transformers) => transformers_parts(directory),
+        Some(Layout::OpenClip) => open_clip_parts(directory),
+        None => {
+            let reason = format!("neither {CONFIG} nor {} is there", source::OPEN_CLIP_CONFIGS[0]);
+            Err(Error::ModelNotFound { model: directory.display().to_string(), reason })
+        }
+    }
+}
+
+/// Configuration, weights and preprocessing of a checkpoint in transformers' form.
+fn transformers_parts(directory: &Path) -> Result<(ClipConfig, Weights, Preprocess)> {
+    let config = ClipConfig::read(&directory.join(CONFIG))?;
+    let kind = match config.names {
+        TensorNames::TransformersSiglip => ProcessorKind::Siglip,
+        _ => ProcessorKind::Clip,
+    };
+    let preprocess = Preprocess::from_directory(directory, kind, config.vision.image_size as u32)?;
+    Ok((config, Weights::open(directory)?, preprocess))
+}
+
+/// Configuration, weights and preprocessing of a checkpoint in open_clip's form.
+fn open_clip_parts(directory: &Path) -> Result<(ClipConfig, Weights, Preprocess)> {
+    let [usual, bare] = source::OPEN_CLIP_CONFIGS.map(|name| directory.join(name));
+    let file = if usual.exists() { usual } else { bare };
+    let OpenClipConfig { model: mut config, preprocess } = OpenClipConfig::read(&file)?;
+    let preprocess = Preprocess::from_open_clip(&file, &preprocess, config.vision.image_size as u32)?;
+    let weights = Weights::open_first(directory, &source::OPEN_CLIP_WEIGHTS)?;
+    config.names = config.names.as_in(|name| weights.has(name));
+    Ok((config, weights, preprocess))
 }
 
 /// The value in the cell, made at the first call.

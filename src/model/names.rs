@@ -11,6 +11,37 @@ pub enum TensorNames {
     TransformersClip,
     /// Those of transformers' `SiglipModel`.
     TransformersSiglip,
+    /// Those of open_clip's `CLIP` and `CustomTextCLIP`, which OpenAI's own checkpoints have too.
+    OpenClip(OpenClipNames),
+}
+
+/// What differs between open_clip's checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenClipNames {
+    /// Whether all names of the text tower begin with `text.`.
+    pub custom_text: bool,
+    /// Whether the text's projection is a layer, with a weight and a bias, and not a bare matrix.
+    pub text_projection_layer: bool,
+    /// The vision tower.
+    pub vision: VisionNames,
+}
+
+/// Whose vision tower it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VisionNames {
+    /// open_clip's own.
+    OpenClip,
+    /// timm's.
+    Timm(TimmNames),
+}
+
+/// What differs between timm's vision transformers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimmNames {
+    /// The layer that makes the embedding; empty if there is none.
+    pub projection: &'static str,
+    /// The norm behind the blocks: `norm`, or `fc_norm` behind a mean.
+    pub final_norm: &'static str,
 }
 
 /// One of the two towers.
@@ -94,11 +125,40 @@ pub(super) enum Stored {
     Pieces(Vec<(String, usize)>),
 }
 
+impl TensorId {
+    /// The tower that it is a part of; none for what belongs to both.
+    pub(super) fn tower(self) -> Option<Tower> {
+        match self {
+            Self::LogitScale | Self::LogitBias => None,
+            Self::Tokens => Some(Tower::Text),
+            Self::Positions(tower)
+            | Self::Block(tower, ..)
+            | Self::LayerScale(tower, ..)
+            | Self::FinalNorm(tower, _)
+            | Self::Projection(tower, _) => Some(tower),
+            Self::ClassToken | Self::Patches(_) | Self::PreNorm(_) | Self::Probe | Self::Pool(..) => {
+                Some(Tower::Vision)
+            }
+        }
+    }
+}
+
 impl TensorNames {
     /// Where a tensor is; `None` if this format has no such thing.
     pub(super) fn locate(self, id: TensorId) -> Option<Stored> {
         match self {
             Self::TransformersClip | Self::TransformersSiglip => transformers(self, id),
+            Self::OpenClip(names) => open_clip(names, id),
+        }
+    }
+
+    /// The names as this file has them: open_clip reads text towers with and without `text.` into either model.
+    pub(super) fn as_in(self, has: impl Fn(&str) -> bool) -> Self {
+        match self {
+            Self::OpenClip(names) => {
+                Self::OpenClip(OpenClipNames { custom_text: has("text.token_embedding.weight"), ..names })
+            }
+            others => others,
         }
     }
 }
@@ -176,4 +236,124 @@ fn transformers_pool(part: BlockPart, kind: Kind) -> Option<Stored> {
         BlockPart::Contract => format!("mlp.fc2.{kind}"),
     };
     Some(Stored::Whole(format!("vision_model.head.{name}")))
+}
+
+fn open_clip(names: OpenClipNames, id: TensorId) -> Option<Stored> {
+    let text = if names.custom_text { "text." } else { "" };
+    let name = match id {
+        TensorId::LogitScale => "logit_scale".into(),
+        TensorId::LogitBias => "logit_bias".into(),
+        TensorId::Tokens => format!("{text}token_embedding.weight"),
+        TensorId::Positions(Tower::Text) => format!("{text}positional_embedding"),
+        TensorId::Block(Tower::Text, layer, part, kind) => {
+            return open_clip_block(&format!("{text}transformer"), layer, part, kind);
+        }
+        TensorId::LayerScale(Tower::Text, layer, branch) => {
+            open_clip_layer_scale(&format!("{text}transformer"), layer, branch)
+        }
+        TensorId::FinalNorm(Tower::Text, kind) => format!("{text}ln_final.{}", kind.name()),
+        TensorId::Projection(Tower::Text, kind) if names.text_projection_layer => {
+            format!("{text}text_projection.{}", kind.name())
+        }
+        TensorId::Projection(Tower::Text, _) => {
+            return Some(Stored::Transposed(format!("{text}text_projection")));
+        }
+        _ => {
+            return match names.vision {
+                VisionNames::OpenClip => open_clip_vision(id),
+                VisionNames::Timm(names) => timm(names, id),
+            };
+        }
+    };
+    Some(Stored::Whole(name))
+}
+
+fn open_clip_vision(id: TensorId) -> Option<Stored> {
+    let name = match id {
+        TensorId::Positions(Tower::Vision) => "visual.positional_embedding".into(),
+        TensorId::ClassToken => "visual.class_embedding".into(),
+        TensorId::Patches(kind) => format!("visual.conv1.{}", kind.name()),
+        TensorId::PreNorm(kind) => format!("visual.ln_pre.{}", kind.name()),
+        TensorId::Block(Tower::Vision, layer, part, kind) => {
+            return open_clip_block("visual.transformer", layer, part, kind);
+        }
+        TensorId::LayerScale(Tower::Vision, layer, branch) => {
+            open_clip_layer_scale("visual.transformer", layer, branch)
+        }
+        TensorId::FinalNorm(Tower::Vision, kind) => format!("visual.ln_post.{}", kind.name()),
+        TensorId::Projection(Tower::Vision, Kind::Weight) => {
+            return Some(Stored::Transposed("visual.proj".into()));
+        }
+        _ => return None,
+    };
+    Some(Stored::Whole(name))
+}
+
+fn open_clip_block(tower: &str, layer: usize, part: BlockPart, kind: Kind) -> Option<Stored> {
+    let kind = kind.name();
+    let name = match part {
+        BlockPart::Norm1 => format!("ln_1.{kind}"),
+        BlockPart::Projections => format!("attn.in_proj_{kind}"),
+        BlockPart::Output => format!("attn.out_proj.{kind}"),
+        BlockPart::Norm2 => format!("ln_2.{kind}"),
+        BlockPart::Expand => format!("mlp.c_fc.{kind}"),
+        BlockPart::Contract => format!("mlp.c_proj.{kind}"),
+    };
+    Some(Stored::Whole(format!("{tower}.resblocks.{layer}.{name}")))
+}
+
+fn open_clip_layer_scale(tower: &str, layer: usize, branch: Branch) -> String {
+    let name = match branch {
+        Branch::Attention => "ls_1",
+        Branch::Mlp => "ls_2",
+    };
+    format!("{tower}.resblocks.{layer}.{name}.gamma")
+}
+
+/// A vision transformer of timm's, which open_clip calls the trunk.
+fn timm(names: TimmNames, id: TensorId) -> Option<Stored> {
+    let name = match id {
+        TensorId::Positions(Tower::Vision) => "trunk.pos_embed".into(),
+        TensorId::ClassToken => "trunk.cls_token".into(),
+        TensorId::Patches(kind) => format!("trunk.patch_embed.proj.{}", kind.name()),
+        TensorId::PreNorm(kind) => format!("trunk.norm_pre.{}", kind.name()),
+        TensorId::Block(Tower::Vision, layer, part, kind) => {
+            format!("trunk.blocks.{layer}.{}.{}", timm_block(part), kind.name())
+        }
+        TensorId::LayerScale(Tower::Vision, layer, Branch::Attention) => {
+            format!("trunk.blocks.{layer}.ls1.gamma")
+        }
+        TensorId::LayerScale(Tower::Vision, layer, Branch::Mlp) => format!("trunk.blocks.{layer}.ls2.gamma"),
+        TensorId::FinalNorm(Tower::Vision, kind) => format!("trunk.{}.{}", names.final_norm, kind.name()),
+        TensorId::Projection(Tower::Vision, kind) => format!("{}.{}", names.projection, kind.name()),
+        TensorId::Probe => "trunk.attn_pool.latent".into(),
+        TensorId::Pool(part, kind) => return timm_pool(part, kind),
+        _ => return None,
+    };
+    Some(Stored::Whole(format!("visual.{name}")))
+}
+
+fn timm_block(part: BlockPart) -> &'static str {
+    match part {
+        BlockPart::Norm1 => "norm1",
+        BlockPart::Projections => "attn.qkv",
+        BlockPart::Output => "attn.proj",
+        BlockPart::Norm2 => "norm2",
+        BlockPart::Expand => "mlp.fc1",
+        BlockPart::Contract => "mlp.fc2",
+    }
+}
+
+/// The query has a layer of its own there; keys and values share one.
+fn timm_pool(part: BlockPart, kind: Kind) -> Option<Stored> {
+    let name = |part: &str| format!("visual.trunk.attn_pool.{part}.{}", kind.name());
+    let part = match part {
+        BlockPart::Norm1 => return None,
+        BlockPart::Projections => return Some(Stored::Pieces(vec![(name("q"), 1), (name("kv"), 2)])),
+        BlockPart::Output => "proj",
+        BlockPart::Norm2 => "norm",
+        BlockPart::Expand => "mlp.fc1",
+        BlockPart::Contract => "mlp.fc2",
+    };
+    Some(Stored::Whole(name(part)))
 }

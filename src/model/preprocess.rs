@@ -45,6 +45,15 @@ pub struct Preprocess {
     pub std: [f32; 3],
 }
 
+/// Which of transformers' image processors a checkpoint is for, where its files do not say so themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessorKind {
+    /// CLIPImageProcessor.
+    Clip,
+    /// SiglipImageProcessor.
+    Siglip,
+}
+
 /// How large a photo is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resize {
@@ -52,17 +61,22 @@ pub enum Resize {
     Keep,
     /// The shorter side gets this length; the longer one keeps the aspect, rounded down.
     Shortest(u32),
+    /// The longer side gets this length; the shorter one keeps the aspect, rounded to the nearest, as open_clip has
+    /// it.
+    Longest(u32),
     /// Exactly this size, whatever the aspect.
     Exact(Size),
 }
 
-/// What is cut out of a resized photo's middle. Where the photo is smaller, black is added.
+/// What is cut out of a resized photo's middle. Where the photo is smaller, something is added around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CenterCrop {
     /// The size of the cut.
     pub size: Size,
     /// Which pixel it begins at where the middle is between two.
     pub rounding: CropRounding,
+    /// The grey that is added, 0 to 255; 0, black, for all but open_clip's `longest`.
+    pub fill: u8,
 }
 
 /// Where a centred cut begins when the middle is between two pixels.
@@ -132,11 +146,19 @@ impl Preprocess {
         let size = Size::new(image_size, image_size);
         Self {
             resize: Resize::Shortest(image_size),
-            crop: Some(CenterCrop { size, rounding: CropRounding::Floor }),
+            crop: Some(CenterCrop { size, rounding: CropRounding::Floor, fill: 0 }),
             resample: Resample::Bicubic,
             rescale: 1.0 / 255.0,
             mean: CLIP_MEAN,
             std: CLIP_STD,
+        }
+    }
+
+    /// What an image processor of that kind does by itself, for a model whose input is `image_size` pixels square.
+    pub fn default_of(kind: ProcessorKind, image_size: u32) -> Self {
+        match kind {
+            ProcessorKind::Clip => Self::clip_default(image_size),
+            ProcessorKind::Siglip => Self::siglip_default(image_size),
         }
     }
 
@@ -152,45 +174,46 @@ impl Preprocess {
     }
 
     /// Reads a checkpoint directory: the image processor in `processor_config.json` (newer transformers),
-    /// else `preprocessor_config.json`, else [`Preprocess::clip_default`] of `image_size`.
+    /// else `preprocessor_config.json`, else [`Preprocess::default_of`] `kind` and `image_size`. What files do not
+    /// say which processor they are for are read as those of `kind`.
     ///
     /// # Errors
     /// [`Error::Read`] if a file that is there cannot be read, [`Error::Config`] if it is broken or asks
     /// for something that is not supported.
-    pub fn from_directory(directory: &Path, image_size: u32) -> Result<Self> {
+    pub fn from_directory(directory: &Path, kind: ProcessorKind, image_size: u32) -> Result<Self> {
         let nested = directory.join("processor_config.json");
         let config = read_config(&nested)?;
         if let Some(processor) = config.as_ref().and_then(|config| config.get("image_processor"))
             && !processor.is_null()
         {
-            return Self::from_transformers(&nested, processor);
+            return Self::from_transformers(&nested, processor, kind);
         }
         let plain = directory.join("preprocessor_config.json");
         match read_config(&plain)? {
-            Some(config) => Self::from_transformers(&plain, &config),
-            None => Ok(Self::clip_default(image_size)),
+            Some(config) => Self::from_transformers(&plain, &config, kind),
+            None => Ok(Self::default_of(kind, image_size)),
         }
     }
 
-    /// From transformers' image processor settings, old or new. What is missing or null has the default of
-    /// CLIPImageProcessor, or of SiglipImageProcessor if the settings say that they are for that.
+    /// From transformers' image processor settings, old or new. What is missing or null has the default of the
+    /// processor that the settings name, or of `kind` if they name none.
     ///
     /// # Errors
     /// [`Error::Config`] with `path` if a value is broken or not supported.
-    pub fn from_transformers(path: &Path, config: &Value) -> Result<Self> {
+    pub fn from_transformers(path: &Path, config: &Value, kind: ProcessorKind) -> Result<Self> {
         let fields = Fields::new(path, config)?;
-        let siglip = fields.is_for_siglip()?;
-        let mut out = if siglip { Self::siglip_default(224) } else { Self::clip_default(224) };
+        let kind = fields.processor()?.unwrap_or(kind);
+        let mut out = Self::default_of(kind, 224);
         if let Some(resize) = fields.resize("size")? {
             out.resize = resize;
         }
         if let Some(size) = fields.crop_size("crop_size")? {
-            out.crop = Some(CenterCrop { size, rounding: CropRounding::Floor });
+            out.crop = Some(CenterCrop { size, rounding: CropRounding::Floor, fill: 0 });
         }
         if !fields.flag("do_resize", true)? {
             out.resize = Resize::Keep;
         }
-        if !fields.flag("do_center_crop", !siglip)? {
+        if !fields.flag("do_center_crop", kind == ProcessorKind::Clip)? {
             out.crop = None;
         }
         if let Some(resample) = fields.resample("resample")? {
@@ -219,16 +242,21 @@ impl Preprocess {
         let mut out = Self::clip_default(image_size);
         let size = fields.square("size")?.unwrap_or(image_size);
         let square = Size::new(size, size);
+        let grey = |value: &Value| value.as_u64().and_then(|grey| u8::try_from(grey).ok());
+        let fill = fields.read("fill_color", "an integer from 0 to 255", grey)?.unwrap_or(0);
+        let crop = |fill| Some(CenterCrop { size: square, rounding: CropRounding::HalfEven, fill });
         (out.resize, out.crop) = match fields.text("resize_mode")?.unwrap_or("shortest") {
-            "shortest" => {
-                let crop = CenterCrop { size: square, rounding: CropRounding::HalfEven };
-                (Resize::Shortest(size), Some(crop))
-            }
+            "shortest" => (Resize::Shortest(size), crop(0)),
+            "longest" => (Resize::Longest(size), crop(fill)),
             "squash" => (Resize::Exact(square), None),
-            other => return Err(fields.error("resize_mode", "shortest or squash", &format!("{other:?}"))),
+            other => {
+                let expected = "shortest, longest or squash";
+                return Err(fields.error("resize_mode", expected, &format!("{other:?}")));
+            }
         };
         out.resample = match fields.text("interpolation")?.unwrap_or("bicubic") {
-            "bicubic" => Resample::Bicubic,
+            // Only training chooses at random.
+            "bicubic" | "random" => Resample::Bicubic,
             "bilinear" => Resample::Bilinear,
             other => return Err(fields.error("interpolation", "bicubic or bilinear", &format!("{other:?}"))),
         };
@@ -292,9 +320,11 @@ impl Preprocess {
         })
     }
 
-    /// The part of the resized photo that a window shows, black around it.
+    /// The part of the resized photo that a window shows, black or grey around it.
     fn resize_to(&self, photo: &Photo, window: &Window) -> Result<RgbImage> {
-        let (source, mut out) = (photo.size(), RgbImage::new(window.size.width, window.size.height));
+        let grey = image::Rgb([self.crop.map_or(0, |crop| crop.fill); 3]);
+        let source = photo.size();
+        let mut out = RgbImage::from_pixel(window.size.width, window.size.height, grey);
         let x = visible(source.width, window.scaled.width, window.left, window.size.width);
         let y = visible(source.height, window.scaled.height, window.top, window.size.height);
         let (Some(x), Some(y)) = (x, y) else { return Ok(out) };
@@ -339,6 +369,11 @@ impl Resize {
             Self::Exact(size) => size,
             Self::Shortest(short) if width <= height => Size::new(short, side(short, height, width)?),
             Self::Shortest(short) => Size::new(side(short, width, height)?, short),
+            Self::Longest(long) => {
+                let ratio = width.max(height) as f64 / f64::from(long);
+                let side = |side: u64| ((side as f64 / ratio).round_ties_even() as u32).max(1);
+                Size::new(side(width), side(height))
+            }
         })
     }
 }
@@ -533,15 +568,18 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn is_for_siglip(&self) -> Result<bool> {
+    /// The processor that the settings name.
+    fn processor(&self) -> Result<Option<ProcessorKind>> {
         let name = ["image_processor_type", "feature_extractor_type"]
             .into_iter()
             .find(|name| self.get(name).is_some());
-        let Some(name) = name else { return Ok(false) };
+        let Some(name) = name else { return Ok(None) };
         let kind = self.text(name)?.unwrap_or_default();
         match kind.trim_end_matches("Fast").trim_end_matches("Pil") {
-            "CLIPImageProcessor" | "CLIPFeatureExtractor" | "ChineseCLIPImageProcessor" => Ok(false),
-            "SiglipImageProcessor" => Ok(true),
+            "CLIPImageProcessor" | "CLIPFeatureExtractor" | "ChineseCLIPImageProcessor" => {
+                Ok(Some(ProcessorKind::Clip))
+            }
+            "SiglipImageProcessor" => Ok(Some(ProcessorKind::Siglip)),
             _ => Err(self.error(name, "CLIPImageProcessor or SiglipImageProcessor", &format!("{kind:?}"))),
         }
     }
@@ -579,7 +617,7 @@ mod tests {
     use serde_json::json;
 
     fn parse(config: Value) -> Result<Preprocess> {
-        Preprocess::from_transformers(Path::new("dir/preprocessor_config.json"), &config)
+        Preprocess::from_transformers(Path::new("dir/preprocessor_config.json"), &config, ProcessorKind::Clip)
     }
 
     fn message(config: Value) -> String {
@@ -603,6 +641,25 @@ mod tests {
         let config =
             json!({"image_processor_type": "SiglipImageProcessor", "size": {"height": 256, "width": 256}});
         assert_eq!(parse(config).unwrap(), Preprocess::siglip_default(256));
+    }
+
+    #[test]
+    fn siglip_2_is_resized_bilinearly() {
+        let config = json!({"image_processor_type": "SiglipImageProcessorFast", "do_convert_rgb": null,
+            "resample": 2, "size": {"height": 224, "width": 224}});
+        let expected = Preprocess { resample: Resample::Bilinear, ..Preprocess::siglip_default(224) };
+        assert_eq!(parse(config).unwrap(), expected);
+    }
+
+    #[test]
+    fn files_without_a_name_are_those_of_the_model() {
+        let path = Path::new("preprocessor_config.json");
+        let config = json!({"size": {"height": 224, "width": 224}});
+        let found = Preprocess::from_transformers(path, &config, ProcessorKind::Siglip).unwrap();
+        assert_eq!(found, Preprocess::siglip_default(224));
+        let folder = tempfile::tempdir().unwrap();
+        let found = Preprocess::from_directory(folder.path(), ProcessorKind::Siglip, 384).unwrap();
+        assert_eq!(found, Preprocess::siglip_default(384));
     }
 
     #[test]
@@ -645,34 +702,44 @@ mod tests {
 
     #[test]
     fn a_nested_processor_goes_before_a_plain_one() {
+        let open = |folder: &Path| Preprocess::from_directory(folder, ProcessorKind::Clip, 98);
         let folder = tempfile::tempdir().unwrap();
-        let default = Preprocess::from_directory(folder.path(), 98).unwrap();
+        let default = open(folder.path()).unwrap();
         assert_eq!(default, Preprocess::clip_default(98));
         std::fs::write(folder.path().join("preprocessor_config.json"), r#"{"size": 30, "crop_size": 30}"#)
             .unwrap();
-        assert_eq!(Preprocess::from_directory(folder.path(), 98).unwrap(), Preprocess::clip_default(30));
+        assert_eq!(open(folder.path()).unwrap(), Preprocess::clip_default(30));
         let nested = folder.path().join("processor_config.json");
         std::fs::write(&nested, r#"{"processor_class": "CLIPProcessor"}"#).unwrap();
-        assert_eq!(Preprocess::from_directory(folder.path(), 98).unwrap(), Preprocess::clip_default(30));
+        assert_eq!(open(folder.path()).unwrap(), Preprocess::clip_default(30));
         std::fs::write(&nested, r#"{"image_processor": {"size": 40, "crop_size": 40}}"#).unwrap();
-        assert_eq!(Preprocess::from_directory(folder.path(), 98).unwrap(), Preprocess::clip_default(40));
+        assert_eq!(open(folder.path()).unwrap(), Preprocess::clip_default(40));
         std::fs::write(&nested, "{").unwrap();
-        assert!(matches!(Preprocess::from_directory(folder.path(), 98), Err(Error::Config { .. })));
+        assert!(matches!(open(folder.path()), Err(Error::Config { .. })));
     }
 
     #[test]
     fn open_clip_has_its_own_words_and_rounding() {
         let parse =
             |config: Value| Preprocess::from_open_clip(Path::new("open_clip_config.json"), &config, 224);
-        let half_even = CenterCrop { size: Size::new(224, 224), rounding: CropRounding::HalfEven };
+        let half_even = CenterCrop { size: Size::new(224, 224), rounding: CropRounding::HalfEven, fill: 0 };
         assert_eq!(
             parse(json!({})).unwrap(),
             Preprocess { crop: Some(half_even), ..Preprocess::clip_default(224) }
         );
         let siglip = json!({"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "resize_mode": "squash"});
         assert_eq!(parse(siglip).unwrap(), Preprocess::siglip_default(224));
-        assert!(parse(json!({"resize_mode": "longest"})).is_err());
-        assert!(parse(json!({"interpolation": "random"})).is_err());
+        let longest = parse(json!({"resize_mode": "longest", "fill_color": 9, "size": [224, 224]})).unwrap();
+        assert_eq!(longest.resize, Resize::Longest(224));
+        assert_eq!(longest.crop, Some(CenterCrop { fill: 9, ..half_even }));
+        // 100 x 40 pixels to 224 x 89.6; open_clip's ResizeKeepRatio rounds, and a side is at least one pixel.
+        assert_eq!(longest.resize.apply(Size::new(100, 40)).unwrap(), Size::new(224, 90));
+        assert_eq!(longest.resize.apply(Size::new(1, 900)).unwrap(), Size::new(1, 224));
+        assert_eq!(parse(json!({"interpolation": "random"})).unwrap().resample, Resample::Bicubic);
+        for broken in [json!({"resize_mode": "fit"}), json!({"fill_color": 256}), json!({"size": [224, 225]})]
+        {
+            assert!(parse(broken.clone()).is_err(), "{broken}");
+        }
     }
 
     #[test]

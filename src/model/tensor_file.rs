@@ -79,6 +79,11 @@ impl TensorFile {
         self.metadata.tensors().into_iter()
     }
 
+    /// Bytes in the file.
+    pub(super) fn bytes(&self) -> u64 {
+        self.start + self.metadata.data_len() as u64
+    }
+
     /// Reads one tensor as float32.
     pub(super) fn load(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
         let Some(info) = self.metadata.info(name) else { bail!("it is missing") };

@@ -1,4 +1,4 @@
-//! `model.safetensors`, whole or sharded, or PyTorch's own format becomes named tensors of checked shapes.
+//! Safetensors, whole or sharded, or PyTorch's own format become named tensors of checked shapes.
 //!
 //! What is not asked for is not read.
 
@@ -8,10 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::{
-    DType, Device, Shape, Tensor,
-    pickle::{PthTensors, TensorInfo},
-};
+use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
 use rayon::prelude::*;
 use serde_json::Value;
@@ -19,6 +16,7 @@ use serde_json::Value;
 use super::{
     digest::{Digest, Hasher, digest},
     file_state::FileState,
+    pytorch::PytorchFile,
     tensor_file::TensorFile,
 };
 use crate::error::{Error, Result};
@@ -39,6 +37,37 @@ pub struct Expected {
     pub shape: Vec<usize>,
 }
 
+/// Where the tensors of a checkpoint are not those that its configuration asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// What is not there.
+    pub missing: Vec<Expected>,
+    /// What is there in another shape, and which.
+    pub misshapen: Vec<(Expected, Vec<usize>)>,
+    /// The names of what is there and is no part of the model.
+    pub unused: Vec<String>,
+    /// The names of what is no part of the model either, but known to be left behind by older libraries.
+    pub ignored: Vec<String>,
+}
+
+impl Differences {
+    /// What is wrong, a sentence a tensor; nothing where only what is ignored is too much.
+    pub fn reasons(&self) -> Vec<String> {
+        let missing = self
+            .missing
+            .iter()
+            .map(|Expected { name, shape }| format!("tensor {name} is missing, expected shape {shape:?}"));
+        let misshapen = self.misshapen.iter().map(|(Expected { name, shape }, found)| {
+            format!("tensor {name}: the configuration asks for shape {shape:?}, found {found:?}")
+        });
+        let unused = self
+            .unused
+            .iter()
+            .map(|name| format!("tensor {name} is not part of a model of this configuration"));
+        missing.chain(misshapen).chain(unused).collect()
+    }
+}
+
 /// The tensors of a checkpoint.
 pub struct Weights {
     source: Source,
@@ -50,8 +79,7 @@ pub struct Weights {
 enum Source {
     /// The files, and which of them has a tensor.
     Safetensors(Vec<TensorFile>, BTreeMap<String, usize>),
-    /// candle's reader takes the tensors out of a pickle and runs nothing of it.
-    Pickled(PthTensors),
+    Pickled(PytorchFile),
 }
 
 impl Weights {
@@ -64,10 +92,28 @@ impl Weights {
         let single = directory.join(SINGLE_FILE);
         let pickled = directory.join(PICKLED);
         if !single.is_file() && !directory.join(SHARD_INDEX).is_file() && pickled.is_file() {
-            let files = states(std::slice::from_ref(&pickled))?;
-            return Ok(Self { files, ..Self::open_pickled(pickled)? });
+            return Self::open_pickled(pickled);
         }
-        let files = if single.is_file() { vec![single] } else { shards(directory)? };
+        Self::open_safetensors(if single.is_file() { vec![single] } else { shards(directory)? }, directory)
+    }
+
+    /// Opens the first of these files that is in a directory; what does not end in `.safetensors` is PyTorch's own.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if none is there, or it is not of its format or cut short.
+    pub fn open_first(directory: &Path, names: &[&str]) -> Result<Self> {
+        let mut files = names.iter().map(|name| directory.join(name));
+        let Some(file) = files.find(|file| file.is_file()) else {
+            let reason = format!("none of {} is there", names.join(", "));
+            return Err(Error::Weights { path: directory.into(), reason });
+        };
+        match file.extension().is_some_and(|extension| extension == "safetensors") {
+            true => Self::open_safetensors(vec![file], directory),
+            false => Self::open_pickled(file),
+        }
+    }
+
+    fn open_safetensors(files: Vec<PathBuf>, directory: &Path) -> Result<Self> {
         let path = match files.as_slice() {
             [file] => file.clone(),
             _ => directory.to_path_buf(),
@@ -94,15 +140,8 @@ impl Weights {
     }
 
     fn open_pickled(path: PathBuf) -> Result<Self> {
-        let broken = |error: candle_core::Error| Error::Weights {
-            path: path.clone(),
-            reason: format!("not a whole PyTorch file: {}", first_line(&error)),
-        };
-        // candle's reader takes arguments off a pickle without looking whether they are there, and panics.
-        let read = std::panic::catch_unwind(|| PthTensors::new(&path, None));
-        let malformed = || Err(candle_core::Error::Msg("it is malformed".into()));
-        let tensors = read.unwrap_or_else(|_| malformed()).map_err(broken)?;
-        Ok(Self { source: Source::Pickled(tensors), path, files: Vec::new() })
+        let files = states(std::slice::from_ref(&path))?;
+        Ok(Self { source: Source::Pickled(PytorchFile::open(&path)?), path, files })
     }
 
     /// Wraps the bytes of a safetensors file that is part of the program; `name` is used in errors.
@@ -122,6 +161,14 @@ impl Weights {
     /// The files as they were when they were opened; none of what is part of the program.
     pub(super) fn files(&self) -> &[FileState] {
         &self.files
+    }
+
+    /// Bytes in the files, or in what is part of the program.
+    pub(super) fn bytes(&self) -> u64 {
+        match &self.source {
+            Source::Safetensors(files, _) => files.iter().map(TensorFile::bytes).sum(),
+            Source::Pickled(_) => self.files.iter().map(|file| file.size).sum(),
+        }
     }
 
     /// The hash of all tensors but those that surely are the vision tower's, with their names, types and shapes. A
@@ -164,35 +211,46 @@ impl Weights {
                     .map(|(name, info)| (name, (format!("{:?}", info.dtype), info.shape.clone())))
                     .collect()
             }
-            Source::Pickled(tensors) => {
-                let infos = tensors.tensor_infos().iter();
-                let described =
-                    |info: &TensorInfo| (format!("{:?}", info.dtype), info.layout.dims().to_vec());
-                infos.map(|(name, info)| (name.clone(), described(info))).collect()
+            Source::Pickled(file) => {
+                let tensors = file.tensors().iter();
+                tensors.map(|(name, info)| (name.clone(), (info.kind(), info.shape.clone()))).collect()
             }
         }
     }
 
-    /// Checks that every expected tensor is there with the expected shape, and that there is no other. Dimensions of
-    /// length 1 do not count: a scale may be stored as `[]` or `[1]`.
+    /// Whether there is a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match &self.source {
+            Source::Safetensors(_, places) => places.contains_key(name),
+            Source::Pickled(file) => file.tensors().contains_key(name),
+        }
+    }
+
+    /// Holds the tensors against those that are expected. Dimensions of length 1 do not count: a scale may be stored
+    /// as `[]` or `[1]`.
+    pub fn compare(&self, expected: &[Expected]) -> Differences {
+        let mut contents = self.contents();
+        let mut differences = Differences::default();
+        for expected in expected {
+            match contents.remove(&expected.name) {
+                None => differences.missing.push(expected.clone()),
+                Some((_, found)) if !same_shape(&found, &expected.shape) => {
+                    differences.misshapen.push((expected.clone(), found));
+                }
+                Some(_) => {}
+            }
+        }
+        (differences.ignored, differences.unused) = contents.into_keys().partition(|name| is_leftover(name));
+        differences
+    }
+
+    /// Checks that every expected tensor is there with the expected shape, and that there is no other but leftovers.
     ///
     /// # Errors
     /// [`Error::Weights`] names the first tensor that is missing, of another shape or unknown.
     pub fn check(&self, expected: &[Expected]) -> Result<()> {
-        let mut contents = self.contents();
-        for Expected { name, shape } in expected {
-            let Some((_, found)) = contents.remove(name) else {
-                return Err(self.error(format!("tensor {name} is missing, expected shape {shape:?}")));
-            };
-            if !same_shape(&found, shape) {
-                let reason = format!("tensor {name}: config.json asks for shape {shape:?}, found {found:?}");
-                return Err(self.error(reason));
-            }
-        }
-        match contents.keys().find(|name| !is_leftover(name)) {
-            Some(name) => {
-                Err(self.error(format!("tensor {name} is not part of a model of this configuration")))
-            }
+        match self.compare(expected).reasons().into_iter().next() {
+            Some(reason) => Err(self.error(reason)),
             None => Ok(()),
         }
     }
@@ -234,10 +292,7 @@ impl Weights {
                 Some(place) => files[*place].load(name, device),
                 None => candle_core::bail!("it is missing"),
             },
-            Source::Pickled(tensors) => match tensors.get(name)? {
-                Some(tensor) => tensor.to_device(device)?.to_dtype(DType::F32),
-                None => candle_core::bail!("it is missing"),
-            },
+            Source::Pickled(file) => file.load(name, device)?.to_dtype(DType::F32),
         }
     }
 
@@ -271,9 +326,14 @@ fn same_shape(one: &[usize], other: &[usize]) -> bool {
     sides(one) == sides(other)
 }
 
-/// Tensors that older libraries saved although they are no weights.
+/// What lies beside the last dot of tensors that are saved although they are no weights: positions in order and
+/// masks (older transformers and open_clip), what OpenAI's own files tell of the model, and a bias that open_clip
+/// saves even where the model was trained without.
+const LEFTOVERS: [&str; 6] =
+    ["position_ids", "attn_mask", "input_resolution", "context_length", "vocab_size", "logit_bias"];
+
 fn is_leftover(name: &str) -> bool {
-    name.ends_with(".position_ids")
+    LEFTOVERS.contains(&name.rsplit('.').next().unwrap_or(name))
 }
 
 /// The first line of candle's message: the rest is a backtrace.
@@ -335,10 +395,7 @@ impl SimpleBackend for Named<'_> {
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        match &self.weights.source {
-            Source::Safetensors(_, places) => places.contains_key(name),
-            Source::Pickled(tensors) => tensors.tensor_infos().contains_key(name),
-        }
+        self.weights.has(name)
     }
 }
 

@@ -43,10 +43,11 @@ impl Compare {
     /// One sheet with the photo and all maps on one shared signed scale.
     pub fn sheet(&self, photo: &Photo) -> RgbImage {
         let panels = self.report.prompts.iter().zip(&self.maps).map(|(prompt, map)| {
-            let Score { prompt: title, similarity, logit, probability } = &prompt.score;
+            let Score { prompt: title, similarity, logit, .. } = &prompt.score;
+            let (kind, verdict) = (self.report.probability_kind, prompt.evidence.verdict);
             let notes = vec![
                 format!("similarity {similarity:.3} · logit {logit:.2}"),
-                format!("softmax {:.1} % · {}", probability * 100.0, prompt.evidence.verdict),
+                format!("{} {} · {verdict}", kind.name(), prompt.score.percent(kind)),
             ];
             render::Panel { title: title.clone(), notes, map }
         });

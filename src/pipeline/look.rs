@@ -38,6 +38,7 @@ pub(super) struct Look<'m> {
     embedding: Tensor,
     unit: Tensor,
     logit_scale: f64,
+    logit_bias: f64,
     pub(super) placement: Placement,
     pub(super) seconds: Seconds,
 }
@@ -66,6 +67,7 @@ impl<'m> Look<'m> {
             embedding,
             unit,
             logit_scale: model.logit_scale(),
+            logit_bias: model.logit_bias(),
             placement: prepared.placement,
             seconds: Seconds { decode, trunk: clock.lap(), ..Default::default() },
         })
@@ -73,7 +75,7 @@ impl<'m> Look<'m> {
 
     /// What the texts score on the photo.
     pub(super) fn scores(&self, texts: &Tensor) -> Result<Scores> {
-        Scores::new(&self.unit, texts, self.logit_scale)
+        Ok(Scores::new(&self.unit, texts, self.logit_scale)?.with_bias(self.logit_bias))
     }
 
     /// A map for every mix of the texts.

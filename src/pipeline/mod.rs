@@ -16,7 +16,7 @@ pub use settings::{LoadOptions, Query, Settings};
 
 use crate::{
     attribution::{ConceptMap, Method},
-    embed::Scores,
+    embed::{Scores, probabilities, sigmoid},
     error::{Error, Result},
     model::{Model, TextCache, source::ModelSpec},
     objective::references,
@@ -24,7 +24,7 @@ use crate::{
     progress::{Event, ProgressHandler, Silent, Warning},
     prompt::{Template, repeated, same_words},
     report::{Compared, Comparison, Evidence, Localization, Place, Score, Seconds},
-    verdict::{NEUTRAL, Presence, sigmoid, verdict},
+    verdict::{NEUTRAL, Presence, verdict},
 };
 use look::{Look, View};
 use plan::{Mix, Plan};
@@ -191,6 +191,7 @@ impl Explainer {
             image: photo.path().into(),
             image_size: [photo.size().width, photo.size().height],
             model: self.name.clone(),
+            probability_kind: self.model.config().probability,
             target: competitors.remove(0),
             setup: plan.setup.place(map.placement()),
             against: competitors,
@@ -228,7 +229,8 @@ impl Explainer {
             (0..prompts.len()).map(|target| Mix::new(&plan, logits, target, settings)).collect();
         let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
         let maps = look.maps(plan.method, &texts.narrow(0, 0, prompts.len())?, &weights)?;
-        let probabilities = crate::embed::softmax(logits);
+        let kind = self.model.config().probability;
+        let probabilities = probabilities(logits, kind);
         // Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
         let compared = maps.par_iter().enumerate().map(|(index, map)| Compared {
             score: Score {
@@ -246,6 +248,7 @@ impl Explainer {
             image: photo.path().into(),
             image_size: [photo.size().width, photo.size().height],
             model: self.name.clone(),
+            probability_kind: kind,
             prompts: compared.collect(),
             setup: plan.setup.place(&look.placement),
             files: Default::default(),
@@ -269,7 +272,8 @@ impl Explainer {
 
     fn competitors(&self, query: &Query, scores: &Scores) -> Vec<Score> {
         let prompts = std::iter::once(&query.target).chain(&query.references);
-        let probabilities = crate::embed::softmax(&scores.logits[..1 + query.references.len()]);
+        let competing = &scores.logits[..1 + query.references.len()];
+        let probabilities = probabilities(competing, self.model.config().probability);
         let numbers = scores.similarities.iter().zip(&scores.logits).zip(probabilities);
         let score = |(prompt, ((similarity, logit), probability)): (&String, ((&f64, &f64), f64))| Score {
             prompt: prompt.clone(),

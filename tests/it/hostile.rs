@@ -130,7 +130,7 @@ fn named_pipes_are_not_waited_for() {
 // Checkpoints.
 
 /// Runs a question that must fail because of the checkpoint, before anything is written.
-fn refused(sandbox: &Sandbox, parts: &[&str]) -> Outcome {
+pub(crate) fn refused(sandbox: &Sandbox, parts: &[&str]) -> Outcome {
     let outcome = sandbox.localize(PROMPT, &["wide.png", "tall.png"]);
     outcome.assert_refused(parts);
     assert_eq!(outcome.hints().len(), 1, "{outcome:#?}");
@@ -172,7 +172,7 @@ fn a_hub_that_cannot_be_reached_is_one_error() {
 #[test]
 fn missing_files_of_a_checkpoint_are_named() {
     for (removed, parts) in [
-        (&["config.json"][..], &["model", "config.json is not there"][..]),
+        (&["config.json"][..], &["model", "neither config.json nor open_clip_config.json is there"][..]),
         (
             &["model.safetensors"],
             &["model", "neither model.safetensors nor model.safetensors.index.json nor pytorch_model.bin"],

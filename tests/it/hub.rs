@@ -181,6 +181,53 @@ fn fetches_what_is_needed_and_nothing_else() {
     assert_eq!(finished, expected.len());
 }
 
+/// A repository as open_clip's users push them, from a fixture and what lies beside it on the Hub.
+fn open_clip_repository(fixture: &str) -> Repository {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(fixture);
+    let mut repository =
+        Repository::new(&[("README.md", b"a model"), ("open_clip_pytorch_model.bin", b"pickled")]);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        repository.files.insert(name, std::fs::read(entry.path()).unwrap());
+    }
+    repository
+}
+
+#[test]
+fn fetches_and_opens_a_repository_of_open_clips_form() {
+    let server = open_clip_repository("open-clip-mean").serve();
+    let machine = Machine::new(&server);
+    let files = machine.locate().unwrap();
+    let expected = ["open_clip_config.json", "vocab.json", "merges.txt", "open_clip_model.safetensors"];
+    assert_eq!(names(&files), expected);
+    assert_eq!(server.fetched(), expected);
+    // The files of the snapshot are links to the blobs, which lie outside of it.
+    let model = fieldmark::model::Model::open(&files.directory, candle_core::Device::Cpu).unwrap();
+    assert_eq!(model.config().embedding, 24);
+}
+
+#[test]
+fn a_repository_without_tokenizer_is_asked_for_one_once() {
+    let mut repository = open_clip_repository("open-clip-mean");
+    repository.files.retain(|name, _| name != "vocab.json" && name != "merges.txt");
+    let server = repository.serve();
+    let machine = Machine::new(&server);
+    let files = machine.locate().unwrap();
+    assert_eq!(names(&files), ["open_clip_config.json", "open_clip_model.safetensors"]);
+    let asked = server.requests().len();
+    assert_eq!(machine.locate().unwrap(), files);
+    assert_eq!(server.requests().len(), asked, "it is known that there is none");
+}
+
+#[test]
+fn transformers_form_is_taken_where_a_repository_has_both() {
+    let mut repository = Repository::usual();
+    repository.files.extend(open_clip_repository("open-clip-mean").files);
+    let files = Machine::new(&repository.serve()).locate().unwrap();
+    assert!(names(&files).iter().all(|name| !name.starts_with("open_clip")), "{files:?}");
+}
+
 #[test]
 fn lays_the_cache_out_as_the_python_library_does() {
     let server = Repository::usual().serve();

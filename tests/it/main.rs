@@ -12,11 +12,16 @@ mod evaluate;
 mod fake_hub;
 #[cfg(feature = "cli")]
 mod hostile;
+#[cfg(feature = "cli")]
+mod hostile_checkpoints;
 #[cfg(feature = "hub")]
 mod hub;
 mod miniature;
+mod open_clip;
 #[cfg(feature = "cli")]
 mod pages;
+#[cfg(feature = "cli")]
+mod models;
 mod parity;
 mod photo;
 mod properties;

@@ -19,21 +19,27 @@ use fieldmark::{
 use serde_json::Value;
 
 /// The largest difference of any component of an embedding.
-const EMBEDDING_TOLERANCE: f32 = 1e-4;
+pub(crate) const EMBEDDING_TOLERANCE: f32 = 1e-4;
 /// The length of a map's difference over the length of the map.
-const MAP_TOLERANCE: f32 = 1e-3;
+pub(crate) const MAP_TOLERANCE: f32 = 1e-3;
 
-struct Golden {
-    model: Model,
-    tensors: HashMap<String, Tensor>,
-    cases: Value,
+pub(crate) struct Golden {
+    pub(crate) model: Model,
+    pub(crate) tensors: HashMap<String, Tensor>,
+    pub(crate) cases: Value,
 }
 
 impl Golden {
-    fn open(name: &str) -> Result<Self> {
+    pub(crate) fn open(name: &str) -> Result<Self> {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models");
+        Self::open_in(&models.join(name), name)
+    }
+
+    /// With the checkpoint in another directory than the fixtures'.
+    pub(crate) fn open_in(directory: &Path, name: &str) -> Result<Self> {
         let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
         let parity = |ending: &str| -> PathBuf { tests.join(format!("golden/parity/{name}.{ending}")) };
-        let model = Model::open(&tests.join("fixtures/models").join(name), Device::Cpu)?;
+        let model = Model::open(directory, Device::Cpu)?;
         let tensors = candle_core::safetensors::load(parity("safetensors"), &Device::Cpu)?;
         let cases = std::fs::read(parity("json")).expect("the golden file is there");
         let cases = serde_json::from_slice(&cases).expect("the golden file is JSON");
@@ -41,20 +47,30 @@ impl Golden {
     }
 
     /// The unit embeddings of the prompts that logits and maps are about.
-    fn compared(&self) -> Result<Tensor> {
+    pub(crate) fn compared(&self) -> Result<Tensor> {
         let prompts = self.cases["compared"].as_array().expect("a list");
         let tokens: Result<Vec<_>> = prompts.iter().map(|prompt| self.model.tokenize(text(prompt))).collect();
         self.model.embed_texts(&tokens?)
     }
 
-    fn trace(&self, fit: &str, layer: i64, differentiation: Differentiation) -> Result<LayerTrace<'_>> {
+    pub(crate) fn trace(
+        &self,
+        fit: &str,
+        layer: i64,
+        differentiation: Differentiation,
+    ) -> Result<LayerTrace<'_>> {
         let tower = self.model.vision()?;
         let layer = (tower.layers() as i64 + layer) as usize;
         LayerTrace::new(tower, &self.tensors[&format!("pixels.{fit}")], layer, differentiation)
     }
 
     /// The signed map of one case of the JSON, and the objective's value.
-    fn map(&self, case: &Value, texts: &Tensor, differentiation: Differentiation) -> Result<(Tensor, f64)> {
+    pub(crate) fn map(
+        &self,
+        case: &Value,
+        texts: &Tensor,
+        differentiation: Differentiation,
+    ) -> Result<(Tensor, f64)> {
         let trace =
             self.trace(text(&case["fit"]), case["layer"].as_i64().expect("a number"), differentiation)?;
         let embedding = trace.embedding()?;
@@ -84,21 +100,21 @@ impl Golden {
     }
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().expect("a text")
 }
 
-fn largest_difference(found: &Tensor, expected: &Tensor) -> Result<f32> {
+pub(crate) fn largest_difference(found: &Tensor, expected: &Tensor) -> Result<f32> {
     Ok((found - expected)?.abs()?.max_all()?.to_scalar::<f32>()?)
 }
 
-fn relative_difference(found: &Tensor, expected: &Tensor) -> Result<f32> {
+pub(crate) fn relative_difference(found: &Tensor, expected: &Tensor) -> Result<f32> {
     let length = |tensor: &Tensor| -> Result<f32> { Ok(tensor.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt()) };
     Ok(length(&(found - expected)?)? / length(expected)?)
 }
 
 /// Writes past the test harness, which would keep the table to itself.
-fn print(table: &str) {
+pub(crate) fn print(table: &str) {
     std::io::stdout().write_all(table.as_bytes()).expect("standard output is open");
 }
 

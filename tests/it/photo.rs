@@ -5,7 +5,9 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use fieldmark::geometry::{Fit, Grid, Size};
-use fieldmark::model::preprocess::{CenterCrop, CropRounding, FitRequest, Preprocess, Resample, Resize};
+use fieldmark::model::preprocess::{
+    CenterCrop, CropRounding, FitRequest, Preprocess, ProcessorKind, Resample, Resize,
+};
 use fieldmark::{Error, Photo, PhotoOptions};
 use image::{DynamicImage, ImageFormat, RgbImage};
 use serde::Deserialize;
@@ -224,7 +226,7 @@ fn request(fit: Fit) -> FitRequest {
 
 #[test]
 fn resizing_and_cropping_agree_with_pillow_and_transformers() {
-    let padded = CenterCrop { size: Size::new(64, 64), rounding: CropRounding::Floor };
+    let padded = CenterCrop { size: Size::new(64, 64), rounding: CropRounding::Floor, fill: 0 };
     let cases = [
         ("crop", Fit::Crop, miniature()),
         ("padded", Fit::Crop, Preprocess { resize: Resize::Shortest(37), crop: Some(padded), ..miniature() }),
@@ -437,7 +439,8 @@ fn shared_configurations_are_read() {
         if !folder.is_dir() {
             continue;
         }
-        let preprocess = Preprocess::from_directory(&folder, 224).unwrap_or_else(|error| panic!("{error}"));
+        let preprocess = Preprocess::from_directory(&folder, ProcessorKind::Clip, 224)
+            .unwrap_or_else(|error| panic!("{error}"));
         println!("{}: {preprocess:?}", folder.file_name().unwrap().to_string_lossy());
         read += 1;
         let open_clip = folder.join("open_clip_config.json");

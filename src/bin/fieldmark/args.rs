@@ -27,6 +27,7 @@ pub enum Command {
     Localize(LocalizeArgs),
     Compare(CompareArgs),
     Download(DownloadArgs),
+    Models(ModelsArgs),
     Evaluate(EvaluateArgs),
 }
 
@@ -119,6 +120,25 @@ pub struct DownloadArgs {
     pub models: Vec<String>,
 
     /// Never touch the network: only say whether everything is in the cache.
+    #[arg(long)]
+    pub offline: bool,
+
+    /// Print one JSON object a line instead of a list for people.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// List the checkpoints that are known to work, or tell what was understood of one
+///
+/// Without a name: parameters, input, grid and licence of every checkpoint in the catalogue, and what the cache has.
+/// With a name: its towers, preprocessing, tokenizer, files and tensors, from the headers alone. A checkpoint with
+/// tensors that are missing or too many is told in full, and the exit status is 2.
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    /// A Hub id (`org/name`, `org/name@revision`), a directory, or `miniature`.
+    pub model: Option<String>,
+
+    /// Never touch the network (also HF_HUB_OFFLINE=1). Only a name can need it.
     #[arg(long)]
     pub offline: bool,
 

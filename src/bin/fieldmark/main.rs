@@ -10,6 +10,7 @@ mod args;
 mod commands;
 mod exit;
 mod images;
+mod listing;
 mod output;
 mod saving;
 mod terminal;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Localize(args) => commands::localize::run(args, &terminal),
         Command::Compare(args) => commands::compare::run(args, &terminal),
         Command::Download(args) => commands::download::run(args, &terminal),
+        Command::Models(args) => commands::models::run(args, &terminal),
         Command::Evaluate(args) => commands::evaluate::run(args, &terminal),
     };
     let exit = result.unwrap_or_else(|error| match exit::is_broken_pipe(&error) {

@@ -11,13 +11,14 @@ use anyhow::{Context, Result};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use fieldmark::{
     evaluate::{Compared, Estimate, METRICS, SettingSummary, Summary},
+    model::config::ProbabilityKind,
     regions::Region,
     report::{Comparison, Evidence, Localization, Place, Score},
 };
 use serde::Serialize;
 
 /// Writes text, and tells at once if nobody reads it.
-fn write(text: &str) -> Result<()> {
+pub fn write(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("standard output: cannot be written")
 }
@@ -29,10 +30,11 @@ pub fn json(record: &impl Serialize) -> Result<()> {
 
 /// One photo's answer.
 pub fn localization(found: &Localization) -> Result<()> {
-    let mut table = score_table();
-    table.add_row(score_row(&found.target, ""));
+    let kind = found.probability_kind;
+    let mut table = score_table(kind);
+    table.add_row(score_row(&found.target, kind, ""));
     for reference in &found.against {
-        table.add_row(score_row(reference, "against "));
+        table.add_row(score_row(reference, kind, "against "));
     }
     let mut lines = vec![format!("{}: {}", shown_path(&found.image), found.evidence.verdict)];
     lines.extend(table_lines(&table));
@@ -43,9 +45,10 @@ pub fn localization(found: &Localization) -> Result<()> {
 
 /// Several prompts on one photo.
 pub fn comparison(compared: &Comparison) -> Result<()> {
-    let mut table = score_table();
+    let kind = compared.probability_kind;
+    let mut table = score_table(kind);
     for prompt in &compared.prompts {
-        table.add_row(score_row(&prompt.score, ""));
+        table.add_row(score_row(&prompt.score, kind, ""));
     }
     let mut lines = vec![shown_path(&compared.image)];
     lines.extend(table_lines(&table));
@@ -143,20 +146,20 @@ fn right_cell(text: &str) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
-fn score_table() -> Table {
+fn score_table(kind: ProbabilityKind) -> Table {
     let mut table = bare_table();
-    let [similarity, logit, softmax] = ["similarity", "logit", "softmax"].map(right_cell);
-    table.set_header([Cell::new("prompt"), similarity, logit, softmax]);
+    let [similarity, logit, probability] = ["similarity", "logit", kind.name()].map(right_cell);
+    table.set_header([Cell::new("prompt"), similarity, logit, probability]);
     table
 }
 
-fn score_row(score: &Score, before: &str) -> [Cell; 4] {
+fn score_row(score: &Score, kind: ProbabilityKind, before: &str) -> [Cell; 4] {
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
     [
         Cell::new(format!("{before}{}", shown(&score.prompt))),
         right(format!("{:.4}", score.similarity)),
         right(format!("{:.2}", score.logit)),
-        right(format!("{:.1} %", score.probability * 100.0)),
+        right(score.percent(kind)),
     ]
 }
 
@@ -188,7 +191,7 @@ fn write_block(lines: &[String]) -> Result<()> {
     write(&format!("{}\n\n", lines.join("\n")))
 }
 
-fn shown_path(path: &Path) -> String {
+pub fn shown_path(path: &Path) -> String {
     shown(&path.to_string_lossy())
 }
 

@@ -4,18 +4,24 @@
 //! its words become these types; values that describe something that is not supported are refused, and nothing is
 //! guessed.
 
+mod open_clip;
 mod section;
+mod timm;
 mod transformers;
 
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-pub use super::names::TensorNames;
+pub use super::{
+    cleaning::Cleaning,
+    names::{OpenClipNames, TensorNames, TimmNames, VisionNames},
+};
 use crate::{
     error::{Error, Result},
     geometry::Grid,
 };
+pub use open_clip::OpenClipConfig;
 
 /// The nonlinearity between the two layers of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +109,15 @@ pub enum TextAttention {
     Bidirectional,
 }
 
+/// Who splits a text into tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Splitter {
+    /// The tokenizer in the checkpoint's files, whatever it is.
+    Files,
+    /// open_clip's own: CLIP's byte pairs, from the checkpoint's files or, where it has none, OpenAI's vocabulary.
+    OpenClip,
+}
+
 /// The text tower.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TextConfig {
@@ -120,6 +135,10 @@ pub struct TextConfig {
     pub projection: Projection,
     /// The token that fills up a text, where the configuration has one; the tokenizer's own files come first.
     pub pad: Option<u32>,
+    /// Who splits texts.
+    pub splitter: Splitter,
+    /// What becomes of a text before it is split.
+    pub cleaning: Cleaning,
 }
 
 impl TextConfig {
@@ -129,7 +148,7 @@ impl TextConfig {
     }
 }
 
-/// How the vision tower's tokens, after its last norm, become one vector.
+/// How the vision tower's tokens, after its last norm unless it says otherwise, become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VisionPooling {
     /// The class token.
@@ -138,6 +157,8 @@ pub enum VisionPooling {
     Attention,
     /// The mean of the patches.
     MeanOfPatches,
+    /// The mean of the patches, with the last norm behind it instead of before it.
+    MeanBeforeNorm,
 }
 
 /// The vision tower.

@@ -9,8 +9,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::{
-    Activation, ClipConfig, EndOfText, PresenceBounds, ProbabilityKind, Projection, TextAttention,
-    TextConfig, TextPooling, TowerConfig, VisionConfig, VisionPooling, section::Section,
+    Activation, Cleaning, ClipConfig, EndOfText, PresenceBounds, ProbabilityKind, Projection, Splitter,
+    TextAttention, TextConfig, TextPooling, TowerConfig, VisionConfig, VisionPooling, section::Section,
 };
 use crate::{error::Result, model::names::TensorNames};
 
@@ -85,6 +85,8 @@ fn clip(top: &Section, text: &Section, vision: &Section) -> Result<ClipConfig> {
             pooling: TextPooling::End(end_of_text(text)?),
             projection: Projection::Linear,
             pad: None,
+            splitter: Splitter::Files,
+            cleaning: Cleaning::None,
         },
         vision: VisionConfig {
             class_token: true,
@@ -124,6 +126,8 @@ fn siglip(top: &Section, text: &Section, vision: &Section) -> Result<ClipConfig>
             pooling: TextPooling::Last,
             projection: Projection::LinearWithBias,
             pad: Some(text.get("pad_token_id").map_or(Ok(1), |id| token_id(text, "pad_token_id", id))?),
+            splitter: Splitter::Files,
+            cleaning: Cleaning::None,
         },
         vision: vision_config,
         embedding,

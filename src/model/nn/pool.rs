@@ -14,6 +14,8 @@ pub(crate) enum Pool {
     ClassToken,
     /// The mean of the patches.
     MeanOfPatches,
+    /// The mean of the patches before the norm, which follows it.
+    MeanBeforeNorm,
     /// Attention by a learned query.
     Attention(Box<AttentionPool>),
 }

@@ -106,13 +106,12 @@ impl VisionTower {
         if let Pool::ClassToken = self.pool {
             return self.post_norm.forward(&hidden.narrow(1, 0, 1)?.squeeze(1)?);
         }
-        let tokens = self.post_norm.forward(hidden)?;
+        let prefix = self.prefix_tokens();
+        let mean = |tokens: &Tensor| tokens.narrow(1, prefix, tokens.dim(1)? - prefix)?.mean(1);
         match &self.pool {
-            Pool::Attention(pool) => pool.forward(&tokens),
-            _ => {
-                let prefix = self.prefix_tokens();
-                tokens.narrow(1, prefix, tokens.dim(1)? - prefix)?.mean(1)
-            }
+            Pool::Attention(pool) => pool.forward(&self.post_norm.forward(hidden)?),
+            Pool::MeanBeforeNorm => self.post_norm.forward(&mean(hidden)?),
+            _ => mean(&self.post_norm.forward(hidden)?),
         }
     }
 

@@ -5,9 +5,20 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+/// Whose files a checkpoint is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// transformers': `config.json` with `model.safetensors`, whole or in shards, or `pytorch_model.bin`.
+    Transformers,
+    /// open_clip's: `open_clip_config.json` with weights of its own.
+    OpenClip,
+}
+
 /// The files of a repository that a checkpoint needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
+    /// Whose files they are.
+    pub layout: Layout,
     /// The files, configuration first, weights last. The shards of an index are not among them: only the
     /// index's text names them ([`shards`]).
     pub files: Vec<String>,
@@ -28,7 +39,16 @@ pub struct Lack {
 }
 
 const CONFIG: &str = "config.json";
-const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
+/// open_clip's configuration; the second name is that of repositories which hold the model's part of it alone.
+pub(in crate::model) const OPEN_CLIP_CONFIGS: [&str; 2] =
+    ["open_clip_config.json", "open_clip_model_config.json"];
+/// In order of preference: what can be memory-mapped comes first.
+pub(in crate::model) const OPEN_CLIP_WEIGHTS: [&str; 4] = [
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pt",
+];
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// PyTorch's pickled weights, for repositories that have no others; they are read without running any code.
@@ -43,8 +63,10 @@ const WEIGHT_ENDINGS: [&str; 8] =
 const MAX_SHARDS: usize = 1024;
 
 /// Every name that [`needed`] looks for, so that a cache can be asked which of them it holds.
-pub(super) const KNOWN: [&str; 11] = [
+pub(super) const KNOWN: [&str; 17] = [
     CONFIG,
+    OPEN_CLIP_CONFIGS[0],
+    OPEN_CLIP_CONFIGS[1],
     TOKENIZER,
     TOKENIZER_PARTS[0],
     TOKENIZER_PARTS[1],
@@ -55,20 +77,51 @@ pub(super) const KNOWN: [&str; 11] = [
     WEIGHTS,
     INDEX,
     PICKLED,
+    OPEN_CLIP_WEIGHTS[0],
+    OPEN_CLIP_WEIGHTS[1],
+    OPEN_CLIP_WEIGHTS[2],
+    OPEN_CLIP_WEIGHTS[3],
 ];
+
+/// Whose checkpoint lies among these files; `None` if there is no configuration.
+///
+/// transformers' form is taken where its weights are there; without any weights, it is whose configuration is there.
+pub(in crate::model) fn layout(has: &dyn Fn(&str) -> bool) -> Option<Layout> {
+    let open_clip = OPEN_CLIP_CONFIGS.iter().any(|name| has(name));
+    let own_weights = OPEN_CLIP_WEIGHTS.iter().any(|name| has(name));
+    let weights = [WEIGHTS, INDEX, PICKLED].iter().any(|name| has(name));
+    match (has(CONFIG), open_clip) {
+        (true, false) => Some(Layout::Transformers),
+        (true, true) if weights || !own_weights => Some(Layout::Transformers),
+        (_, true) => Some(Layout::OpenClip),
+        (false, false) => None,
+    }
+}
 
 /// Chooses the files that a checkpoint needs from the names in a repository.
 ///
-/// Whole safetensors are preferred over shards, and both over pickled weights; TensorFlow's, Flax's and ONNX's are never
-/// chosen.
+/// transformers' form is preferred over open_clip's where a repository has both; whole safetensors over shards, and
+/// both over pickled weights; TensorFlow's, Flax's and ONNX's are never chosen.
 ///
 /// # Errors
 ///
-/// A [`Lack`] when the names hold no configuration, no weights that can be read, or no tokenizer.
+/// A [`Lack`] when the names hold no configuration, no weights that can be read, or no tokenizer (which open_clip's
+/// form can do without).
 pub fn needed(listing: &[String]) -> Result<Selection, Lack> {
     let has = &|name: &str| listing.iter().any(|listed| listed == name);
+    match layout(has) {
+        Some(Layout::Transformers) => transformers(listing, has),
+        Some(Layout::OpenClip) => open_clip(listing, has),
+        None => {
+            let reason = format!("has neither {CONFIG} nor {}", OPEN_CLIP_CONFIGS[0]);
+            Err(Lack { file: CONFIG.into(), reason })
+        }
+    }
+}
+
+fn transformers(listing: &[String], has: &dyn Fn(&str) -> bool) -> Result<Selection, Lack> {
     let weights = [WEIGHTS, INDEX, PICKLED].into_iter().find(|name| has(name));
-    let weights = weights.filter(|_| has(CONFIG)).ok_or_else(|| lack(listing, has))?;
+    let weights = weights.ok_or_else(|| no_weights(listing, WEIGHTS))?;
     let tokenizer = tokenizer(has).ok_or_else(|| Lack {
         file: TOKENIZER.into(),
         reason: format!("has neither {TOKENIZER} nor {} and {}", TOKENIZER_PARTS[0], TOKENIZER_PARTS[1]),
@@ -81,7 +134,22 @@ pub fn needed(listing: &[String]) -> Result<Selection, Lack> {
     files.extend(processors);
     files.push(weights.to_owned());
     let index = (weights == INDEX).then(|| INDEX.to_owned());
-    Ok(Selection { files, index, unsettled })
+    Ok(Selection { layout: Layout::Transformers, files, index, unsettled })
+}
+
+fn open_clip(listing: &[String], has: &dyn Fn(&str) -> bool) -> Result<Selection, Lack> {
+    let mut weights = present(has, &OPEN_CLIP_WEIGHTS);
+    if weights.is_empty() {
+        return Err(no_weights(listing, OPEN_CLIP_WEIGHTS[0]));
+    }
+    let mut files = present(has, &OPEN_CLIP_CONFIGS);
+    files.truncate(1);
+    let tokenizer = tokenizer(has);
+    let unsettled = if tokenizer.is_none() { vec![TOKENIZER.to_owned()] } else { Vec::new() };
+    files.extend(tokenizer.unwrap_or_default());
+    files.extend(present(has, &TOKENIZER_EXTRAS));
+    files.push(weights.swap_remove(0));
+    Ok(Selection { layout: Layout::OpenClip, files, index: None, unsettled })
 }
 
 fn tokenizer(has: &dyn Fn(&str) -> bool) -> Option<Vec<String>> {
@@ -100,19 +168,12 @@ fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn lack(listing: &[String], has: &dyn Fn(&str) -> bool) -> Lack {
-    if !has(CONFIG) && has(OPEN_CLIP_CONFIG) {
-        let reason = format!("is in open_clip's own format ({OPEN_CLIP_CONFIG}), which is not read yet");
-        return Lack { file: CONFIG.into(), reason };
-    }
-    if !has(CONFIG) {
-        return Lack { file: CONFIG.into(), reason: format!("has no {CONFIG}") };
-    }
+fn no_weights(listing: &[String], file: &str) -> Lack {
     let mut others: Vec<&str> = listing.iter().map(String::as_str).filter(|name| is_weights(name)).collect();
     others.truncate(5);
     let found =
         if others.is_empty() { "no weights".to_owned() } else { format!("only {}", others.join(", ")) };
-    Lack { file: WEIGHTS.into(), reason: format!("has no {WEIGHTS}, {found}") }
+    Lack { file: file.into(), reason: format!("has no {file}, {found}") }
 }
 
 fn is_weights(name: &str) -> bool {
@@ -234,16 +295,43 @@ mod tests {
     }
 
     #[test]
-    fn names_the_format_that_is_not_read_yet() {
-        let listing = names(&["open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json"]);
-        assert!(needed(&listing).unwrap_err().reason.starts_with("is in open_clip's own format"));
+    fn takes_open_clips_files_where_transformers_weights_are_not_there() {
+        let mut listing = names(&[
+            "README.md",
+            "open_clip_config.json",
+            "open_clip_pytorch_model.bin",
+            "open_clip_model.safetensors",
+            "tokenizer.json",
+        ]);
+        let selection = needed(&listing).unwrap();
+        assert_eq!(selection.layout, Layout::OpenClip);
+        assert_eq!(
+            selection.files,
+            ["open_clip_config.json", "tokenizer.json", "open_clip_model.safetensors"]
+        );
+        listing.push("config.json".into());
+        assert_eq!(needed(&listing).unwrap().layout, Layout::OpenClip, "it has no weights");
+        listing.push("pytorch_model.bin".into());
+        assert_eq!(needed(&listing).unwrap().files, ["config.json", "tokenizer.json", "pytorch_model.bin"]);
+    }
+
+    #[test]
+    fn open_clip_can_do_without_a_tokenizer_but_not_without_weights() {
+        let selection =
+            needed(&names(&["open_clip_model_config.json", "open_clip_pytorch_model.bin"])).unwrap();
+        assert_eq!(selection.files, ["open_clip_model_config.json", "open_clip_pytorch_model.bin"]);
+        assert_eq!(selection.unsettled, ["tokenizer.json"]);
+        let lack = needed(&names(&["open_clip_config.json", "weights.ckpt"])).unwrap_err();
+        assert_eq!(lack.reason, "has no open_clip_model.safetensors, only weights.ckpt");
+        let lack = needed(&names(&["README.md"])).unwrap_err();
+        assert_eq!(lack.reason, "has neither config.json nor open_clip_config.json");
     }
 
     #[test]
     fn every_name_that_can_be_selected_is_known() {
         let all = owned(&KNOWN);
-        for left_out in KNOWN.iter().filter(|name| **name != CONFIG) {
-            let listing: Vec<String> = all.iter().filter(|name| name != left_out).cloned().collect();
+        for left_out in KNOWN {
+            let listing: Vec<String> = all.iter().filter(|name| *name != left_out).cloned().collect();
             let selection = needed(&listing).unwrap();
             assert!(
                 selection.files.iter().chain(&selection.unsettled).all(|name| KNOWN.contains(&name.as_str()))

@@ -4,6 +4,7 @@ pub mod compare;
 pub mod download;
 pub mod evaluate;
 pub mod localize;
+pub mod models;
 
 use std::{path::PathBuf, time::Instant};
 

@@ -1,26 +1,36 @@
-//! A prompt becomes token ids, as transformers' `CLIPTokenizer` makes them.
+//! A prompt becomes token ids, as transformers' tokenizer for the checkpoint makes them, or open_clip's.
+
+mod byte_pairs;
+mod facts;
+mod settings;
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
-use super::config::{EndOfText, TextConfig, TextPooling};
+use super::config::{Cleaning, EndOfText, Splitter, TextConfig, TextPooling};
 use crate::{
     error::{Error, Result},
     progress::Warning,
 };
+use byte_pairs::BytePairs;
+pub use facts::TokenizerFacts;
+use settings::{Padding, Settings, Side};
 
 const TOKENIZER: &str = "tokenizer.json";
 const VOCABULARY: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
+/// SentencePiece's own format, which transformers turns into a tokenizer itself.
+const SENTENCE_PIECE: &str = "spiece.model";
 const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
 
 /// A text in the model's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
-    /// Token ids with start and end token, without padding.
+    /// Token ids with the special tokens around them; padded to the context where the model sees padding, and not
+    /// otherwise.
     pub ids: Vec<u32>,
     /// The position of the token that stands for the whole text.
     pub end: usize,
@@ -30,31 +40,54 @@ pub struct Tokens {
 
 /// Splits prompts into the tokens of one checkpoint.
 pub struct PromptTokenizer {
-    tokenizer: Tokenizer,
+    tokenizer: Kind,
+    cleaning: Cleaning,
     path: std::path::PathBuf,
     context: usize,
     vocabulary: usize,
     pooling: TextPooling,
+    /// For models that see it.
+    padding: Option<Padding>,
+}
+
+enum Kind {
+    Files(Box<Tokenizer>),
+    OpenClip(BytePairs),
 }
 
 impl PromptTokenizer {
-    /// Reads the tokenizer in a checkpoint's directory: `tokenizer.json`, else `vocab.json` with `merges.txt`.
+    /// Reads the tokenizer in a checkpoint's directory: `tokenizer.json`, else `vocab.json` with `merges.txt`. Where
+    /// the model sees its padding, `tokenizer_config.json` and `special_tokens_map.json` say what it is and how texts
+    /// are cleaned.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if none is there or it is broken.
     pub fn open(directory: &Path, config: &TextConfig) -> Result<Self> {
+        if config.splitter == Splitter::OpenClip {
+            let (pairs, path) = BytePairs::open(directory, config.vocabulary)?;
+            let pad = config.pad.filter(|_| config.sees_padding());
+            let padding = pad.map(|id| Padding { id, side: Side::Right });
+            return Ok(Self::new(Kind::OpenClip(pairs), &path, config, padding));
+        }
+        let settings = match config.sees_padding() {
+            true => Settings::read(directory)?,
+            false => Settings::default(),
+        };
         let file = directory.join(TOKENIZER);
         if file.is_file() {
             let bytes = super::read_text_file(&file)?;
-            return Self::parse(&bytes, &file, config);
+            return Self::with_settings(&bytes, &file, config, &settings);
         }
         let (vocabulary, merges) = (directory.join(VOCABULARY), directory.join(MERGES));
         if !(vocabulary.is_file() && merges.is_file()) {
-            let reason = format!("neither {TOKENIZER} nor {VOCABULARY} with {MERGES} is there");
+            let reason = match directory.join(SENTENCE_PIECE).is_file() {
+                true => format!("expected {TOKENIZER}, found the same tokenizer only as {SENTENCE_PIECE}"),
+                false => format!("neither {TOKENIZER} nor {VOCABULARY} with {MERGES} is there"),
+            };
             return Err(Error::Tokenizer { path: directory.into(), reason });
         }
         let bytes = assemble(&vocabulary, &merges)?;
-        Self::parse(&bytes, &vocabulary, config)
+        Self::with_settings(&bytes, &vocabulary, config, &settings)
     }
 
     /// Parses the bytes of a `tokenizer.json`; `path` is only named in errors.
@@ -62,20 +95,39 @@ impl PromptTokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if they are not a tokenizer.
     pub fn parse(bytes: &[u8], path: &Path, config: &TextConfig) -> Result<Self> {
-        let error = |source: tokenizers::Error| Error::Tokenizer {
-            path: path.into(),
-            reason: format!("not a tokenizer: {source}"),
+        Self::with_settings(bytes, path, config, &Settings::default())
+    }
+
+    fn with_settings(bytes: &[u8], path: &Path, config: &TextConfig, settings: &Settings) -> Result<Self> {
+        let error = |reason: String| Error::Tokenizer { path: path.into(), reason };
+        let broken = |source: tokenizers::Error| error(format!("not a tokenizer: {source}"));
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(broken)?;
+        let padding = match config.sees_padding() {
+            true => Some(settings.padding(&tokenizer, config.pad).map_err(error)?),
+            false => None,
         };
-        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(error)?;
-        tokenizer.with_truncation(None).map_err(error)?;
+        if let Some(Padding { id, .. }) = padding.filter(|padding| padding.id as usize >= config.vocabulary) {
+            let vocabulary = config.vocabulary;
+            return Err(error(format!(
+                "padding token id {id} is outside the model's vocabulary of {vocabulary}"
+            )));
+        }
+        settings.cleaning.prepend_to(&mut tokenizer).map_err(broken)?;
+        tokenizer.with_truncation(None).map_err(broken)?;
         tokenizer.with_padding(None);
-        Ok(Self {
+        Ok(Self::new(Kind::Files(Box::new(tokenizer)), path, config, padding))
+    }
+
+    fn new(tokenizer: Kind, path: &Path, config: &TextConfig, padding: Option<Padding>) -> Self {
+        Self {
+            padding,
             tokenizer,
+            cleaning: config.cleaning,
             path: path.into(),
             context: config.context,
             vocabulary: config.vocabulary,
             pooling: config.pooling,
-        })
+        }
     }
 
     /// Splits one prompt.
@@ -86,27 +138,47 @@ impl PromptTokenizer {
         if prompt.trim().is_empty() {
             return Err(Error::Prompt { prompt: prompt.into(), reason: "it is empty".into() });
         }
-        let encoding = self
-            .tokenizer
-            .encode(prompt, true)
+        let (mut ids, special) = self
+            .split(&self.cleaning.apply(prompt))
             .map_err(|source| self.error(format!("prompt {prompt:?} cannot be split: {source}")))?;
-        let mut ids = encoding.get_ids().to_vec();
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocabulary) {
             let reason = format!("token id {id} is outside the model's vocabulary of {}", self.vocabulary);
             return Err(self.error(reason));
         }
-        let truncated = self.truncate(&mut ids, prompt);
+        let truncated = self.truncate(&mut ids, prompt, special);
+        self.pad(&mut ids);
         Ok(Tokens { end: self.end_position(&ids)?, ids, truncated })
     }
 
-    /// Cuts a text to the context as transformers does: its last token, the end token, stays.
-    fn truncate(&self, ids: &mut Vec<u32>, prompt: &str) -> Option<Warning> {
+    /// The ids of a cleaned text, and how many special tokens are at its end.
+    fn split(&self, text: &str) -> tokenizers::Result<(Vec<u32>, usize)> {
+        match &self.tokenizer {
+            Kind::Files(tokenizer) => {
+                let encoding = tokenizer.encode(text, true)?;
+                let ends_specially = encoding.get_special_tokens_mask().last() == Some(&1);
+                Ok((encoding.get_ids().to_vec(), usize::from(ends_specially)))
+            }
+            Kind::OpenClip(pairs) => Ok((pairs.encode(text)?, 1)),
+        }
+    }
+
+    /// Cuts a text to the context as transformers does: the special tokens at its end stay.
+    fn truncate(&self, ids: &mut Vec<u32>, prompt: &str, special: usize) -> Option<Warning> {
         let tokens = ids.len();
         if tokens <= self.context {
             return None;
         }
-        ids.drain(self.context - 1..tokens - 1);
+        ids.drain(self.context.saturating_sub(special)..tokens - special);
         Some(Warning::PromptTruncated { prompt: prompt.into(), tokens, context: self.context })
+    }
+
+    fn pad(&self, ids: &mut Vec<u32>) {
+        let Some(Padding { id, side }) = self.padding else { return };
+        let missing = std::iter::repeat_n(id, self.context.saturating_sub(ids.len()));
+        match side {
+            Side::Right => ids.extend(missing),
+            Side::Left => drop(ids.splice(..0, missing)),
+        }
     }
 
     fn end_position(&self, ids: &[u32]) -> Result<usize> {

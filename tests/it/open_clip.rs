@@ -1,0 +1,267 @@
+//! Checkpoints in open_clip's form: the same tokens, embeddings and maps as open_clip and pytorch-grad-cam, on the same
+//! weights and pixels. `tests/golden/make_open_clip.py` made the expected values.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{DType, Device, Tensor};
+use fieldmark::{
+    Photo, Result,
+    embed::Scores,
+    geometry::Fit,
+    gradient::Differentiation,
+    model::{Model, config::OpenClipConfig, preprocess::FitRequest},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::parity::{
+    EMBEDDING_TOLERANCE, Golden, MAP_TOLERANCE, largest_difference, print, relative_difference, text,
+};
+
+/// The checkpoints with weights of their own: pickled, float16 and float32.
+const SAVED: [&str; 3] = ["open-clip-gelu", "open-clip-quick-gelu", "open-clip-mean"];
+/// The one whose weights are too large to be kept, and are made by a formula.
+const FORMULA: &str = "open-clip-timm";
+
+fn tests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().expect("a number")
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().expect("a list").iter().map(|id| id.as_u64().expect("an id") as u32).collect()
+}
+
+/// The numbers of `formula` in make_open_clip.py: a hash of their place.
+fn formula(index: usize, weight: &Value, seed: u64) -> Result<Tensor> {
+    let shape: Vec<usize> =
+        weight["shape"].as_array().expect("a list").iter().map(|side| number(side) as usize).collect();
+    let count: usize = shape.iter().product();
+    let (mean, spread) = (number(&weight["mean"]), number(&weight["std"]) * 12_f64.sqrt());
+    let value = |place: u64| {
+        let hashed = (place + seed + 1_000_003 * index as u64).wrapping_mul(2_654_435_761) % (1 << 32);
+        let hashed = (hashed ^ (hashed >> 15)).wrapping_mul(2_246_822_519) % (1 << 32);
+        let hashed = hashed ^ (hashed >> 13);
+        (mean + spread * (hashed as f64 / f64::from(2_u32).powi(32) - 0.5)) as f32
+    };
+    Ok(Tensor::from_iter((0..count as u64).map(value), &Device::Cpu)?.reshape(shape)?)
+}
+
+/// The checkpoint of timm's form, in a folder of its own with its weights.
+fn with_formula() -> Result<(TempDir, Golden)> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for entry in
+        std::fs::read_dir(tests().join("fixtures/models").join(FORMULA)).expect("the fixture is there")
+    {
+        let entry = entry.expect("an entry");
+        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).expect("is copied");
+    }
+    let about = std::fs::read(tests().join(format!("golden/parity/{FORMULA}.json"))).expect("is there");
+    let about: Value = serde_json::from_slice(&about).expect("is JSON");
+    let seed = about["seed"].as_u64().expect("a number");
+    let weights = about["weights"].as_array().expect("a list").iter().enumerate();
+    let tensors: Result<HashMap<String, Tensor>> = weights
+        .map(|(index, weight)| Ok((text(&weight["name"]).to_owned(), formula(index, weight, seed)?)))
+        .collect();
+    candle_core::safetensors::save(&tensors?, folder.path().join("open_clip_model.safetensors"))?;
+    let golden = Golden::open_in(folder.path(), FORMULA)?;
+    Ok((folder, golden))
+}
+
+fn check_texts(golden: &Golden) -> Result<f32> {
+    let mut worst = 0.0_f32;
+    for (index, case) in golden.cases["tokens"].as_array().expect("a list").iter().enumerate() {
+        let prompt = text(&case["prompt"]);
+        let tokens = golden.model.tokenize(prompt)?;
+        assert_eq!(tokens.ids, ids(&case["ids"]), "{}: {prompt:?}", golden.cases["checkpoint"]);
+        let found = golden.model.embed_texts(&[tokens])?.get(0)?;
+        worst = worst.max(largest_difference(&found, &golden.tensors["text_embeds"].get(index)?)?);
+    }
+    Ok(worst)
+}
+
+fn check_images(golden: &Golden) -> Result<f32> {
+    let texts = golden.compared()?;
+    let scale = golden.model.logit_scale();
+    let mut worst = 0.0_f32;
+    for fit in ["crop0", "crop1"] {
+        let embedding = golden.trace(fit, -1, Differentiation::Fastest)?.embedding()?;
+        let unit = embedding.broadcast_div(&embedding.sqr()?.sum_all()?.sqrt()?)?;
+        worst = worst.max(largest_difference(&unit, &golden.tensors[&format!("image_embeds.{fit}")])?);
+        let logits = Scores::new(&unit, &texts, scale)?.logits;
+        let expected = golden.tensors[&format!("logits.{fit}")].to_vec1::<f32>()?;
+        for (found, expected) in logits.iter().zip(expected) {
+            let found = found + golden.model.logit_bias();
+            assert!((found - f64::from(expected)).abs() < 1e-4 * scale, "{fit}: {found} against {expected}");
+        }
+    }
+    Ok(worst)
+}
+
+fn check_maps(golden: &Golden) -> Result<f32> {
+    let texts = golden.compared()?;
+    let mut worst = 0.0_f32;
+    for case in golden.cases["maps"].as_array().expect("a list") {
+        let expected = golden.tensors[text(&case["tensor"])].flatten_all()?;
+        for differentiation in [Differentiation::Fastest, Differentiation::Automatic] {
+            let (map, _) = golden.map(case, &texts, differentiation)?;
+            let difference = relative_difference(&map, &expected)?;
+            assert!(difference < MAP_TOLERANCE, "{} ({differentiation:?}): {difference}", case["tensor"]);
+            worst = worst.max(difference);
+        }
+    }
+    Ok(worst)
+}
+
+/// The checkpoint's own preprocessing against open_clip's, in steps of 1/255 of the pixels.
+fn check_pixels(golden: &Golden) -> Result<f32> {
+    let mut worst = 0.0_f32;
+    for (fit, photo) in [("crop0", "shapes-96x64.png"), ("crop1", "shapes-50x83.png")] {
+        let photo = Photo::open(tests().join("fixtures/photos").join(photo))?;
+        let (preprocess, vision) = (golden.model.preprocess(), &golden.model.config().vision);
+        let request = FitRequest { fit: Fit::Crop, patch: vision.patch, trained: vision.grid(), detail: 1.0 };
+        let found = preprocess.prepare(&photo, &request)?.pixels;
+        let expected = golden.tensors[&format!("pixels.{fit}")].flatten_all()?.to_vec1::<f32>()?;
+        assert_eq!(found.len(), expected.len());
+        let channel = expected.len() / 3;
+        for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let steps = (found - expected).abs() * preprocess.std[index / channel] * 255.0;
+            worst = worst.max(steps);
+        }
+    }
+    Ok(worst)
+}
+
+#[test]
+fn embeddings_and_maps_are_those_of_open_clip() -> Result<()> {
+    let mut table =
+        String::from("\nparity with open_clip: texts, images, maps (relative), pixels (of 255)\n");
+    let (_folder, timm) = with_formula()?;
+    let saved: Result<Vec<_>> = SAVED.iter().map(|name| Ok((*name, Golden::open(name)?))).collect();
+    for (name, golden) in saved?.into_iter().chain([(FORMULA, timm)]) {
+        let bias = f64::from(golden.tensors["logit_bias"].to_scalar::<f32>()?);
+        assert!((golden.model.logit_bias() - bias).abs() < 1e-6, "{name}");
+        let (texts, images) = (check_texts(&golden)?, check_images(&golden)?);
+        let (maps, pixels) = (check_maps(&golden)?, check_pixels(&golden)?);
+        table.push_str(&format!("  {name:21} {texts:.1e}  {images:.1e}  {maps:.1e}  {pixels:.2}\n"));
+        assert!(texts < EMBEDDING_TOLERANCE && images < EMBEDDING_TOLERANCE, "{table}");
+        assert!(pixels < 1.01, "{table}");
+    }
+    print(&table);
+    Ok(())
+}
+
+#[test]
+fn pickled_weights_are_those_of_the_state_dictionary() -> Result<()> {
+    let golden = Golden::open("open-clip-gelu")?;
+    let contents = golden.model.weights().contents();
+    assert!(contents.keys().all(|name| !name.starts_with("module.")), "{contents:?}");
+    assert_eq!(contents["visual.proj"], ("F32".to_owned(), vec![36, 24]));
+    assert!(!contents.contains_key("epoch"));
+    let projection = golden.model.weights().tensor("visual.proj", &Device::Cpu)?;
+    assert_eq!((projection.dims(), projection.dtype()), ([36, 24].as_slice(), DType::F32));
+    Ok(())
+}
+
+// What follows needs the real files beside the repository.
+
+fn shared(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(path)
+}
+
+fn shared_json(path: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(shared(path)).expect("the file is there")).expect("is JSON")
+}
+
+#[test]
+#[ignore = "needs ../shared"]
+fn shared_open_clip_checkpoint_gives_open_clips_numbers() -> Result<()> {
+    let folder = "models/_local--tiny-clip-open_clip";
+    let expected = shared_json(&format!("{folder}/expected_outputs.json"));
+    let model = Model::open(&shared(folder), Device::Cpu)?;
+    for (index, prompt) in expected["prompts"].as_array().expect("a list").iter().enumerate() {
+        if text(prompt).is_empty() {
+            continue;
+        }
+        let tokens = model.tokenize(text(prompt))?;
+        let wanted = ids(&expected["input_ids"][index]);
+        assert_eq!(tokens.ids, wanted[..tokens.ids.len()], "{prompt}");
+        assert!(wanted[tokens.ids.len()..].iter().all(|id| *id == 0));
+        let found = model.embed_texts(&[tokens])?.get(0)?.to_vec1::<f32>()?;
+        let features = expected["text_embeds"][index].as_array().expect("a list");
+        for (found, feature) in found.iter().zip(features) {
+            assert!(
+                (f64::from(*found) - number(feature)).abs() < 1e-4,
+                "{prompt}: {found} against {feature}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs ../shared"]
+fn shared_prompts_have_open_clips_ids() -> Result<()> {
+    // Once with OpenAI's vocabulary from the crate, once with that of the files.
+    let files = tempfile::tempdir().expect("a temporary folder");
+    let tiny = "models/_local--tiny-clip-open_clip";
+    for (folder, name) in [
+        (tiny, "open_clip_config.json"),
+        (tiny, "open_clip_model.safetensors"),
+        ("models/_shared/clip-bpe", "tokenizer.json"),
+    ] {
+        std::fs::copy(shared(folder).join(name), files.path().join(name)).expect("is copied");
+    }
+    let cases = shared_json("models/tokenizer_cases.json");
+    let mut checked = 0;
+    for model in [Model::open(&shared(tiny), Device::Cpu)?, Model::open(files.path(), Device::Cpu)?] {
+        for case in cases["cases"].as_array().expect("a list") {
+            let prompt = text(&case["text"]);
+            if prompt.trim().is_empty() {
+                assert!(model.tokenize(prompt).is_err(), "an empty prompt is refused");
+                continue;
+            }
+            let found = model.tokenize(prompt)?.ids;
+            let wanted = ids(&case["open_clip_padded_77"]);
+            assert_eq!(found, wanted[..found.len()], "{}", case["name"]);
+            assert!(wanted[found.len()..].iter().all(|id| *id == 0), "{}", case["name"]);
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 2 * 23);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs ../shared"]
+fn shared_open_clip_configurations_are_read_or_refused_by_name() {
+    let mut found = (0, 0);
+    for entry in std::fs::read_dir(shared("models")).expect("the folder is there") {
+        let folder = entry.expect("an entry").path();
+        for name in ["open_clip_config.json", "open_clip_model_config.json"] {
+            let file = folder.join(name);
+            if !file.is_file() {
+                continue;
+            }
+            let mobile = file.to_string_lossy().contains("MobileCLIP");
+            match OpenClipConfig::read(&file) {
+                Ok(config) if !mobile => {
+                    assert!(config.model.vision.grid().cells() > 0);
+                    found.0 += 1;
+                }
+                Err(error) if mobile => {
+                    assert!(error.to_string().contains("MobileCLIP)"), "{error}");
+                    found.1 += 1;
+                }
+                other => panic!("{}: {other:?}", file.display()),
+            }
+        }
+    }
+    assert_eq!(found, (11, 3));
+}
