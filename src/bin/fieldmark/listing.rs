@@ -33,7 +33,7 @@ pub fn catalogue(listed: &[Listed]) -> String {
     let cached: u64 = listed.iter().map(|checkpoint| checkpoint.cached_bytes).sum();
     lines.push(format!("\n* is ready to use; the cache has {} of these.", bytes(cached)));
     lines.push("A checkpoint without a licence here states it on its page, or not at all.".into());
-    lines.push("`fieldmark models NAME` tells all about one, `fieldmark download NAME` fetches it.".into());
+    lines.push("`fieldmark models NAME` tells more of one, `fieldmark download NAME` fetches it.".into());
     lines.join("\n") + "\n"
 }
 
@@ -168,10 +168,10 @@ fn tensors(weights: &Contents) -> Vec<String> {
         .collect();
     lines.extend(names("of another shape", &misshapen));
     lines.extend(names("unused", &weights.unused));
-    lines.extend(names("ignored", &weights.ignored));
     if lines.len() == 1 {
         lines.push("nothing missing, nothing unused".into());
     }
+    lines.extend(names("ignored", &weights.ignored));
     lines
 }
 
