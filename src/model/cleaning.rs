@@ -118,14 +118,17 @@ fn fix_encoding(text: &str) -> String {
     output
 }
 
-/// Whether bytes that are UTF-8 were hardly meant as the Windows-1252 characters that they also are: three or four of
-/// them for one character (`â€™`), two that begin with `Â` or `Ã` (`Ã¶`), or several pairs in a row, as other alphabets
-/// have (`ÐŸÑ€`). A single pair such as `Å¸` may be meant.
+/// Whether bytes that are UTF-8 were hardly meant as the Windows-1252 characters that they also are: a pair that
+/// begins with `Â` or `Ã` (`Ã¶`), three that begin with `â` (`â€™`), four that begin with `ð` (an emoji), or several
+/// characters in a row, as other alphabets have (`ÐŸÑ€`). One pair may begin with `Ä`, `Å` or `Ì`, too. Behind these
+/// three and `â`, what ends a word or a quotation may be meant as it is: `Å”`.
 fn is_convincing(bytes: &[u8]) -> bool {
-    match bytes.first() {
-        Some(0xc2 | 0xc3 | 0xe0..=0xf4) => true,
-        Some(_) => bytes.len() >= 4,
-        None => false,
+    match bytes {
+        [0xc2 | 0xc3 | 0xf0..=0xf4, ..] => true,
+        [0xc4 | 0xc5 | 0xcc, second] | [0xe2, second, _] => {
+            !matches!(second, 0x85 | 0x92 | 0x94 | 0x99 | 0xae | 0xbb)
+        }
+        _ => bytes.len() >= 4,
     }
 }
 
@@ -227,6 +230,9 @@ mod tests {
             ("<b> &amp;amp;amp; </b>", "<b> &amp; </b>"),
             ("schÃ¶n — lâ€™oiseau", "schön — l'oiseau"),
             ("ÃƒÂ©", "é"),
+            ("Å¾luÅ¥ouÄ\u{8d}kÃ½ Å“uvre AÄŸaÃ§", "žluťoučký œuvre ağaç"),
+            ("Ålesund, CAFÉ®, Å” x, “l’été”…", "ålesund, café®, å\" x, \"l'été\"…"),
+            ("ã\u{81}Šã\u{81}¯ã‚ˆã\u{81}†", "おはよう"),
             ("ÐŸÑ€Ð¸Ð²ÐµÑ‚", "привет"),
             ("ðŸ\u{90}¦ sings", "🐦 sings"),
             ("Ångström, naïve, ½ × ¾", "ångström, naïve, ½ × ¾"),

@@ -39,8 +39,11 @@ use weights::Weights;
 
 const CONFIG: &str = "config.json";
 
-/// A configuration or tokenizer file larger than this is refused: the largest real ones have some 35 MB.
+/// A tokenizer file larger than this is refused: the largest real ones have some 35 MB.
 const LARGEST_TEXT_FILE: u64 = 128 << 20;
+/// A configuration larger than this is refused: real ones have some 10 kB, and JSON takes many times its size when it
+/// is read.
+const LARGEST_CONFIG: u64 = 1 << 20;
 
 /// A CLIP checkpoint: its towers are loaded when they are first needed.
 pub struct Model {
@@ -72,7 +75,9 @@ impl Model {
         }
     }
 
-    /// Opens the checkpoint in a directory and checks that its files fit each other.
+    /// Opens the checkpoint in a directory and checks that its files fit each other. It has transformers' form
+    /// (`config.json` with `model.safetensors`, shards or `pytorch_model.bin`) or else open_clip's
+    /// (`open_clip_config.json` with weights of its own).
     ///
     /// # Errors
     /// If a file is missing or broken, or if the weights are not those that the configuration describes.
@@ -103,7 +108,7 @@ impl Model {
         Ok(Self { config, weights, tokenizer, preprocess, device, logit_scale, logit_bias, vision, text })
     }
 
-    /// What `config.json` says.
+    /// What its configuration says.
     pub fn config(&self) -> &ClipConfig {
         &self.config
     }
@@ -251,7 +256,38 @@ fn loaded<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T>
     Ok(cell.get_or_init(|| made))
 }
 
-/// Reads a configuration, a tokenizer or another text file of a checkpoint.
+/// Reads a configuration of a checkpoint.
+pub(crate) fn read_config_file(path: &Path) -> Result<Vec<u8>> {
+    read_bounded(path, LARGEST_CONFIG)
+}
+
+/// Reads a tokenizer or another text file of a checkpoint.
 pub(crate) fn read_text_file(path: &Path) -> Result<Vec<u8>> {
     read_bounded(path, LARGEST_TEXT_FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> Result<Model> {
+        Model::open(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name),
+            Device::Cpu,
+        )
+    }
+
+    #[test]
+    fn a_tower_is_loaded_when_it_is_needed_and_the_other_is_not() -> Result<()> {
+        for name in ["tiny-gelu", "tiny-siglip"] {
+            let model = fixture(name)?;
+            assert!(model.vision.get().is_none() && model.text.get().is_none(), "opening loads none");
+            model.embed_texts(&[model.tokenize("a bird")?])?;
+            assert!(model.vision.get().is_none() && model.text.get().is_some(), "texts need no pictures");
+            let model = fixture(name)?;
+            model.vision()?;
+            assert!(model.vision.get().is_some() && model.text.get().is_none(), "pictures need no texts");
+        }
+        Ok(())
+    }
 }

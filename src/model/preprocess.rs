@@ -463,7 +463,7 @@ fn read_config(path: &Path) -> Result<Option<Value>> {
     if !path.exists() {
         return Ok(None);
     }
-    let value = serde_json::from_slice(&super::read_text_file(path)?);
+    let value = serde_json::from_slice(&super::read_config_file(path)?);
     let reason = |error: serde_json::Error| format!("expected JSON, found an error: {error}");
     value.map(Some).map_err(|error| Error::Config { path: path.into(), reason: reason(error) })
 }

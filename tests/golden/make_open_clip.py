@@ -15,7 +15,6 @@ import json
 import sys
 import tempfile
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 PINNED = {"open-clip-torch": "3.3.0", "timm": "1.0.31", "ftfy": "6.3.1"}
@@ -27,7 +26,7 @@ import numpy as np  # noqa: E402
 import open_clip  # noqa: E402
 import timm  # noqa: E402
 import torch  # noqa: E402
-from make_golden import METHODS, MeanContrast, Objective, relative_difference, unit  # noqa: E402
+from make_golden import METHODS, MeanContrast, Objective, unit  # noqa: E402
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer  # noqa: E402
 from PIL import Image  # noqa: E402
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: E402

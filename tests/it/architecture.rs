@@ -350,7 +350,7 @@ fn the_library_keeps_to_itself() {
 }
 
 /// Which parts of the source may name a crate; everything else must do without it.
-const CRATES: [(&[&str], &[&str]); 5] = [
+const CRATES: [(&[&str], &[&str]); 8] = [
     (
         &["candle_core", "candle_nn", "candle_transformers"],
         &[
@@ -367,6 +367,9 @@ const CRATES: [(&[&str], &[&str]); 5] = [
     (&["ureq", "percent_encoding"], &["model/source/"]),
     (&["ring"], &["model/digest.rs"]),
     (&["safetensors"], &["model/tensor_file.rs"]),
+    (&["tokenizers"], &["model/cleaning.rs", "model/tokenizer/"]),
+    (&["instant_clip_tokenizer"], &["model/tokenizer/"]),
+    (&["htmlize"], &["model/cleaning.rs"]),
     (&["anyhow", "clap", "comfy_table", "indicatif", "mimalloc"], &[]),
 ];
 

@@ -11,6 +11,8 @@ mod evaluate;
 #[cfg(feature = "hub")]
 mod fake_hub;
 #[cfg(feature = "cli")]
+mod forms;
+#[cfg(feature = "cli")]
 mod hostile;
 #[cfg(feature = "cli")]
 mod hostile_checkpoints;
@@ -28,5 +30,7 @@ mod properties;
 mod render;
 #[cfg(feature = "cli")]
 mod sandbox;
+#[cfg(feature = "cli")]
+mod siglip;
 #[cfg(feature = "cli")]
 mod text_cache;

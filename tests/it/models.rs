@@ -138,20 +138,24 @@ fn a_broken_checkpoint_is_one_error() {
 
 #[test]
 fn the_readme_has_the_catalogue() {
-    let mut table = String::from(
-        "| checkpoint | parameters | input | grid | licence | for |\n|---|---|---|---|---|---|\n",
-    );
+    let row = |cells: [&str; 6]| {
+        let cells = cells.map(|cell| if cell.is_empty() { " ".to_owned() } else { format!(" {cell} ") });
+        format!("|{}|\n", cells.join("|"))
+    };
+    let mut table =
+        row(["checkpoint", "parameters", "input", "grid", "licence", "for"]) + "|---|---|---|---|---|---|\n";
     for family in catalogue::families().unwrap() {
-        for (index, checkpoint) in family.checkpoints.iter().enumerate() {
-            let purpose =
-                if index == 0 { format!("{}: {}", family.name, family.purpose) } else { String::new() };
-            let (id, millions, side) =
-                (&checkpoint.id, checkpoint.parameters as f64 / 1e6, checkpoint.grid());
-            let licence = checkpoint.licence.as_deref().unwrap_or_default();
-            let (input, parameters) = (checkpoint.image_size, format!("{millions:.1} M"));
-            let row =
-                format!("| `{id}` | {parameters} | {input} | {side} x {side} | {licence} | {purpose} |\n");
-            table.push_str(&row.replace("|  |", "| |"));
+        let mut purpose = format!("{}: {}", family.name, family.purpose);
+        for checkpoint in &family.checkpoints {
+            let side = checkpoint.grid();
+            table += &row([
+                &format!("`{}`", checkpoint.id),
+                &format!("{:.1} M", checkpoint.parameters as f64 / 1e6),
+                &checkpoint.image_size.to_string(),
+                &format!("{side} x {side}"),
+                checkpoint.licence.as_deref().unwrap_or_default(),
+                &std::mem::take(&mut purpose),
+            ]);
         }
     }
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();

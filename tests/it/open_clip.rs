@@ -18,7 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::parity::{
-    EMBEDDING_TOLERANCE, Golden, MAP_TOLERANCE, largest_difference, print, relative_difference, text,
+    EMBEDDING_TOLERANCE, Golden, MAP_TOLERANCE, cases, largest_difference, print, relative_difference, text,
 };
 
 /// The checkpoints with weights of their own: pickled, float16 and float32.
@@ -94,10 +94,9 @@ fn check_images(golden: &Golden) -> Result<f32> {
         let embedding = golden.trace(fit, -1, Differentiation::Fastest)?.embedding()?;
         let unit = embedding.broadcast_div(&embedding.sqr()?.sum_all()?.sqrt()?)?;
         worst = worst.max(largest_difference(&unit, &golden.tensors[&format!("image_embeds.{fit}")])?);
-        let logits = Scores::new(&unit, &texts, scale)?.logits;
+        let logits = Scores::new(&unit, &texts, scale)?.with_bias(golden.model.logit_bias()).logits;
         let expected = golden.tensors[&format!("logits.{fit}")].to_vec1::<f32>()?;
         for (found, expected) in logits.iter().zip(expected) {
-            let found = found + golden.model.logit_bias();
             assert!((found - f64::from(expected)).abs() < 1e-4 * scale, "{fit}: {found} against {expected}");
         }
     }
@@ -107,7 +106,7 @@ fn check_images(golden: &Golden) -> Result<f32> {
 fn check_maps(golden: &Golden) -> Result<f32> {
     let texts = golden.compared()?;
     let mut worst = 0.0_f32;
-    for case in golden.cases["maps"].as_array().expect("a list") {
+    for case in cases(golden) {
         let expected = golden.tensors[text(&case["tensor"])].flatten_all()?;
         for differentiation in [Differentiation::Fastest, Differentiation::Automatic] {
             let (map, _) = golden.map(case, &texts, differentiation)?;

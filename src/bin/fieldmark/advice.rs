@@ -14,8 +14,8 @@ fn for_error(error: &Error) -> Option<&'static str> {
              prompt of several words needs quotes",
         ),
         Error::ModelNotFound { .. } => Some(
-            "give a Hub id such as openai/clip-vit-base-patch16, a directory with config.json and \
-             model.safetensors, or miniature",
+            "give a Hub id such as openai/clip-vit-base-patch16, a directory with config.json or \
+             open_clip_config.json and weights, or miniature",
         ),
         Error::AccessDenied { .. } => {
             Some("accept the model's terms on its page, and set HF_TOKEN to a token that may read it")

@@ -265,7 +265,7 @@ impl ClipConfig {
     /// # Errors
     /// [`Error::Config`] names the field, what was expected and what was found.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = super::read_text_file(path)?;
+        let bytes = super::read_config_file(path)?;
         Self::parse(&bytes, path)
     }
 

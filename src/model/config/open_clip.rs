@@ -38,7 +38,7 @@ impl OpenClipConfig {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) names the field, what was expected and what was found.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::parse(&crate::model::read_text_file(path)?, path)
+        Self::parse(&crate::model::read_config_file(path)?, path)
     }
 
     /// Parses the bytes of a file; `path` is only named in errors.
