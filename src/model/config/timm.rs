@@ -166,11 +166,12 @@ fn pooling(section: &Section, family: Family, head: &str) -> Result<(VisionPooli
         Family::SiglipGap => "avg",
         _ => "token",
     };
+    // An empty name is no pooling at all where the network is made with it.
+    let made_with_pooling = head != "head.proj";
     let name = match section.text("timm_pool")?.unwrap_or("avg") {
-        "" => default,
+        "" if !made_with_pooling => default,
         name => name,
     };
-    let made_with_pooling = head != "head.proj";
     match name {
         "token" if family.class_token() => Ok((VisionPooling::ClassToken, "norm")),
         "map" if family == Family::Siglip || (family == Family::SiglipGap && made_with_pooling) => {
@@ -224,8 +225,12 @@ mod tests {
         let (config, names) = named(json!({"timm_model_name": "vit_small_patch16_224.augreg_in21k"}));
         assert_eq!((config.pooling, config.projection), (VisionPooling::MeanOfPatches, Projection::Linear));
         assert_eq!(names, VisionNames::Timm(TimmNames { projection: "head.proj", final_norm: "norm" }));
-        let (config, _) = named(json!({"timm_model_name": "vit_small_patch16_224", "timm_pool": "token"}));
-        assert_eq!(config.pooling, VisionPooling::ClassToken);
+        let small = |pool: &str, proj: &str| json!({"timm_model_name": "vit_small_patch16_224", "timm_pool": pool, "timm_proj": proj});
+        assert_eq!(named(small("token", "linear")).0.pooling, VisionPooling::ClassToken);
+        assert_eq!(named(small("", "linear")).0.pooling, VisionPooling::ClassToken);
+        for (pool, proj) in [("", ""), ("map", "linear"), ("rot_attn", "linear"), ("token", "mlp")] {
+            assert!(read(&small(pool, proj), 512).is_err(), "{pool} {proj}");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Refuses symbolic links of a checkpoint that lead out of its directory.
 //!
 //! A checkpoint from elsewhere may hold links, and a link may name any file of the machine. Two are fine: one that
-//! stays inside the directory, and one of the Hub's cache, where `snapshots/<commit>/<file>` links to
-//! `blobs/<etag>` of the same repository.
+//! stays inside the directory, and one to `models--<org>--<name>/blobs/<etag>`, which is how the Hub's cache keeps
+//! contents: its snapshots link there, and so do directories that older versions of `huggingface_hub` filled.
 
+use std::ffi::OsStr;
 use std::io::{Error as IoError, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::selection::KNOWN;
 use crate::error::{Error, Result};
@@ -16,8 +17,9 @@ use crate::error::{Error, Result};
 /// [`Error::Read`] names the first link that leads elsewhere, and where. Links to nothing are left to whoever misses
 /// the file.
 pub(in crate::model) fn refuse_links_out(directory: &Path) -> Result<()> {
-    let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
-    let allowed = allowed_roots(directory);
+    let (Ok(entries), Ok(inside)) = (std::fs::read_dir(directory), directory.canonicalize()) else {
+        return Ok(());
+    };
     for entry in entries.flatten() {
         let (name, path) = (entry.file_name(), entry.path());
         let may_be_read =
@@ -26,24 +28,20 @@ pub(in crate::model) fn refuse_links_out(directory: &Path) -> Result<()> {
             continue;
         }
         let Ok(target) = path.canonicalize() else { continue };
-        if !allowed.iter().any(|root| target.starts_with(root)) {
-            let reason = format!(
-                "expected a file of the checkpoint's directory, found a link to {}",
-                target.display()
-            );
+        if !target.starts_with(&inside) && !is_cached_contents(&target) {
+            let target = target.display();
+            let reason = format!("expected a file of the checkpoint's directory, found a link to {target}");
             return Err(Error::Read { path, source: IoError::new(ErrorKind::PermissionDenied, reason) });
         }
     }
     Ok(())
 }
 
-/// The directory itself, and for a snapshot of the cache its repository's blobs.
-fn allowed_roots(directory: &Path) -> Vec<PathBuf> {
-    let Ok(directory) = directory.canonicalize() else { return Vec::new() };
-    let snapshots = directory.parent().filter(|parent| parent.ends_with("snapshots"));
-    let blobs =
-        snapshots.and_then(Path::parent).and_then(|repository| repository.join("blobs").canonicalize().ok());
-    std::iter::once(directory).chain(blobs).collect()
+/// Whether a file lies among the contents that the Hub's cache keeps of a model.
+fn is_cached_contents(target: &Path) -> bool {
+    let mut folders = target.ancestors().skip(1).map(|folder| folder.file_name().and_then(OsStr::to_str));
+    let (blobs, repository) = (folders.next().flatten(), folders.next().flatten());
+    blobs == Some("blobs") && repository.is_some_and(|name| name.starts_with("models--"))
 }
 
 #[cfg(all(test, unix))]
@@ -66,6 +64,10 @@ mod tests {
         symlink("/no/such", snapshot.join("merges.txt")).unwrap();
         symlink("/etc/hostname", snapshot.join("README.md")).unwrap();
         refuse_links_out(&snapshot).unwrap();
+        let filled = folder.path().join("filled");
+        std::fs::create_dir(&filled).unwrap();
+        symlink("../models--org--name/blobs/etag", filled.join("config.json")).unwrap();
+        refuse_links_out(&filled).unwrap();
         std::fs::write(folder.path().join("other"), "x").unwrap();
         symlink("../../../other", snapshot.join("model-00001.safetensors")).unwrap();
         let error = refuse_links_out(&snapshot).unwrap_err();
