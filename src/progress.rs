@@ -1,5 +1,9 @@
 //! What a long operation tells its caller while it runs. The library never draws: it hands out events.
 
+use std::error::Error as _;
+
+use crate::error::Error;
+
 /// Something happened in a long operation.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -60,6 +64,12 @@ pub enum Warning {
         /// The file.
         file: String,
     },
+    /// The embeddings of texts cannot be kept for later runs.
+    #[error("embeddings of texts are not kept: {reason}")]
+    TextCache {
+        /// What went wrong, and with which file or folder.
+        reason: String,
+    },
     /// Something went wrong on the way to the Hub and is tried again.
     #[error("{what}: {reason}; trying again")]
     Retry {
@@ -68,6 +78,14 @@ pub enum Warning {
         /// What went wrong.
         reason: String,
     },
+}
+
+impl Warning {
+    /// That the embeddings of texts cannot be kept, because of this.
+    pub(crate) fn text_cache(error: &Error) -> Self {
+        let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+        Self::TextCache { reason: format!("{error}{cause}") }
+    }
 }
 
 /// Receives the events of a long operation. It is called on the thread that does the work, so it must not

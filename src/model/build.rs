@@ -36,6 +36,19 @@ pub(super) fn expected(config: &ClipConfig) -> Vec<Expected> {
     inventory.order.iter().flat_map(|id| inventory.stored(*id)).collect()
 }
 
+/// How many numbers a tower of this configuration has, its projection included.
+pub(super) fn parameters(config: &ClipConfig, tower: Tower) -> u64 {
+    let inventory = Inventory::new(config);
+    let ours = inventory.order.iter().filter(|id| id.tower() == Some(tower));
+    ours.map(|id| inventory.shapes[id].iter().map(|side| *side as u64).product::<u64>()).sum()
+}
+
+/// How many numbers a model of this configuration has.
+pub(super) fn all_parameters(config: &ClipConfig) -> u64 {
+    let inventory = Inventory::new(config);
+    inventory.shapes.values().map(|shape| shape.iter().map(|side| *side as u64).product::<u64>()).sum()
+}
+
 impl Inventory {
     fn new(config: &ClipConfig) -> Self {
         let mut list = Self { names: config.names, shapes: HashMap::new(), order: Vec::new() };

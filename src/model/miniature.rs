@@ -22,6 +22,12 @@ const PREPROCESSOR: &[u8] = include_bytes!("../../weights/miniature/preprocessor
 
 /// Opens the checkpoint from the program's own bytes.
 pub(super) fn open(device: Device) -> Result<Model> {
+    let (config, weights, preprocess, tokenizer) = parts()?;
+    Model::assemble(config, weights, tokenizer, preprocess, device)
+}
+
+/// What the checkpoint is made of.
+pub(super) fn parts() -> Result<(ClipConfig, Weights, Preprocess, PromptTokenizer)> {
     // The paths are only named in errors.
     let config = ClipConfig::parse(CONFIG, Path::new("miniature/config.json"))?;
     let tokenizer = PromptTokenizer::parse(TOKENIZER, Path::new("miniature/tokenizer.json"), &config.text)?;
@@ -30,5 +36,5 @@ pub(super) fn open(device: Device) -> Result<Model> {
     let processor: Value = serde_json::from_slice(PREPROCESSOR)
         .map_err(|error| Error::Config { path: path.into(), reason: format!("not valid JSON: {error}") })?;
     let preprocess = Preprocess::from_transformers(path, &processor, ProcessorKind::Clip)?;
-    Model::assemble(config, weights, tokenizer, preprocess, device)
+    Ok((config, weights, preprocess, tokenizer))
 }

@@ -1,6 +1,8 @@
 //! LOAD: a checkpoint's files become a model that is ready to run.
 
+pub mod catalogue;
 pub mod config;
+pub mod inspect;
 pub mod nn;
 pub mod preprocess;
 pub mod source;
@@ -9,10 +11,14 @@ pub mod weights;
 
 mod build;
 mod cleaning;
+mod digest;
+mod file_state;
 mod miniature;
 mod names;
 mod pytorch;
 mod resample;
+mod tensor_file;
+mod text_cache;
 
 use std::{path::Path, sync::OnceLock};
 
@@ -27,6 +33,7 @@ use config::{ClipConfig, OpenClipConfig, TensorNames};
 use nn::{Linear, TextTower, VisionTower};
 use preprocess::{Preprocess, ProcessorKind};
 use source::{HubOptions, Layout, ModelSpec};
+pub(crate) use text_cache::TextCache;
 use tokenizer::{PromptTokenizer, Tokens};
 use weights::Weights;
 
@@ -75,15 +82,7 @@ impl Model {
     /// # Errors
     /// If a file is missing or broken, or if the weights are not those that the configuration describes.
     pub fn open(directory: &Path, device: Device) -> Result<Self> {
-        source::refuse_links_out(directory)?;
-        let (config, weights, preprocess) = match source::layout(&|name| directory.join(name).exists()) {
-            Some(Layout::Transformers) => transformers_parts(directory)?,
-            Some(Layout::OpenClip) => open_clip_parts(directory)?,
-            None => {
-                let reason = format!("neither {CONFIG} nor {} is there", source::OPEN_CLIP_CONFIGS[0]);
-                return Err(Error::ModelNotFound { model: directory.display().to_string(), reason });
-            }
-        };
+        let (config, weights, preprocess) = parts(directory)?;
         // Weights that do not fit are told before a tokenizer that is missing: they are the larger mistake.
         weights.check(&build::expected(&config))?;
         let tokenizer = PromptTokenizer::open(directory, &config.text)?;
@@ -180,6 +179,12 @@ impl Model {
         self.unit(&embeddings, "text embedding")
     }
 
+    /// Which towers were loaded: vision, text.
+    #[cfg(test)]
+    pub(crate) fn loaded(&self) -> [bool; 2] {
+        [self.vision.get().is_some(), self.text.get().is_some()]
+    }
+
     /// Makes every row a unit vector.
     ///
     /// # Shapes
@@ -203,6 +208,19 @@ impl Model {
                     format!("tensor {first}{others}: expected finite numbers, found NaN or infinity");
                 Err(Error::Weights { path: self.weights.path().into(), reason })
             }
+        }
+    }
+}
+
+/// Configuration, weights and preprocessing of the checkpoint in a directory, not yet held against each other.
+fn parts(directory: &Path) -> Result<(ClipConfig, Weights, Preprocess)> {
+    source::refuse_links_out(directory)?;
+    match source::layout(&|name| directory.join(name).exists()) {
+        Some(Layout::Transformers) => transformers_parts(directory),
+        Some(Layout::OpenClip) => open_clip_parts(directory),
+        None => {
+            let reason = format!("neither {CONFIG} nor {} is there", source::OPEN_CLIP_CONFIGS[0]);
+            Err(Error::ModelNotFound { model: directory.display().to_string(), reason })
         }
     }
 }

@@ -125,6 +125,24 @@ pub(super) enum Stored {
     Pieces(Vec<(String, usize)>),
 }
 
+impl TensorId {
+    /// The tower that it is a part of; none for what belongs to both.
+    pub(super) fn tower(self) -> Option<Tower> {
+        match self {
+            Self::LogitScale | Self::LogitBias => None,
+            Self::Tokens => Some(Tower::Text),
+            Self::Positions(tower)
+            | Self::Block(tower, ..)
+            | Self::LayerScale(tower, ..)
+            | Self::FinalNorm(tower, _)
+            | Self::Projection(tower, _) => Some(tower),
+            Self::ClassToken | Self::Patches(_) | Self::PreNorm(_) | Self::Probe | Self::Pool(..) => {
+                Some(Tower::Vision)
+            }
+        }
+    }
+}
+
 impl TensorNames {
     /// Where a tensor is; `None` if this format has no such thing.
     pub(super) fn locate(self, id: TensorId) -> Option<Stored> {

@@ -1,17 +1,24 @@
 //! Safetensors, whole or sharded, or PyTorch's own format become named tensors of checked shapes.
 //!
-//! Safetensors are memory-mapped: what is not asked for is not read. This is the only place with `unsafe` code.
+//! What is not asked for is not read.
 
 use std::{
     collections::BTreeMap,
+    collections::btree_map::Entry,
     path::{Path, PathBuf},
 };
 
-use candle_core::{DType, Device, Shape, Tensor, safetensors::MmapedSafetensors};
+use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
+use rayon::prelude::*;
 use serde_json::Value;
 
-use super::pytorch::PytorchFile;
+use super::{
+    digest::{Digest, Hasher, digest},
+    file_state::FileState,
+    pytorch::PytorchFile,
+    tensor_file::TensorFile,
+};
 use crate::error::{Error, Result};
 
 /// The name of a checkpoint that lies in one file.
@@ -30,15 +37,48 @@ pub struct Expected {
     pub shape: Vec<usize>,
 }
 
+/// Where the tensors of a checkpoint are not those that its configuration asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// What is not there.
+    pub missing: Vec<Expected>,
+    /// What is there in another shape, and which.
+    pub misshapen: Vec<(Expected, Vec<usize>)>,
+    /// The names of what is there and is no part of the model.
+    pub unused: Vec<String>,
+    /// The names of what is no part of the model either, but known to be left behind by older libraries.
+    pub ignored: Vec<String>,
+}
+
+impl Differences {
+    /// What is wrong, a sentence a tensor; nothing where only what is ignored is too much.
+    pub fn reasons(&self) -> Vec<String> {
+        let missing = self
+            .missing
+            .iter()
+            .map(|Expected { name, shape }| format!("tensor {name} is missing, expected shape {shape:?}"));
+        let misshapen = self.misshapen.iter().map(|(Expected { name, shape }, found)| {
+            format!("tensor {name}: the configuration asks for shape {shape:?}, found {found:?}")
+        });
+        let unused = self
+            .unused
+            .iter()
+            .map(|name| format!("tensor {name} is not part of a model of this configuration"));
+        missing.chain(misshapen).chain(unused).collect()
+    }
+}
+
 /// The tensors of a checkpoint.
 pub struct Weights {
     source: Source,
     path: PathBuf,
+    /// The files as they were before they were opened; none of what is built in.
+    files: Vec<FileState>,
 }
 
 enum Source {
-    Mapped(MmapedSafetensors),
-    BuiltIn(candle_core::safetensors::SliceSafetensors<'static>),
+    /// The files, and which of them has a tensor.
+    Safetensors(Vec<TensorFile>, BTreeMap<String, usize>),
     Pickled(PytorchFile),
 }
 
@@ -78,20 +118,30 @@ impl Weights {
             [file] => file.clone(),
             _ => directory.to_path_buf(),
         };
-        let broken = |error: candle_core::Error| Error::Weights {
-            path: path.clone(),
-            reason: format!("not a whole safetensors file: {}", first_line(&error)),
-        };
-        // SAFETY: the files are mapped read-only. Should another program change or cut them while they are
-        // open, values change or the process ends by a signal, as with every memory-mapped file; safetensors
-        // checks all offsets against the length at opening.
-        #[allow(unsafe_code)]
-        let mapped = unsafe { MmapedSafetensors::multi(&files) }.map_err(broken)?;
-        Ok(Self { source: Source::Mapped(mapped), path })
+        let states = states(&files)?;
+        let opened: Result<Vec<_>> = files.iter().map(|file| opened(TensorFile::open(file), file)).collect();
+        Ok(Self { files: states, ..Self::of_files(opened?, path)? })
+    }
+
+    fn of_files(files: Vec<TensorFile>, path: PathBuf) -> Result<Self> {
+        let mut places = BTreeMap::new();
+        for (index, file) in files.iter().enumerate() {
+            for (name, _) in file.tensors() {
+                match places.entry(name) {
+                    Entry::Vacant(place) => place.insert(index),
+                    Entry::Occupied(place) => {
+                        let reason = format!("tensor {} is in two of the shards", place.key());
+                        return Err(Error::Weights { path, reason });
+                    }
+                };
+            }
+        }
+        Ok(Self { source: Source::Safetensors(files, places), path, files: Vec::new() })
     }
 
     fn open_pickled(path: PathBuf) -> Result<Self> {
-        Ok(Self { source: Source::Pickled(PytorchFile::open(&path)?), path })
+        let files = states(std::slice::from_ref(&path))?;
+        Ok(Self { source: Source::Pickled(PytorchFile::open(&path)?), path, files })
     }
 
     /// Wraps the bytes of a safetensors file that is part of the program; `name` is used in errors.
@@ -99,9 +149,8 @@ impl Weights {
     /// # Errors
     /// [`Error::Weights`] if the bytes are not a safetensors file.
     pub fn built_in(bytes: &'static [u8], name: &str) -> Result<Self> {
-        let slice = candle_core::safetensors::SliceSafetensors::new(bytes)
-            .map_err(|error| Error::Weights { path: name.into(), reason: first_line(&error) })?;
-        Ok(Self { source: Source::BuiltIn(slice), path: name.into() })
+        let path = PathBuf::from(name);
+        Self::of_files(vec![opened(TensorFile::built_in(bytes), &path)?], path)
     }
 
     /// The file, or the directory of the shards.
@@ -109,54 +158,99 @@ impl Weights {
         &self.path
     }
 
+    /// The files as they were when they were opened; none of what is part of the program.
+    pub(super) fn files(&self) -> &[FileState] {
+        &self.files
+    }
+
+    /// Bytes in the files, or in what is part of the program.
+    pub(super) fn bytes(&self) -> u64 {
+        match &self.source {
+            Source::Safetensors(files, _) => files.iter().map(TensorFile::bytes).sum(),
+            Source::Pickled(_) => self.files.iter().map(|file| file.size).sum(),
+        }
+    }
+
+    /// The hash of all tensors but those that surely are the vision tower's, with their names, types and shapes. A
+    /// name that nobody thought of is counted in: that costs time, and never hides a change.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if a tensor cannot be read.
+    pub(super) fn text_digest(&self) -> Result<Digest> {
+        let is_vision = |name: &str| name.starts_with("visual") || name.starts_with("vision_model.");
+        let contents: Vec<_> = self.contents().into_iter().filter(|(name, _)| !is_vision(name)).collect();
+        let digests: Result<Vec<_>> = contents
+            .par_iter()
+            .map(|(name, about)| {
+                let bytes = self.tensor_digest(name).map_err(|error| self.about_tensor(name, &error))?;
+                Ok(digest(&[name.as_bytes(), format!("{about:?}").as_bytes(), &bytes]))
+            })
+            .collect();
+        Ok(digest(&digests?.iter().map(Digest::as_slice).collect::<Vec<_>>()))
+    }
+
+    fn tensor_digest(&self, name: &str) -> candle_core::Result<Digest> {
+        let mut hasher = Hasher::new();
+        if let Source::Safetensors(files, places) = &self.source
+            && let Some(place) = places.get(name)
+        {
+            files[*place].pieces(name, |bytes| hasher.update(bytes))?;
+        } else {
+            let values = self.load(name, &Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+            values.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
+        }
+        Ok(hasher.finish())
+    }
+
     /// Every tensor's name, data type (such as F32) and shape.
     pub fn contents(&self) -> BTreeMap<String, (String, Vec<usize>)> {
-        let tensors = match &self.source {
-            Source::Mapped(mapped) => mapped.tensors(),
-            Source::BuiltIn(slice) => slice.tensors(),
+        match &self.source {
+            Source::Safetensors(files, _) => {
+                let tensors = files.iter().flat_map(TensorFile::tensors);
+                tensors
+                    .map(|(name, info)| (name, (format!("{:?}", info.dtype), info.shape.clone())))
+                    .collect()
+            }
             Source::Pickled(file) => {
                 let tensors = file.tensors().iter();
-                return tensors
-                    .map(|(name, info)| (name.clone(), (info.kind(), info.shape.clone())))
-                    .collect();
+                tensors.map(|(name, info)| (name.clone(), (info.kind(), info.shape.clone()))).collect()
             }
-        };
-        tensors
-            .into_iter()
-            .map(|(name, view)| (name, (format!("{:?}", view.dtype()), view.shape().to_vec())))
-            .collect()
+        }
     }
 
     /// Whether there is a tensor of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         match &self.source {
-            Source::Mapped(mapped) => mapped.get(name).is_ok(),
-            Source::BuiltIn(slice) => slice.get(name).is_ok(),
+            Source::Safetensors(_, places) => places.contains_key(name),
             Source::Pickled(file) => file.tensors().contains_key(name),
         }
     }
 
-    /// Checks that every expected tensor is there with the expected shape, and that there is no other. Dimensions of
-    /// length 1 do not count: a scale may be stored as `[]` or `[1]`.
+    /// Holds the tensors against those that are expected. Dimensions of length 1 do not count: a scale may be stored
+    /// as `[]` or `[1]`.
+    pub fn compare(&self, expected: &[Expected]) -> Differences {
+        let mut contents = self.contents();
+        let mut differences = Differences::default();
+        for expected in expected {
+            match contents.remove(&expected.name) {
+                None => differences.missing.push(expected.clone()),
+                Some((_, found)) if !same_shape(&found, &expected.shape) => {
+                    differences.misshapen.push((expected.clone(), found));
+                }
+                Some(_) => {}
+            }
+        }
+        (differences.ignored, differences.unused) = contents.into_keys().partition(|name| is_leftover(name));
+        differences
+    }
+
+    /// Checks that every expected tensor is there with the expected shape, and that there is no other but leftovers.
     ///
     /// # Errors
     /// [`Error::Weights`] names the first tensor that is missing, of another shape or unknown.
     pub fn check(&self, expected: &[Expected]) -> Result<()> {
-        let mut contents = self.contents();
-        for Expected { name, shape } in expected {
-            let Some((_, found)) = contents.remove(name) else {
-                return Err(self.error(format!("tensor {name} is missing, expected shape {shape:?}")));
-            };
-            if !same_shape(&found, shape) {
-                let reason =
-                    format!("tensor {name}: the configuration asks for shape {shape:?}, found {found:?}");
-                return Err(self.error(reason));
-            }
-        }
-        match contents.keys().find(|name| !is_leftover(name)) {
-            Some(name) => {
-                Err(self.error(format!("tensor {name} is not part of a model of this configuration")))
-            }
+        match self.compare(expected).reasons().into_iter().next() {
+            Some(reason) => Err(self.error(reason)),
             None => Ok(()),
         }
     }
@@ -166,9 +260,7 @@ impl Weights {
     /// # Errors
     /// [`Error::Weights`] if it is missing or of a data type that holds no weights.
     pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
-        self.load(name, device)
-            .and_then(|tensor| tensor.to_dtype(DType::F32))
-            .map_err(|error| self.error(format!("tensor {name}: {}", first_line(&error))))
+        self.load(name, device).map_err(|error| self.error(format!("tensor {name}: {}", first_line(&error))))
     }
 
     /// The names of the tensors that hold a value that is not a finite number.
@@ -193,17 +285,38 @@ impl Weights {
         VarBuilder::from_backend(backend, DType::F32, device.clone()).pp(prefix)
     }
 
+    /// One tensor as float32.
     fn load(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
         match &self.source {
-            Source::Mapped(mapped) => mapped.load(name, device),
-            Source::BuiltIn(slice) => slice.load(name, device),
-            Source::Pickled(file) => file.load(name, device),
+            Source::Safetensors(files, places) => match places.get(name) {
+                Some(place) => files[*place].load(name, device),
+                None => candle_core::bail!("it is missing"),
+            },
+            Source::Pickled(file) => file.load(name, device)?.to_dtype(DType::F32),
         }
+    }
+
+    fn about_tensor(&self, name: &str, error: &candle_core::Error) -> Error {
+        self.error(format!("tensor {name}: {}", first_line(error)))
     }
 
     fn error(&self, reason: String) -> Error {
         Error::Weights { path: self.path.clone(), reason }
     }
+}
+
+fn states(files: &[PathBuf]) -> Result<Vec<FileState>> {
+    let state =
+        |path: &PathBuf| FileState::of(path).map_err(|source| Error::Read { path: path.clone(), source });
+    files.iter().map(state).collect()
+}
+
+/// A file, or what is wrong with it.
+fn opened(file: Result<TensorFile, String>, path: &Path) -> Result<TensorFile> {
+    file.map_err(|reason| Error::Weights {
+        path: path.into(),
+        reason: format!("not a whole safetensors file: {reason}"),
+    })
 }
 
 /// Whether two shapes differ at most in dimensions of length 1.

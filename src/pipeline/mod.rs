@@ -18,8 +18,8 @@ use crate::{
     attribution::{ConceptMap, Method},
     embed::{Scores, sigmoid},
     error::{Error, Result},
-    model::{Model, source::ModelSpec},
-    progress::{ProgressHandler, Silent},
+    model::{Model, TextCache, source::ModelSpec},
+    progress::{Event, ProgressHandler, Silent, Warning},
     prompt::repeated,
     report::Evidence,
     verdict::{NEUTRAL, Presence, verdict},
@@ -48,8 +48,8 @@ impl Explainer {
     }
 
     /// Opens a checkpoint: an id of the Hub (`org/name`, `org/name@revision`), a directory, or `miniature`; loads its
-    /// vision tower, and tells what is fetched on the way. The text tower is loaded when the first prompt is
-    /// embedded.
+    /// vision tower, and tells what is fetched on the way. The text tower is loaded when the first prompt is embedded
+    /// that the cache of texts does not know.
     ///
     /// # Errors
     /// If the checkpoint is not found, cannot be fetched, is broken or is not supported, or if the device is not
@@ -58,7 +58,17 @@ impl Explainer {
         let device = options.device.open()?;
         let model = Model::load(&ModelSpec::parse(name)?, &options.hub, device, progress)?;
         model.vision()?;
-        Ok(Self { name: name.into(), model, texts: Texts::default() })
+        let cache = options.text_cache.as_deref().map(|folder| TextCache::open(folder, &model));
+        let cache = match cache.transpose() {
+            Ok(cache) => cache.flatten(),
+            // What is wrong with the folder is no reason to stop; what is wrong with the checkpoint is.
+            Err(error @ (Error::Read { .. } | Error::Write { .. })) => {
+                progress.event(Event::Warning(Warning::text_cache(&error)));
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self { name: name.into(), model, texts: Texts::new(cache) })
     }
 
     /// The checkpoint.

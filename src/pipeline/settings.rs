@@ -1,5 +1,7 @@
 //! What is asked: a target, its rivals, and how the map is made.
 
+use std::path::PathBuf;
+
 use crate::{
     device::DeviceChoice,
     error::{Error, Result},
@@ -19,6 +21,10 @@ pub struct LoadOptions {
     pub hub: HubOptions,
     /// Where to compute.
     pub device: DeviceChoice,
+    /// A folder in which the embeddings of texts are kept from one run to the next, so that texts that were embedded
+    /// before need no text tower; it is made if it is missing, and may have up to 256 MiB. None: nothing is kept.
+    /// Of prompts, only hashes are written.
+    pub text_cache: Option<PathBuf>,
 }
 
 /// How maps are made, whatever they are about.

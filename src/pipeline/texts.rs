@@ -1,4 +1,5 @@
-//! Prompts become text embeddings: each text once, however many photos it is asked of.
+//! Prompts become text embeddings: each text once, however many photos it is asked of, and once for all runs where
+//! there is a cache.
 
 use std::{
     collections::HashMap,
@@ -9,7 +10,7 @@ use candle_core::Tensor;
 
 use crate::{
     error::{Error, Result},
-    model::Model,
+    model::{Model, TextCache, tokenizer::Tokens},
     progress::Warning,
     prompt::Template,
     verdict::NEUTRAL,
@@ -22,9 +23,15 @@ const TEXT_BATCH: usize = 32;
 #[derive(Default)]
 pub(super) struct Texts {
     known: Mutex<HashMap<String, Tensor>>,
+    cache: Option<TextCache>,
 }
 
 impl Texts {
+    /// No texts yet but those that a cache knows.
+    pub(super) fn new(cache: Option<TextCache>) -> Self {
+        Self { cache, ..Self::default() }
+    }
+
     /// The prompts' embeddings, each a unit vector: [prompts, embedding]. The neutral prompt is never phrased by
     /// a template.
     pub(super) fn embed(
@@ -54,7 +61,7 @@ impl Texts {
         Ok((model.unit(&means, "text embedding")?, warnings))
     }
 
-    /// Embeds the texts that were not embedded before, in one batch.
+    /// Embeds the texts that were not embedded before.
     fn embed_new<'t>(
         &self,
         model: &Model,
@@ -62,12 +69,16 @@ impl Texts {
         warnings: &mut Vec<Warning>,
     ) -> Result<()> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut new: Vec<(&String, _)> = Vec::new();
+        let mut new: Vec<(&String, Tokens)> = Vec::new();
         for text in texts {
             let tokens = model.tokenize(text)?;
             warnings.extend(tokens.truncated.clone());
-            if !known.contains_key(text) && new.iter().all(|(other, _)| *other != text) {
-                new.push((text, tokens));
+            if known.contains_key(text) || new.iter().any(|(other, _)| *other == text) {
+                continue;
+            }
+            match self.cache.as_ref().and_then(|cache| cache.find(&tokens)) {
+                Some(row) => drop(known.insert(text.clone(), Tensor::new(row, model.device())?)),
+                None => new.push((text, tokens)),
             }
         }
         for batch in new.chunks(TEXT_BATCH) {
@@ -76,7 +87,61 @@ impl Texts {
             for (index, (text, _)) in batch.iter().enumerate() {
                 known.insert((*text).clone(), rows.get(index)?);
             }
+            warnings.extend(self.keep(&tokens, &rows)?);
         }
+        Ok(())
+    }
+
+    /// Keeps embeddings for later runs. That they cannot be kept stops nothing.
+    fn keep(&self, texts: &[Tokens], rows: &Tensor) -> Result<Option<Warning>> {
+        let Some(cache) = &self.cache else { return Ok(None) };
+        let kept: Vec<_> = texts.iter().zip(rows.to_vec2::<f32>()?).collect();
+        Ok(cache.add(&kept).err().map(|error| Warning::text_cache(&error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::{Explainer, Photo, Query, pipeline::LoadOptions, progress::Silent};
+
+    const CHECKPOINT: &str = "tests/fixtures/models/tiny-gelu";
+
+    fn explainer(cache: Option<&Path>) -> crate::Result<Explainer> {
+        let options = LoadOptions { text_cache: cache.map(Path::to_owned), ..LoadOptions::default() };
+        Explainer::load_with(CHECKPOINT, &options, &Silent)
+    }
+
+    #[test]
+    fn a_second_run_with_the_same_texts_does_not_load_the_text_tower() -> crate::Result<()> {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
+        let query = Query::new("red square").against(["blue circle"]);
+        let mut answers = Vec::new();
+        for (run, expected) in [(1, true), (2, false)] {
+            let explainer = explainer(Some(folder.path()))?;
+            assert_eq!(explainer.model().loaded(), [true, false], "run {run}");
+            answers.push(explainer.localize(&photo, &query)?);
+            assert_eq!(explainer.model().loaded(), [true, expected], "run {run}");
+        }
+        assert_eq!(answers[0].map, answers[1].map);
+        assert_eq!(answers[0].report.target.similarity, answers[1].report.target.similarity);
+        // Another text needs the tower, and the same ones do without a folder.
+        let again = explainer(Some(folder.path()))?;
+        again.check(&Query::new("green square"))?;
+        assert_eq!(again.model().loaded(), [true, true]);
+        let without = explainer(None)?;
+        without.check(&query)?;
+        assert_eq!(without.model().loaded(), [true, true]);
+        Ok(())
+    }
+
+    #[test]
+    fn texts_alone_do_not_load_the_vision_tower() -> crate::Result<()> {
+        let model = crate::model::Model::open(Path::new(CHECKPOINT), candle_core::Device::Cpu)?;
+        model.embed_texts(&[model.tokenize("red square")?])?;
+        assert_eq!(model.loaded(), [false, true]);
         Ok(())
     }
 }

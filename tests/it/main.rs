@@ -30,6 +30,8 @@ mod open_clip;
 mod page;
 #[cfg(feature = "cli")]
 mod pages;
+#[cfg(feature = "cli")]
+mod models;
 mod parity;
 mod photo;
 mod prompts;
@@ -39,3 +41,5 @@ mod render;
 mod sandbox;
 #[cfg(feature = "cli")]
 mod siglip;
+#[cfg(feature = "cli")]
+mod text_cache;

@@ -28,7 +28,7 @@ fn options(command: &str) -> BTreeSet<String> {
 #[test]
 fn every_option_is_in_the_readme_and_no_other() {
     let known: BTreeSet<String> =
-        ["localize", "compare", "batch", "prompts", "evaluate", "download", "completions", "man"]
+        ["localize", "compare", "batch", "prompts", "evaluate", "download", "models", "completions", "man"]
             .into_iter()
             .flat_map(options)
             .collect();
@@ -61,6 +61,7 @@ fn every_field_of_the_json_is_in_the_readme() {
         "overlay,heatmap,map,full,mask",
         "--output",
         &folder.path().to_string_lossy(),
+        "--no-text-cache",
         "--json",
     ]);
     let record: Value = serde_json::from_str(&line).expect("one JSON object");

@@ -29,6 +29,7 @@ pub enum Command {
     Batch(BatchArgs),
     Prompts(PromptsArgs),
     Download(DownloadArgs),
+    Models(ModelsArgs),
     Evaluate(EvaluateArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -263,6 +264,25 @@ pub struct DownloadArgs {
     pub json: bool,
 }
 
+/// List the checkpoints that are known to work, or tell what was understood of one
+///
+/// Without a name: parameters, input, grid and licence of every checkpoint in the catalogue, and what the cache has.
+/// With a name: its towers, preprocessing, tokenizer, files and tensors, from the headers alone. A checkpoint with
+/// tensors that are missing or too many is told in full, and the exit status is 2.
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    /// A Hub id (`org/name`, `org/name@revision`), a directory, or `miniature`.
+    pub model: Option<String>,
+
+    /// Never touch the network (also HF_HUB_OFFLINE=1). Only a name can need it.
+    #[arg(long)]
+    pub offline: bool,
+
+    /// Print one JSON object a line instead of a list for people.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Measure how well maps find what a data set says is there
 ///
 /// The data set is a directory with a manifest.jsonl, or such a file: a JSON object a line with `image`, `prompt`,
@@ -405,6 +425,10 @@ pub struct ModelArgs {
     /// Never touch the network (also HF_HUB_OFFLINE=1).
     #[arg(long)]
     pub offline: bool,
+
+    /// Neither take the embeddings of prompts from earlier runs nor keep them for later ones.
+    #[arg(long)]
+    pub no_text_cache: bool,
 }
 
 /// Where results go.

@@ -12,6 +12,7 @@ mod exit;
 mod hashes;
 mod images;
 mod journal;
+mod listing;
 mod manifest;
 mod output;
 mod preview;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Batch(args) => commands::batch::run(args, &terminal),
         Command::Prompts(args) => commands::prompts::run(args),
         Command::Download(args) => commands::download::run(args, &terminal),
+        Command::Models(args) => commands::models::run(args, &terminal),
         Command::Evaluate(args) => commands::evaluate::run(args, &terminal),
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),

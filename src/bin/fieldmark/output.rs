@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Writes text, and tells at once if nobody reads it.
-fn write(text: &str) -> Result<()> {
+pub fn write(text: &str) -> Result<()> {
     bytes(text.as_bytes())
 }
 
@@ -352,7 +352,7 @@ fn write_block(lines: &[String]) -> Result<()> {
     write(&format!("{}\n\n", lines.join("\n")))
 }
 
-fn shown_path(path: &Path) -> String {
+pub fn shown_path(path: &Path) -> String {
     shown(&path.to_string_lossy())
 }
 

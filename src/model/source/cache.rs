@@ -14,7 +14,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::selection::{self, KNOWN, Selection};
-use super::{ModelFile, ModelFiles};
+use super::{Cached, DEFAULT_REVISION, ModelFile, ModelFiles};
 use crate::error::{Error, Result};
 
 /// The largest known index has some 100 kB.
@@ -112,6 +112,36 @@ impl RepoCache {
             files: names.iter().map(describe).collect::<Result<_>>()?,
         })
     }
+}
+
+/// The repositories that a cache has something of, sorted.
+pub(super) fn repositories(cache: &Path) -> Vec<Cached> {
+    let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
+    let described = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let (org, name) = name.strip_prefix("models--")?.split_once("--")?;
+        let repo = format!("{org}/{name}");
+        let directory = match RepoCache::new(cache, &repo).find(DEFAULT_REVISION) {
+            Ok(Lookup::Complete(files) | Lookup::Doubtful(files, _)) => Some(files.directory),
+            _ => None,
+        };
+        Some(Cached { repo, bytes: size_of_folder(&entry.path()), directory })
+    });
+    let mut found: Vec<_> = described.collect();
+    found.sort_by(|one, other| one.repo.cmp(&other.repo));
+    found
+}
+
+/// Bytes in the files of a folder and of those in it. Links are not followed: they lead to files that are counted where
+/// they are.
+fn size_of_folder(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let size = |entry: std::fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => size_of_folder(&entry.path()),
+        Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |metadata| metadata.len()),
+        _ => 0,
+    };
+    entries.map(size).sum()
 }
 
 /// Whether a revision is a whole commit hash, as the names of snapshots are.

@@ -27,7 +27,7 @@ use crate::progress::{Event, ProgressHandler, Warning};
 use cache::{Lookup, RepoCache};
 
 /// The name of the checkpoint that ships inside the library.
-const BUILTIN: &str = "miniature";
+pub(super) const BUILTIN: &str = "miniature";
 /// The branch that is meant where none is named.
 const DEFAULT_REVISION: &str = "main";
 
@@ -128,6 +128,23 @@ pub struct ModelFiles {
     /// The files of the repository that the checkpoint needs, configuration first; empty for a local directory,
     /// whose files are whatever its reader opens.
     pub files: Vec<ModelFile>,
+}
+
+/// A repository of which the cache has something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cached {
+    /// `org/name`.
+    pub repo: String,
+    /// Bytes that it takes on the disk, all revisions together.
+    pub bytes: u64,
+    /// The directory of the default revision; none unless it has all that a checkpoint needs.
+    pub directory: Option<PathBuf>,
+}
+
+/// The repositories of which the cache has something, sorted. What cannot be read is not there, and the network is not
+/// touched.
+pub fn cached(options: &HubOptions) -> Vec<Cached> {
+    cache::repositories(&options.cache)
 }
 
 /// Finds a checkpoint's files, and fetches what is missing.

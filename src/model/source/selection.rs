@@ -42,7 +42,7 @@ const CONFIG: &str = "config.json";
 /// open_clip's configuration; the second name is that of repositories which hold the model's part of it alone.
 pub(in crate::model) const OPEN_CLIP_CONFIGS: [&str; 2] =
     ["open_clip_config.json", "open_clip_model_config.json"];
-/// In order of preference: what can be memory-mapped comes first.
+/// In order of preference: pickles come last.
 pub(in crate::model) const OPEN_CLIP_WEIGHTS: [&str; 4] = [
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",

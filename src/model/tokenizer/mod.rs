@@ -1,6 +1,7 @@
 //! A prompt becomes token ids, as transformers' tokenizer for the checkpoint makes them, or open_clip's.
 
 mod byte_pairs;
+mod facts;
 mod settings;
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use crate::{
     progress::Warning,
 };
 use byte_pairs::BytePairs;
+pub use facts::TokenizerFacts;
 use settings::{Padding, Settings, Side};
 
 const TOKENIZER: &str = "tokenizer.json";

@@ -7,9 +7,13 @@ pub mod download;
 pub mod evaluate;
 pub mod localize;
 pub mod man;
+pub mod models;
 pub mod prompts;
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::Result;
 use fieldmark::{
@@ -32,6 +36,18 @@ fn hub_options(offline: bool) -> HubOptions {
     hub
 }
 
+/// Where the program keeps what later runs can use: `FIELDMARK_CACHE`, else the place of the platform. None where
+/// no home is known.
+fn cache_folder() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    // A relative path would mean another folder in every directory; the standard says to ignore it.
+    let platform = |name: &str| variable(name).filter(|path| path.is_absolute());
+    let base = || platform(if cfg!(windows) { "LOCALAPPDATA" } else { "XDG_CACHE_HOME" });
+    let home =
+        || std::env::home_dir().filter(|home| !home.as_os_str().is_empty()).map(|home| home.join(".cache"));
+    variable("FIELDMARK_CACHE").or_else(|| Some(base().or_else(home)?.join("fieldmark")))
+}
+
 /// Opens the checkpoint; returns it with the seconds that it took.
 fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
     let start = Instant::now();
@@ -41,7 +57,8 @@ fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
         Some(DeviceName::Cuda) => DeviceChoice::Cuda,
         Some(DeviceName::Metal) => DeviceChoice::Metal,
     };
-    let options = LoadOptions { hub: hub_options(args.offline), device };
+    let text_cache = (!args.no_text_cache).then(cache_folder).flatten().map(|folder| folder.join("texts"));
+    let options = LoadOptions { hub: hub_options(args.offline), device, text_cache };
     let explainer = Explainer::load_with(&args.model, &options, terminal)?;
     Ok((explainer, start.elapsed().as_secs_f64()))
 }

@@ -1,0 +1,31 @@
+//! `fieldmark models`: the checkpoints that are known to work, or what was understood of one.
+
+use anyhow::Result;
+use fieldmark::model::{catalogue, inspect::Inspection, source::ModelSpec};
+
+use crate::{args::ModelsArgs, exit::Exit, listing, output, terminal::Terminal};
+
+pub fn run(args: &ModelsArgs, terminal: &Terminal) -> Result<Exit> {
+    match &args.model {
+        Some(model) => inspect(model, args, terminal),
+        None => list(args),
+    }
+}
+
+fn list(args: &ModelsArgs) -> Result<Exit> {
+    let listed = catalogue::list(&super::hub_options(args.offline))?;
+    match args.json {
+        true => listed.iter().try_for_each(output::json)?,
+        false => output::write(&listing::catalogue(&listed))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn inspect(model: &str, args: &ModelsArgs, terminal: &Terminal) -> Result<Exit> {
+    let inspection = Inspection::new(&ModelSpec::parse(model)?, &super::hub_options(args.offline), terminal)?;
+    match args.json {
+        true => output::json(&inspection)?,
+        false => output::write(&listing::inspection(&inspection))?,
+    }
+    Ok(if inspection.is_usable() { Exit::Done } else { Exit::NothingDone })
+}

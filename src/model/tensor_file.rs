@@ -1,0 +1,243 @@
+//! A safetensors file becomes tensors, each read when it is asked for, as float32.
+//!
+//! The file is read rather than memory-mapped. The pages of a map would count as memory of this process beside the
+//! tensors that were made from them, which doubles a float32 checkpoint; and a file that another program cuts short
+//! would end this one by a signal, where a read is an error. Opening reads the header alone. A tensor is read and
+//! turned into float32 piece by piece, so a file in float16 never has a second copy in memory either.
+
+use std::{fs::File, io, path::Path};
+
+use candle_core::{DType, Device, Tensor, bail};
+use safetensors::tensor::{Metadata, TensorInfo};
+
+/// The bytes of a tensor that are read at once: few enough to stay in a processor's cache on their way.
+const PIECE: usize = 1 << 20;
+/// The format's own limit on the header; real ones have some hundred kilobytes.
+const LARGEST_HEADER: u64 = 100_000_000;
+/// The bytes before the header, which say how long it is.
+const LENGTH: u64 = 8;
+
+/// A safetensors file whose header was read and checked.
+pub(super) struct TensorFile {
+    bytes: Bytes,
+    metadata: Metadata,
+    /// Where the tensors' data begin.
+    start: u64,
+}
+
+/// Where the bytes come from.
+enum Bytes {
+    File(File),
+    BuiltIn(&'static [u8]),
+}
+
+impl TensorFile {
+    /// Opens a file and reads its header.
+    ///
+    /// # Errors
+    /// What is wrong with it: it cannot be read, its header is none, or the tensors do not fill it exactly.
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let file = File::open(path).map_err(|error| error.to_string())?;
+        let length = file.metadata().map_err(|error| error.to_string())?.len();
+        Self::new(Bytes::File(file), length)
+    }
+
+    /// Takes the bytes of a file that is part of the program.
+    ///
+    /// # Errors
+    /// As [`TensorFile::open`].
+    pub(super) fn built_in(bytes: &'static [u8]) -> Result<Self, String> {
+        Self::new(Bytes::BuiltIn(bytes), bytes.len() as u64)
+    }
+
+    fn new(bytes: Bytes, length: u64) -> Result<Self, String> {
+        let too_short = |_| format!("it has {length} bytes, which is less than its header");
+        let mut size = [0; LENGTH as usize];
+        bytes.read_at(&mut size, 0).map_err(too_short)?;
+        let size = u64::from_le_bytes(size);
+        // Asked before memory is taken.
+        if size > LARGEST_HEADER.min(length) {
+            return Err(format!("its header would have {size} bytes, and the file has {length}"));
+        }
+        let mut header = vec![0; size as usize];
+        bytes.read_at(&mut header, LENGTH).map_err(too_short)?;
+        // Checks that the tensors lie one behind the other, and that their shapes fit their sizes.
+        let metadata: Metadata =
+            serde_json::from_slice(&header).map_err(|error| format!("its header is broken: {error}"))?;
+        let start = LENGTH + size;
+        let expected = start.checked_add(metadata.data_len() as u64);
+        if expected != Some(length) {
+            let data = metadata.data_len();
+            let found = length - start;
+            return Err(format!("its tensors have {data} bytes, and {found} follow the header"));
+        }
+        Ok(Self { bytes, metadata, start })
+    }
+
+    /// The tensors' names and what the header says of them.
+    pub(super) fn tensors(&self) -> impl Iterator<Item = (String, &TensorInfo)> {
+        self.metadata.tensors().into_iter()
+    }
+
+    /// Bytes in the file.
+    pub(super) fn bytes(&self) -> u64 {
+        self.start + self.metadata.data_len() as u64
+    }
+
+    /// Reads one tensor as float32.
+    pub(super) fn load(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
+        let Some(info) = self.metadata.info(name) else { bail!("it is missing") };
+        let dtype = DType::try_from(info.dtype)?;
+        let piece = |bytes: &[u8]| {
+            let count = bytes.len() / dtype.size_in_bytes();
+            Tensor::from_raw_buffer(bytes, dtype, &[count], device)?.to_dtype(DType::F32)
+        };
+        let size = info.data_offsets.1 - info.data_offsets.0;
+        if size <= PIECE {
+            let mut bytes = vec![0; size];
+            self.read(info, 0, &mut bytes)?;
+            return piece(&bytes)?.reshape(info.shape.as_slice());
+        }
+        let whole = Tensor::zeros(info.shape.iter().product::<usize>(), DType::F32, device)?;
+        let mut done = 0;
+        self.in_pieces(info, |bytes| {
+            let values = piece(bytes)?;
+            whole.slice_set(&values, 0, done)?;
+            done += values.elem_count();
+            Ok(())
+        })?;
+        whole.reshape(info.shape.as_slice())
+    }
+
+    /// Hands a tensor's bytes on as they are in the file, in order, in pieces.
+    pub(super) fn pieces(&self, name: &str, mut take: impl FnMut(&[u8])) -> candle_core::Result<()> {
+        let Some(info) = self.metadata.info(name) else { bail!("it is missing") };
+        self.in_pieces(info, |bytes| {
+            take(bytes);
+            Ok(())
+        })
+    }
+
+    /// Hands a tensor's bytes on, in order, in pieces of whole values.
+    fn in_pieces(
+        &self,
+        info: &TensorInfo,
+        mut take: impl FnMut(&[u8]) -> candle_core::Result<()>,
+    ) -> candle_core::Result<()> {
+        let size = info.data_offsets.1 - info.data_offsets.0;
+        let mut buffer = vec![0; PIECE.min(size)];
+        for from in (0..size).step_by(PIECE) {
+            let bytes = &mut buffer[..PIECE.min(size - from)];
+            self.read(info, from, bytes)?;
+            take(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Reads some of a tensor's bytes.
+    fn read(&self, info: &TensorInfo, from: usize, bytes: &mut [u8]) -> candle_core::Result<()> {
+        let at = self.start + (info.data_offsets.0 + from) as u64;
+        Ok(self.bytes.read_at(bytes, at)?)
+    }
+}
+
+impl Bytes {
+    /// Fills a buffer from a place in the file. Several threads may read at once.
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        match self {
+            Self::File(file) => read_exact_at(file, buffer, at),
+            Self::BuiltIn(bytes) => {
+                let end = (at as usize).saturating_add(buffer.len());
+                let found = bytes.get(at as usize..end).ok_or(io::ErrorKind::UnexpectedEof)?;
+                buffer.copy_from_slice(found);
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, at)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut buffer: &mut [u8], mut at: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        let read = std::os::windows::fs::FileExt::seek_read(file, buffer, at)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer = &mut buffer[read..];
+        at += read as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file with one tensor `t` of this type, and its bytes.
+    fn file(dtype: &str, shape: &[usize], data: &[u8]) -> Vec<u8> {
+        let header =
+            serde_json::json!({"t": {"dtype": dtype, "shape": shape, "data_offsets": [0, data.len()]}});
+        let header = header.to_string().into_bytes();
+        [&(header.len() as u64).to_le_bytes(), header.as_slice(), data].concat()
+    }
+
+    fn opened(bytes: Vec<u8>) -> Result<TensorFile, String> {
+        TensorFile::built_in(bytes.leak())
+    }
+
+    #[test]
+    fn tensors_larger_than_a_piece_are_whole_and_in_order() {
+        let count = PIECE / 2 + 3;
+        let halves: Vec<u8> = (0..count).flat_map(|index| [0, 0x3c + (index % 5) as u8]).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        std::fs::write(&path, file("F16", &[count, 1], &halves)).unwrap();
+        let tensor = TensorFile::open(&path).unwrap().load("t", &Device::Cpu).unwrap();
+        assert_eq!(tensor.dims(), [count, 1]);
+        // In float16, 0x3c00 is 1, and each step of 0x0100 of the first five is a quarter of 1, then of 2.
+        let expected: Vec<f32> = (0..count).map(|index| [1.0, 1.25, 1.5, 1.75, 2.0][index % 5]).collect();
+        assert_eq!(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap(), expected);
+    }
+
+    #[test]
+    fn every_type_of_number_becomes_float32() {
+        let cases: [(&str, &[u8], f32); 4] = [
+            ("F32", &1.5f32.to_le_bytes(), 1.5),
+            ("F64", &(-2.25f64).to_le_bytes(), -2.25),
+            ("BF16", &[0x40, 0x40], 3.0),
+            ("I64", &7i64.to_le_bytes(), 7.0),
+        ];
+        for (dtype, data, expected) in cases {
+            let tensor = opened(file(dtype, &[], data)).unwrap().load("t", &Device::Cpu).unwrap();
+            assert_eq!(tensor.to_scalar::<f32>().unwrap(), expected, "{dtype}");
+        }
+        assert!(opened(file("BOOL", &[], &[1])).unwrap().load("t", &Device::Cpu).is_err());
+    }
+
+    #[test]
+    fn a_file_cut_short_while_it_is_open_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        std::fs::write(&path, file("F32", &[2], &[0; 8])).unwrap();
+        let opened = TensorFile::open(&path).unwrap();
+        std::fs::write(&path, b"").unwrap();
+        assert!(opened.load("t", &Device::Cpu).is_err());
+    }
+
+    #[test]
+    fn headers_that_do_not_fit_the_file_are_refused() {
+        let whole = file("F32", &[2], &[0; 8]);
+        assert!(opened(whole.clone()).is_ok());
+        let reason = |bytes: Vec<u8>| opened(bytes).err().unwrap_or_default();
+        assert!(reason(whole[..whole.len() - 1].to_vec()).contains("have 8 bytes, and 7 follow"));
+        assert!(reason([&whole[..], &[0]].concat()).contains("have 8 bytes, and 9 follow"));
+        assert!(reason(file("F32", &[3], &[0; 8])).contains("its header is broken"));
+        assert!(reason([&(1u64 << 60).to_le_bytes()[..], &whole[8..]].concat()).contains("its header would"));
+        assert!(reason(vec![1, 2, 3]).contains("less than its header"));
+    }
+}
