@@ -108,6 +108,21 @@ impl LastBlock {
         Ok((by_keys + by_values)?.sum(0)?.narrow(1, 1, tokens - 1)?.contiguous()?)
     }
 
+    /// The gradient along one direction, whole.
+    ///
+    /// # Shapes
+    /// `direction`: `[embedding]`; returns [cells, width].
+    pub(super) fn patch_gradients(&self, direction: &Tensor) -> Result<Tensor> {
+        let attended = self.attended_gradients(&direction.unsqueeze(0)?)?;
+        let scores = self.score_gradients(&attended.matmul(&self.value.t()?)?)?;
+        let to_keys = scores.transpose(1, 2)?.broadcast_mul(&self.query)?;
+        let to_values = self.attention.transpose(1, 2)?.broadcast_mul(&attended)?;
+        let width = self.middle.dim(1)?;
+        let keys = self.block.projections.outputs(width, width)?.backward(&merge_heads(&to_keys)?)?;
+        let values = self.block.projections.outputs(2 * width, width)?.backward(&merge_heads(&to_values)?)?;
+        Ok((keys + values)?.narrow(0, 1, self.value.dim(1)? - 1)?.contiguous()?)
+    }
+
     /// From directions of the embedding back to the class token's attended values.
     ///
     /// # Shapes

@@ -5,17 +5,21 @@
 //! products have a closed form that costs next to nothing (`last_block`); elsewhere candle's automatic
 //! differentiation gives them. The general way works at the last block too and is the check of the closed form.
 
+mod graph;
 mod last_block;
+mod masked;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use candle_core::{Tensor, Var};
+use candle_core::Tensor;
 
 use crate::{
     error::{Error, Result},
+    geometry::Grid,
     model::nn::{BlockInput, VisionTower},
     progress::{ProgressHandler, Silent},
 };
+use graph::Graph;
 use last_block::LastBlock;
 
 /// One image's activations at one layer, and the way from there to its embedding.
@@ -25,19 +29,15 @@ pub struct LayerTrace<'a> {
     layer: usize,
     input: BlockInput,
     head: Head,
-    general: OnceLock<Graph>,
+    /// Shared with the traces of the same photo at other layers.
+    graph: Arc<OnceLock<Graph>>,
+    masked: masked::Known,
     progress: &'a dyn ProgressHandler,
 }
 
 enum Head {
     Closed(Box<LastBlock>),
     Graph,
-}
-
-/// The head with a graph behind it: the variable and what became of it.
-struct Graph {
-    activations: Var,
-    embedding: Tensor,
 }
 
 /// How a [`LayerTrace`] differentiates.
@@ -64,13 +64,55 @@ impl<'a> LayerTrace<'a> {
         differentiation: Differentiation,
     ) -> Result<Self> {
         let input = tower.run_until(&pixels.unsqueeze(0)?, layer)?;
+        Self::of_input(tower, pixels, (layer, input), differentiation, Arc::default())
+    }
+
+    /// Runs the tower on one image and stops at several layers. They share one pass through the trunk, which ends
+    /// at the lowest of them, and each direction's gradients at all of them come from one backward pass.
+    ///
+    /// Returns one trace a layer, the lowest first, none of them twice.
+    ///
+    /// # Shapes
+    /// As [`new`](Self::new).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn at_layers(
+        tower: &'a VisionTower,
+        pixels: &Tensor,
+        layers: &[usize],
+        differentiation: Differentiation,
+    ) -> Result<Vec<Self>> {
+        let mut layers = layers.to_vec();
+        layers.sort_unstable();
+        layers.dedup();
+        let lowest = match layers[..] {
+            [] => return Ok(Vec::new()),
+            [layer] => return Ok(vec![Self::new(tower, pixels, layer, differentiation)?]),
+            [lowest, ..] => lowest,
+        };
+        let input = tower.run_until(&pixels.unsqueeze(0)?, lowest)?;
+        let graph = Graph::new(tower, &layers, &input)?;
+        let inputs: Vec<_> = graph.inputs().map(|(layer, input)| (layer, input.clone())).collect();
+        let graph = Arc::new(OnceLock::from(graph));
+        let trace = |stop| Self::of_input(tower, pixels, stop, differentiation, Arc::clone(&graph));
+        inputs.into_iter().map(trace).collect()
+    }
+
+    fn of_input(
+        tower: &'a VisionTower,
+        pixels: &Tensor,
+        (layer, input): (usize, BlockInput),
+        differentiation: Differentiation,
+        graph: Arc<OnceLock<Graph>>,
+    ) -> Result<Self> {
         let closed = differentiation == Differentiation::Fastest && layer + 1 == tower.layers();
         let head = match closed {
             true => Head::Closed(Box::new(LastBlock::new(tower, &input)?)),
             false => Head::Graph,
         };
-        let pixels = pixels.clone();
-        Ok(Self { tower, pixels, layer, input, head, general: OnceLock::new(), progress: &Silent })
+        let (pixels, masked) = (pixels.clone(), masked::Known::default());
+        Ok(Self { tower, pixels, layer, input, head, graph, masked, progress: &Silent })
     }
 
     /// The same trace; `progress` hears of methods that run the model again.
@@ -93,6 +135,15 @@ impl<'a> LayerTrace<'a> {
     /// The tower, for methods that run it again or look into its blocks.
     pub fn tower(&self) -> &'a VisionTower {
         self.tower
+    }
+
+    /// The rows and columns of the patches.
+    ///
+    /// # Errors
+    /// If the pixels have another shape than [3, height, width].
+    pub fn grid(&self) -> Result<Grid> {
+        let (_, height, width) = self.pixels.dims3()?;
+        Ok(Grid::new(height / self.tower.patch, width / self.tower.patch))
     }
 
     /// The index of the block whose `ln_1` output is explained.
@@ -122,7 +173,7 @@ impl<'a> LayerTrace<'a> {
     pub fn embedding(&self) -> Result<Tensor> {
         match &self.head {
             Head::Closed(block) => Ok(block.embedding().clone()),
-            Head::Graph => Ok(self.graph()?.embedding.detach()),
+            Head::Graph => Ok(self.graph()?.embedding()),
         }
     }
 
@@ -145,18 +196,16 @@ impl<'a> LayerTrace<'a> {
     /// # Errors
     /// [`Error::Numeric`] if the gradient got lost or is not finite.
     pub fn patch_gradients(&self, direction: &Tensor) -> Result<Tensor> {
-        let graph = self.graph()?;
-        let along = (&graph.embedding * direction)?.sum_all()?;
-        let gradients = along.backward()?;
-        let lost = |reason: &str| Error::Numeric { what: "gradient", reason: reason.into() };
-        let gradient = gradients.get(&graph.activations).ok_or_else(|| {
-            lost("the embedding does not depend on the layer: an operation on the way has no backward")
-        })?;
+        let gradient = match &self.head {
+            Head::Closed(block) => block.patch_gradients(direction)?,
+            Head::Graph => patches_of(&self.graph()?.gradient(self.layer, direction)?)?,
+        };
         let size = gradient.abs()?.sum_all()?.to_scalar::<f32>()?;
-        match size.is_finite() {
-            true => patches_of(gradient),
-            false => Err(lost("expected finite numbers, found NaN or infinity")),
+        if size.is_finite() {
+            return Ok(gradient);
         }
+        let reason = "expected finite numbers, found NaN or infinity";
+        Err(Error::Numeric { what: "gradient", reason: reason.into() })
     }
 
     /// The gradients' means over the patches, for several directions.
@@ -197,14 +246,11 @@ impl<'a> LayerTrace<'a> {
     }
 
     fn graph(&self) -> Result<&Graph> {
-        if let Some(graph) = self.general.get() {
+        if let Some(graph) = self.graph.get() {
             return Ok(graph);
         }
-        let activations = Var::from_tensor(&self.input.activations)?;
-        let input =
-            BlockInput { hidden: self.input.hidden.clone(), activations: activations.as_tensor().clone() };
-        let embedding = self.tower.run_from(self.layer, &input)?.squeeze(0)?;
-        Ok(self.general.get_or_init(|| Graph { activations, embedding }))
+        let made = Graph::new(self.tower, &[self.layer], &self.input)?;
+        Ok(self.graph.get_or_init(|| made))
     }
 }
 
@@ -239,6 +285,10 @@ mod tests {
             assert!(matches!(closed.head, Head::Closed(_)) && matches!(general.head, Head::Graph));
             assert_near(&closed.embedding()?, &general.embedding()?)?;
             assert_near(&closed.mean_gradients(&directions)?, &general.mean_gradients(&directions)?)?;
+            for row in 0..3 {
+                let direction = directions.get(row)?;
+                assert_near(&closed.patch_gradients(&direction)?, &general.patch_gradients(&direction)?)?;
+            }
             assert_near(
                 &closed.gradients_times_activations(&directions)?,
                 &general.gradients_times_activations(&directions)?,
@@ -258,6 +308,28 @@ mod tests {
             let mixed = trace.patch_gradients(&(&one - (&other * 0.6)?)?)?;
             let apart = (trace.patch_gradients(&one)? - (trace.patch_gradients(&other)? * 0.6)?)?;
             assert_near(&mixed, &apart)?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn several_layers_at_once_are_the_same_as_one_by_one() -> Result<()> {
+        let mut source = Source::new(13);
+        let tower = source.tower(Activation::Gelu);
+        let pixels = source.tensor(&[3, 4, 10]);
+        let directions = source.tensor(&[2, 5]);
+        for differentiation in [Differentiation::Fastest, Differentiation::Automatic] {
+            let together = LayerTrace::at_layers(&tower, &pixels, &[2, 0, 1, 0], differentiation)?;
+            assert_eq!(together.iter().map(LayerTrace::layer).collect::<Vec<_>>(), [0, 1, 2]);
+            for trace in &together {
+                let alone = LayerTrace::new(&tower, &pixels, trace.layer(), differentiation)?;
+                assert_near(&trace.embedding()?, &alone.embedding()?)?;
+                assert_near(&trace.patch_activations()?, &alone.patch_activations()?)?;
+                for row in [0, 1, 0] {
+                    let direction = directions.get(row)?;
+                    assert_near(&trace.patch_gradients(&direction)?, &alone.patch_gradients(&direction)?)?;
+                }
+            }
         }
         Ok(())
     }
