@@ -218,7 +218,7 @@ impl<'a> LayerTrace<'a> {
     pub fn mean_gradients(&self, directions: &Tensor) -> Result<Tensor> {
         match &self.head {
             Head::Closed(block) => block.mean_gradients(directions),
-            Head::Graph => self.each(directions, |gradients| Ok(gradients.mean(0)?)),
+            Head::Graph => self.each_gradient(directions, |gradients| Ok(gradients.mean(0)?)),
         }
     }
 
@@ -234,12 +234,23 @@ impl<'a> LayerTrace<'a> {
             Head::Closed(block) => block.gradients_times_activations(directions),
             Head::Graph => {
                 let activations = self.patch_activations()?;
-                self.each(directions, |gradients| Ok((gradients * &activations)?.sum(1)?))
+                self.each_gradient(directions, |gradients| Ok((gradients * &activations)?.sum(1)?))
             }
         }
     }
 
-    fn each(&self, directions: &Tensor, reduce: impl Fn(Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    /// The whole gradient along each of several directions in turn, reduced to one tensor a direction.
+    ///
+    /// # Shapes
+    /// `directions`: [rows, embedding]; `reduce` is given [cells, width]; returns what it does, stacked: [rows, ...].
+    ///
+    /// # Errors
+    /// As [`patch_gradients`](Self::patch_gradients), and what `reduce` fails with.
+    pub fn each_gradient(
+        &self,
+        directions: &Tensor,
+        reduce: impl Fn(Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let rows: Result<Vec<_>> =
             (0..directions.dim(0)?).map(|row| reduce(self.patch_gradients(&directions.get(row)?)?)).collect();
         Ok(Tensor::stack(&rows?, 0)?)
