@@ -17,7 +17,7 @@ use candle_core::{D, Tensor};
 
 use crate::{
     error::Result,
-    model::nn::{Block, BlockInput, Queries, VisionTower},
+    model::nn::{Block, BlockInput, Queries, VisionTower, merge_heads},
 };
 
 /// What the class token met on its way from the last `ln_1` to the embedding.
@@ -144,10 +144,4 @@ fn bias_part(block: &Block, width: usize, part: Part, heads: usize) -> Result<Op
     let Some(bias) = block.projections.bias() else { return Ok(None) };
     let part = bias.narrow(0, part as usize * width, width)?;
     Ok(Some(part.reshape((heads, 1, width / heads))?))
-}
-
-/// [heads, rows, head width] to [rows, heads · head width].
-fn merge_heads(tensor: &Tensor) -> Result<Tensor> {
-    let (heads, rows, head_width) = tensor.dims3()?;
-    Ok(tensor.transpose(0, 1)?.reshape((rows, heads * head_width))?)
 }

@@ -13,7 +13,7 @@ use candle_core::{Tensor, Var};
 
 use crate::{
     error::{Error, Result},
-    model::nn::{BlockInput, VisionTower},
+    model::nn::{BlockInput, Recorded, Recording, VisionTower},
 };
 use last_block::LastBlock;
 
@@ -22,6 +22,7 @@ pub struct LayerTrace<'a> {
     tower: &'a VisionTower,
     layer: usize,
     input: BlockInput,
+    recorded: Recorded,
     head: Head,
     general: OnceLock<Graph>,
 }
@@ -60,13 +61,32 @@ impl<'a> LayerTrace<'a> {
         layer: usize,
         differentiation: Differentiation,
     ) -> Result<Self> {
-        let input = tower.run_until(&pixels.unsqueeze(0)?, layer)?;
+        Self::recording(tower, pixels, layer, differentiation, &Recording::default())
+    }
+
+    /// Runs the tower on one image as [`new`](Self::new) does, and keeps what happens inside its blocks.
+    ///
+    /// # Errors
+    /// As `new`, and if a block to be recorded is not one of the tower's.
+    pub fn recording(
+        tower: &'a VisionTower,
+        pixels: &Tensor,
+        layer: usize,
+        differentiation: Differentiation,
+        recording: &Recording,
+    ) -> Result<Self> {
+        let (input, recorded) = tower.run_recording(&pixels.unsqueeze(0)?, layer, recording)?;
         let closed = differentiation == Differentiation::Fastest && layer + 1 == tower.layers();
         let head = match closed {
             true => Head::Closed(Box::new(LastBlock::new(tower, &input)?)),
             false => Head::Graph,
         };
-        Ok(Self { tower, layer, input, head, general: OnceLock::new() })
+        Ok(Self { tower, layer, input, recorded, head, general: OnceLock::new() })
+    }
+
+    /// What was kept of the insides of the blocks.
+    pub fn recorded(&self) -> &Recorded {
+        &self.recorded
     }
 
     /// The image's embedding before it is made a unit vector.

@@ -6,12 +6,15 @@
 
 mod block;
 mod kernels;
+mod record;
 mod text;
 mod vision;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 
 pub(crate) use block::{Block, Queries};
+pub(crate) use record::merge_heads;
+pub use record::{BlockRecord, Recorded, Recording};
 pub(crate) use text::{OwnTextTower, TextTower, reference_is_exact};
 pub use vision::{BlockInput, VisionTower};
 

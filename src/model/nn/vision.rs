@@ -89,7 +89,7 @@ impl VisionTower {
     }
 
     /// Pixels to tokens, with positions and the norm before the first block.
-    fn embed(&self, pixels: &Tensor) -> Result<Tensor> {
+    pub(super) fn embed(&self, pixels: &Tensor) -> Result<Tensor> {
         let (batch, channels, height, width) = pixels.dims4()?;
         let grid = Grid::new(height / self.patch, width / self.patch);
         if grid.rows * self.patch != height || grid.columns * self.patch != width || grid.cells() == 0 {
