@@ -14,17 +14,20 @@ use candle_core::{Tensor, Var};
 use crate::{
     error::{Error, Result},
     model::nn::{BlockInput, Recorded, Recording, VisionTower},
+    progress::{ProgressHandler, Silent},
 };
 use last_block::LastBlock;
 
 /// One image's activations at one layer, and the way from there to its embedding.
 pub struct LayerTrace<'a> {
     tower: &'a VisionTower,
+    pixels: Tensor,
     layer: usize,
     input: BlockInput,
     recorded: Recorded,
     head: Head,
     general: OnceLock<Graph>,
+    progress: &'a dyn ProgressHandler,
 }
 
 enum Head {
@@ -81,12 +84,52 @@ impl<'a> LayerTrace<'a> {
             true => Head::Closed(Box::new(LastBlock::new(tower, &input)?)),
             false => Head::Graph,
         };
-        Ok(Self { tower, layer, input, recorded, head, general: OnceLock::new() })
+        let pixels = pixels.clone();
+        Ok(Self { tower, pixels, layer, input, recorded, head, general: OnceLock::new(), progress: &Silent })
     }
 
     /// What was kept of the insides of the blocks.
     pub fn recorded(&self) -> &Recorded {
         &self.recorded
+    }
+
+    /// The same trace; `progress` hears of methods that run the model again.
+    #[must_use]
+    pub fn telling(mut self, progress: &'a dyn ProgressHandler) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Who hears how far long work on this trace is.
+    pub fn progress(&self) -> &'a dyn ProgressHandler {
+        self.progress
+    }
+
+    /// The image as the tower saw it: [3, height, width].
+    pub fn pixels(&self) -> &Tensor {
+        &self.pixels
+    }
+
+    /// The tower, for methods that run it again or look into its blocks.
+    pub fn tower(&self) -> &'a VisionTower {
+        self.tower
+    }
+
+    /// The index of the block whose `ln_1` output is explained.
+    pub fn layer(&self) -> usize {
+        self.layer
+    }
+
+    /// Embeddings of other images, before they are made unit vectors.
+    ///
+    /// # Shapes
+    /// `pixels`: [images, 3, height, width]; returns [images, embedding].
+    ///
+    /// # Errors
+    /// If the sides are not multiples of the patch.
+    pub fn embeddings_of(&self, pixels: &Tensor) -> Result<Tensor> {
+        let last = self.tower.layers().saturating_sub(1);
+        Ok(self.tower.run_from(last, &self.tower.run_until(pixels, last)?)?)
     }
 
     /// The image's embedding before it is made a unit vector.
