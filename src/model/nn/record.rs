@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use candle_core::{D, Result, Tensor, bail};
 
-use super::{Block, BlockInput, Queries, VisionTower, softmax};
+use super::{Block, BlockInput, Projected, Queries, VisionTower, softmax};
 
 /// What is kept of a pass through the tower, beside the activations of one layer. Nothing, by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl Recorded {
             return block.forward(&hidden, None);
         }
         let activations = block.ln_1.forward(&hidden)?;
-        let (query, key, value) = block.project(&activations, Queries::All)?;
+        let Projected { query, key, value } = block.project(&activations, Queries::All)?;
         let (query, key, value) = (query.squeeze(0)?, key.squeeze(0)?, value.squeeze(0)?);
         let attention = attention(&query, &key)?;
         if keep_attention {
@@ -170,9 +170,10 @@ impl Recorded {
             return Ok(hidden);
         }
         let hidden = hidden.squeeze(0)?;
-        let middle = (&hidden + block.output.forward(&merge_heads(&attention.matmul(&value)?)?)?)?;
-        let expanded = block.expand.forward(&block.ln_2.forward(&middle)?)?;
-        let output = (&middle + block.contract.forward(&block.activation.forward(&expanded)?)?)?;
+        let middle =
+            (&hidden + block.attention.output.forward(&merge_heads(&attention.matmul(&value)?)?)?)?;
+        let expanded = block.mlp.expand.forward(&block.ln_2.forward(&middle)?)?;
+        let output = (&middle + block.mlp.contract.forward(&block.mlp.activation.forward(&expanded)?)?)?;
         let leaving = output.unsqueeze(0)?;
         if keep_inside {
             self.insides.push(BlockRecord { hidden, query, key, value, middle, expanded, output });
