@@ -85,7 +85,7 @@ impl LayerTrace<'_> {
 
     /// How many copies pass the tower together.
     fn batch(&self) -> Result<usize> {
-        let tokens = 1 + self.grid()?.cells();
+        let tokens = self.tower().prefix_tokens() + self.grid()?.cells();
         let bytes = self.tower().heads() * tokens * tokens * size_of::<f32>();
         Ok((BATCH_BYTES / bytes.max(1)).clamp(1, LARGEST_BATCH))
     }

@@ -1,9 +1,10 @@
 //! GRADIENTS: how the image's embedding depends on the activations of one layer.
 //!
 //! The trunk runs once. What is asked of the head afterwards are products of gradients with a few *directions*
-//! of the embedding, one a prompt or a mix of prompts: the gradient is linear in them. At the last block these
-//! products have a closed form that costs next to nothing (`last_block`); elsewhere candle's automatic
-//! differentiation gives them. The general way works at the last block too and is the check of the closed form.
+//! of the embedding, one a prompt or a mix of prompts: the gradient is linear in them. At the last block of a tower
+//! that ends in its class token these products have a closed form that costs next to nothing (`last_block`);
+//! elsewhere, and where all tokens are pooled, candle's automatic differentiation gives them. The general way works
+//! everywhere and is the check of the closed form.
 
 mod graph;
 mod last_block;
@@ -16,7 +17,7 @@ use candle_core::Tensor;
 use crate::{
     error::{Error, Result},
     geometry::Grid,
-    model::nn::{BlockInput, VisionTower},
+    model::nn::{BlockInput, Recorded, Recording, VisionTower},
     progress::{ProgressHandler, Silent},
 };
 use graph::Graph;
@@ -29,10 +30,22 @@ pub struct LayerTrace<'a> {
     layer: usize,
     input: BlockInput,
     head: Head,
-    /// Shared with the traces of the same photo at other layers.
-    graph: Arc<OnceLock<Graph>>,
+    shared: Shared,
     masked: masked::Known,
     progress: &'a dyn ProgressHandler,
+}
+
+/// What the traces of one photo at several layers have in common.
+#[derive(Clone)]
+struct Shared {
+    graph: Arc<OnceLock<Graph>>,
+    recorded: Arc<Recorded>,
+}
+
+impl Shared {
+    fn new(recorded: Recorded) -> Self {
+        Self { graph: Arc::default(), recorded: Arc::new(recorded) }
+    }
 }
 
 enum Head {
@@ -63,8 +76,22 @@ impl<'a> LayerTrace<'a> {
         layer: usize,
         differentiation: Differentiation,
     ) -> Result<Self> {
-        let input = tower.run_until(&pixels.unsqueeze(0)?, layer)?;
-        Self::of_input(tower, pixels, (layer, input), differentiation, Arc::default())
+        Self::recording(tower, pixels, layer, differentiation, &Recording::default())
+    }
+
+    /// Runs the tower on one image as [`new`](Self::new) does, and keeps what happens inside its blocks.
+    ///
+    /// # Errors
+    /// As `new`, and if a block to be recorded is not one of the tower's.
+    pub fn recording(
+        tower: &'a VisionTower,
+        pixels: &Tensor,
+        layer: usize,
+        differentiation: Differentiation,
+        recording: &Recording,
+    ) -> Result<Self> {
+        let (input, recorded) = tower.run_recording(&pixels.unsqueeze(0)?, layer, recording)?;
+        Self::assemble(tower, pixels, (layer, input), differentiation, &Shared::new(recorded))
     }
 
     /// Runs the tower on one image and stops at several layers. They share one pass through the trunk, which ends
@@ -72,47 +99,50 @@ impl<'a> LayerTrace<'a> {
     ///
     /// Returns one trace a layer, the lowest first, none of them twice.
     ///
-    /// # Shapes
-    /// As [`new`](Self::new).
-    ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// As [`recording`](Self::recording).
     pub fn at_layers(
         tower: &'a VisionTower,
         pixels: &Tensor,
         layers: &[usize],
         differentiation: Differentiation,
+        recording: &Recording,
     ) -> Result<Vec<Self>> {
         let mut layers = layers.to_vec();
         layers.sort_unstable();
         layers.dedup();
         let lowest = match layers[..] {
             [] => return Ok(Vec::new()),
-            [layer] => return Ok(vec![Self::new(tower, pixels, layer, differentiation)?]),
+            [layer] => return Ok(vec![Self::recording(tower, pixels, layer, differentiation, recording)?]),
             [lowest, ..] => lowest,
         };
-        let input = tower.run_until(&pixels.unsqueeze(0)?, lowest)?;
+        let (input, recorded) = tower.run_recording(&pixels.unsqueeze(0)?, lowest, recording)?;
         let graph = Graph::new(tower, &layers, &input)?;
         let inputs: Vec<_> = graph.inputs().map(|(layer, input)| (layer, input.clone())).collect();
-        let graph = Arc::new(OnceLock::from(graph));
-        let trace = |stop| Self::of_input(tower, pixels, stop, differentiation, Arc::clone(&graph));
+        let shared = Shared { graph: Arc::new(OnceLock::from(graph)), ..Shared::new(recorded) };
+        let trace = |stop| Self::assemble(tower, pixels, stop, differentiation, &shared);
         inputs.into_iter().map(trace).collect()
     }
 
-    fn of_input(
+    fn assemble(
         tower: &'a VisionTower,
         pixels: &Tensor,
         (layer, input): (usize, BlockInput),
         differentiation: Differentiation,
-        graph: Arc<OnceLock<Graph>>,
+        shared: &Shared,
     ) -> Result<Self> {
-        let closed = differentiation == Differentiation::Fastest && layer + 1 == tower.layers();
-        let head = match closed {
-            true => Head::Closed(Box::new(LastBlock::new(tower, &input)?)),
-            false => Head::Graph,
+        let last = differentiation == Differentiation::Fastest && layer + 1 == tower.layers();
+        let head = match tower.class_token_end().filter(|_| last) {
+            Some(end) => Head::Closed(Box::new(LastBlock::new(end, &input)?)),
+            None => Head::Graph,
         };
-        let (pixels, masked) = (pixels.clone(), masked::Known::default());
-        Ok(Self { tower, pixels, layer, input, head, graph, masked, progress: &Silent })
+        let (pixels, shared, masked) = (pixels.clone(), shared.clone(), masked::Known::default());
+        Ok(Self { tower, pixels, layer, input, head, shared, masked, progress: &Silent })
+    }
+
+    /// What was kept of the insides of the blocks.
+    pub fn recorded(&self) -> &Recorded {
+        &self.shared.recorded
     }
 
     /// The same trace; `progress` hears of methods that run the model again.
@@ -177,7 +207,7 @@ impl<'a> LayerTrace<'a> {
         }
     }
 
-    /// The activations of the patches (without the class token's): the output of the layer's `ln_1`.
+    /// The activations of the patches (without a class token's): the output of the layer's `ln_1`.
     ///
     /// # Shapes
     /// Returns [cells, width].
@@ -185,7 +215,7 @@ impl<'a> LayerTrace<'a> {
     /// # Errors
     /// If the tensor computation fails.
     pub fn patch_activations(&self) -> Result<Tensor> {
-        patches_of(&self.input.activations)
+        self.patches_of(&self.input.activations)
     }
 
     /// The gradient along one direction of the embedding with respect to the patches' activations.
@@ -198,7 +228,7 @@ impl<'a> LayerTrace<'a> {
     pub fn patch_gradients(&self, direction: &Tensor) -> Result<Tensor> {
         let gradient = match &self.head {
             Head::Closed(block) => block.patch_gradients(direction)?,
-            Head::Graph => patches_of(&self.graph()?.gradient(self.layer, direction)?)?,
+            Head::Graph => self.patches_of(&self.graph()?.gradient(self.layer, direction)?)?,
         };
         let size = gradient.abs()?.sum_all()?.to_scalar::<f32>()?;
         if size.is_finite() {
@@ -256,19 +286,19 @@ impl<'a> LayerTrace<'a> {
         Ok(Tensor::stack(&rows?, 0)?)
     }
 
+    /// The rows of the patches of one image's tokens: [1, tokens, width] to [cells, width].
+    fn patches_of(&self, tokens: &Tensor) -> Result<Tensor> {
+        let (count, prefix) = (tokens.dim(1)?, self.tower.prefix_tokens());
+        Ok(tokens.squeeze(0)?.narrow(0, prefix, count - prefix)?.contiguous()?)
+    }
+
     fn graph(&self) -> Result<&Graph> {
-        if let Some(graph) = self.graph.get() {
+        if let Some(graph) = self.shared.graph.get() {
             return Ok(graph);
         }
         let made = Graph::new(self.tower, &[self.layer], &self.input)?;
-        Ok(self.graph.get_or_init(|| made))
+        Ok(self.shared.graph.get_or_init(|| made))
     }
-}
-
-/// The rows of the patches of one image's tokens: [1, 1 + cells, width] to [cells, width].
-fn patches_of(tokens: &Tensor) -> Result<Tensor> {
-    let count = tokens.dim(1)?;
-    Ok(tokens.squeeze(0)?.narrow(0, 1, count - 1)?.contiguous()?)
 }
 
 #[cfg(test)]
@@ -309,6 +339,27 @@ mod tests {
     }
 
     #[test]
+    fn without_a_class_token_every_row_is_a_patch() -> Result<()> {
+        let mut source = Source::new(14);
+        let tower = source.siglip_tower();
+        let (pixels, directions) = (source.tensor(&[3, 4, 10]), source.tensor(&[2, 8]));
+        for layer in 0..3 {
+            let trace = LayerTrace::new(&tower, &pixels, layer, Differentiation::Fastest)?;
+            assert!(matches!(trace.head, Head::Graph), "all tokens are pooled: there is no closed form");
+            assert_eq!(trace.patch_activations()?.dims(), [10, 8]);
+            let (means, products) =
+                (trace.mean_gradients(&directions)?, trace.gradients_times_activations(&directions)?);
+            for row in 0..2 {
+                let gradients = trace.patch_gradients(&directions.get(row)?)?;
+                assert_eq!(gradients.dims(), [10, 8]);
+                assert_near(&means.get(row)?, &gradients.mean(0)?)?;
+                assert_near(&products.get(row)?, &(gradients * trace.patch_activations()?)?.sum(1)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
     fn gradients_are_linear_in_the_direction() -> Result<()> {
         let mut source = Source::new(12);
         let tower = source.tower(Activation::QuickGelu);
@@ -330,7 +381,13 @@ mod tests {
         let pixels = source.tensor(&[3, 4, 10]);
         let directions = source.tensor(&[2, 5]);
         for differentiation in [Differentiation::Fastest, Differentiation::Automatic] {
-            let together = LayerTrace::at_layers(&tower, &pixels, &[2, 0, 1, 0], differentiation)?;
+            let together = LayerTrace::at_layers(
+                &tower,
+                &pixels,
+                &[2, 0, 1, 0],
+                differentiation,
+                &Recording::default(),
+            )?;
             assert_eq!(together.iter().map(LayerTrace::layer).collect::<Vec<_>>(), [0, 1, 2]);
             for trace in &together {
                 let alone = LayerTrace::new(&tower, &pixels, trace.layer(), differentiation)?;
