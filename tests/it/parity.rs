@@ -2,7 +2,7 @@
 //! pixels. `tests/golden/MANIFEST.md` says how the expected values were made.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     io::Write,
     path::{Path, PathBuf},
 };
@@ -91,12 +91,11 @@ impl Golden {
     }
 
     /// The signed map of one case of the JSON.
-    fn map(&self, case: &Value, texts: &Tensor, differentiation: Differentiation) -> Result<Tensor> {
-        let trace = self.trace(text(&case["fit"]), layer(case), differentiation)?;
-        let (targets, _) = self.asked(case, texts, &trace)?;
+    fn map(&self, case: &Value, texts: &Tensor, trace: &LayerTrace) -> Result<Tensor> {
+        let (targets, _) = self.asked(case, texts, trace)?;
         let maps = match case["channels"].as_u64() {
-            Some(channels) => GScoreCam { channels: channels as usize }.maps(&trace, &targets)?,
-            None => attribution::method(text(&case["method"]))?.maps(&trace, &targets)?,
+            Some(channels) => GScoreCam { channels: channels as usize }.maps(trace, &targets)?,
+            None => attribution::method(text(&case["method"]))?.maps(trace, &targets)?,
         };
         Ok(maps.get(0)?)
     }
@@ -214,10 +213,17 @@ fn compare_maps(golden: &Golden, name: &str, rows: usize, table: &mut String) ->
     let texts = golden.compared()?;
     // For every method and objective the worst at layers -1, -2 and -3; none where there is no such case.
     let mut worst: BTreeMap<String, [Option<f32>; 3]> = BTreeMap::new();
+    let mut traces: HashMap<(String, i64, bool), LayerTrace> = HashMap::new();
     for case in golden.cases["maps"].as_array().expect("a list") {
         let expected = &golden.tensors[text(&case["tensor"])].flatten_all()?;
         for differentiation in [Differentiation::Fastest, Differentiation::Automatic] {
-            let map = golden.map(case, &texts, differentiation)?;
+            let fit = text(&case["fit"]);
+            let trace =
+                match traces.entry((fit.into(), layer(case), differentiation == Differentiation::Fastest)) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(golden.trace(fit, layer(case), differentiation)?),
+                };
+            let map = golden.map(case, &texts, trace)?;
             let difference = relative_difference(&map, expected)?;
             assert!(difference < MAP_TOLERANCE, "{} ({differentiation:?}): {difference}", case["tensor"]);
             let row = format!("{:20} {:8}", text(&case["method"]), text(&case["aggregate"]));
