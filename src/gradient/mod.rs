@@ -7,6 +7,11 @@
 //! everywhere and is the check of the closed form.
 
 mod last_block;
+mod readout;
+mod way_back;
+
+pub use readout::Readout;
+pub use way_back::AttentionGradient;
 
 use std::sync::OnceLock;
 
@@ -26,13 +31,13 @@ pub struct LayerTrace<'a> {
     layer: usize,
     input: BlockInput,
     recorded: Recorded,
-    head: Head,
+    head: Head<'a>,
     general: OnceLock<Graph>,
     progress: &'a dyn ProgressHandler,
 }
 
-enum Head {
-    Closed(Box<LastBlock>),
+enum Head<'a> {
+    Closed(Box<LastBlock<'a>>),
     Graph,
 }
 
@@ -141,9 +146,17 @@ impl<'a> LayerTrace<'a> {
     /// # Errors
     /// If the tensor computation fails.
     pub fn embedding(&self) -> Result<Tensor> {
-        match &self.head {
-            Head::Closed(block) => Ok(block.embedding().clone()),
-            Head::Graph => Ok(self.graph()?.embedding.detach()),
+        let last = self.tower.layers().saturating_sub(1);
+        if let Head::Closed(block) = &self.head {
+            return Ok(block.embedding().clone());
+        }
+        if let Ok(record) = self.recorded.inside(last) {
+            let output = record.after(&self.tower.blocks[last], self.behind_last_block(record)?)?.output;
+            return Ok(self.tower.embedding_of(&output.unsqueeze(0)?)?.squeeze(0)?);
+        }
+        match self.recorded.furthest() {
+            Some((layer, input)) => Ok(self.tower.run_from(*layer, input)?.squeeze(0)?),
+            None => Ok(self.graph()?.embedding.detach()),
         }
     }
 
