@@ -2,18 +2,33 @@
 //!
 //! A new method is one file here and one line in [`METHODS`].
 
+mod eigen_cam;
+mod eigen_grad_cam;
 mod facts;
 mod grad_cam;
+mod grad_cam_elementwise;
+mod grad_cam_plus_plus;
 mod hires_cam;
+mod layer_cam;
 mod map;
+mod principal;
 pub(crate) mod resample;
+mod score_cam;
 mod targets;
+mod xgrad_cam;
 
+pub use eigen_cam::EigenCam;
+pub use eigen_grad_cam::EigenGradCam;
 pub use facts::{Facts, Unit};
 pub use grad_cam::GradCam;
+pub use grad_cam_elementwise::GradCamElementwise;
+pub use grad_cam_plus_plus::GradCamPlusPlus;
 pub use hires_cam::HiResCam;
+pub use layer_cam::LayerCam;
 pub use map::ConceptMap;
+pub use score_cam::{GScoreCam, ScoreCam};
 pub use targets::Targets;
+pub use xgrad_cam::XGradCam;
 
 use candle_core::Tensor;
 
@@ -32,8 +47,8 @@ pub trait Method: Send + Sync {
 
     /// The maps, one for every target, before the paper's last ReLU and scaling.
     ///
-    /// A gradient that is zero everywhere gives a map that is zero everywhere. A method that runs the model again
-    /// tells [`LayerTrace::progress`] how far it is.
+    /// Values are finite whatever the gradient is; where a method shows a gradient and that is zero, so is the map.
+    /// A method that runs the model again tells [`LayerTrace::progress`] how far it is.
     ///
     /// # Shapes
     /// Returns [rows, cells], the rows in the targets' order.
@@ -44,7 +59,18 @@ pub trait Method: Send + Sync {
 }
 
 /// Every method, the default first.
-pub static METHODS: &[&dyn Method] = &[&GradCam, &HiResCam];
+pub static METHODS: &[&dyn Method] = &[
+    &GradCam,
+    &HiResCam,
+    &LayerCam,
+    &GradCamElementwise,
+    &GradCamPlusPlus,
+    &XGradCam,
+    &EigenCam,
+    &EigenGradCam,
+    &ScoreCam,
+    &GScoreCam::AUTHORS,
+];
 
 /// The method of that name.
 ///
