@@ -180,6 +180,18 @@ impl<'a> LayerTrace<'a> {
         Ok(Grid::new(height / self.tower.patch, width / self.tower.patch))
     }
 
+    /// The values of the patches, of values of all tokens.
+    ///
+    /// # Shapes
+    /// `values`: `[tokens]`; returns `[cells]`.
+    ///
+    /// # Errors
+    /// If there are fewer values than tokens that are no patches.
+    pub fn patches_of_row(&self, values: &Tensor) -> Result<Tensor> {
+        let (count, prefix) = (values.dim(0)?, self.tower.prefix_tokens());
+        Ok(values.narrow(0, prefix, count.saturating_sub(prefix))?)
+    }
+
     /// The index of the block whose `ln_1` output is explained.
     pub fn layer(&self) -> usize {
         self.layer
