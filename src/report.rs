@@ -62,7 +62,7 @@ impl Place {
 pub struct Setup {
     /// The method's name.
     pub method: String,
-    /// The layer as it was asked for: negative counts from the end.
+    /// The layer as it was asked for, negative counts from the end; where none was, the method's own.
     pub layer: i64,
     /// How much of the references was subtracted.
     pub strength: f64,

@@ -14,6 +14,7 @@ pub struct Targets {
     weights: Tensor,
     mixes: Tensor,
     directions: Tensor,
+    extra: Option<Tensor>,
     logit_scale: f64,
 }
 
@@ -29,7 +30,17 @@ impl Targets {
     pub fn new(embedding: &Tensor, texts: &Tensor, weights: &Tensor, logit_scale: f64) -> Result<Self> {
         let mixes = weights.matmul(texts)?;
         let directions = logit_gradients(embedding, &mixes, logit_scale)?;
-        Ok(Self { texts: texts.clone(), weights: weights.clone(), mixes, directions, logit_scale })
+        let (texts, weights) = (texts.clone(), weights.clone());
+        Ok(Self { texts, weights, mixes, directions, extra: None, logit_scale })
+    }
+
+    /// The same targets, with the embeddings of the method's [extra prompts](super::Method::extra_prompts).
+    ///
+    /// # Shapes
+    /// `extra`, unit vectors: [extra prompts, embedding].
+    #[must_use]
+    pub fn with_extra(self, extra: Option<Tensor>) -> Self {
+        Self { extra, ..self }
     }
 
     /// One of the rows alone.
@@ -64,6 +75,11 @@ impl Targets {
     /// The prompts' unit embeddings: [prompts, embedding].
     pub fn texts(&self) -> &Tensor {
         &self.texts
+    }
+
+    /// The unit embeddings of the method's extra prompts, in their order: [extra prompts, embedding].
+    pub fn extra(&self) -> Option<&Tensor> {
+        self.extra.as_ref()
     }
 
     /// How much every prompt counts in every row: [rows, prompts].

@@ -9,6 +9,8 @@
 mod graph;
 mod last_block;
 mod masked;
+mod readout;
+mod way_back;
 
 use std::sync::{Arc, OnceLock};
 
@@ -22,6 +24,8 @@ use crate::{
 };
 use graph::Graph;
 use last_block::LastBlock;
+pub use readout::Readout;
+pub use way_back::AttentionGradient;
 
 /// One image's activations at one layer, and the way from there to its embedding.
 pub struct LayerTrace<'a> {
@@ -29,7 +33,7 @@ pub struct LayerTrace<'a> {
     pixels: Tensor,
     layer: usize,
     input: BlockInput,
-    head: Head,
+    head: Head<'a>,
     shared: Shared,
     masked: masked::Known,
     progress: &'a dyn ProgressHandler,
@@ -48,8 +52,8 @@ impl Shared {
     }
 }
 
-enum Head {
-    Closed(Box<LastBlock>),
+enum Head<'a> {
+    Closed(Box<LastBlock<'a>>),
     Graph,
 }
 
@@ -176,6 +180,18 @@ impl<'a> LayerTrace<'a> {
         Ok(Grid::new(height / self.tower.patch, width / self.tower.patch))
     }
 
+    /// The values of the patches, of values of all tokens.
+    ///
+    /// # Shapes
+    /// `values`: `[tokens]`; returns `[cells]`.
+    ///
+    /// # Errors
+    /// If there are fewer values than tokens that are no patches.
+    pub fn patches_of_row(&self, values: &Tensor) -> Result<Tensor> {
+        let (count, prefix) = (values.dim(0)?, self.tower.prefix_tokens());
+        Ok(values.narrow(0, prefix, count.saturating_sub(prefix))?)
+    }
+
     /// The index of the block whose `ln_1` output is explained.
     pub fn layer(&self) -> usize {
         self.layer
@@ -201,9 +217,17 @@ impl<'a> LayerTrace<'a> {
     /// # Errors
     /// If the tensor computation fails.
     pub fn embedding(&self) -> Result<Tensor> {
-        match &self.head {
-            Head::Closed(block) => Ok(block.embedding().clone()),
-            Head::Graph => Ok(self.graph()?.embedding()),
+        let last = self.tower.layers().saturating_sub(1);
+        if let Head::Closed(block) = &self.head {
+            return Ok(block.embedding().clone());
+        }
+        if let Ok(record) = self.recorded().inside(last) {
+            let output = record.after(&self.tower.blocks[last], self.behind_last_block(record)?)?.output;
+            return Ok(self.tower.embedding_of(&output.unsqueeze(0)?)?.squeeze(0)?);
+        }
+        match self.recorded().furthest() {
+            Some((layer, input)) => Ok(self.tower.run_from(*layer, input)?.squeeze(0)?),
+            None => Ok(self.graph()?.embedding()),
         }
     }
 

@@ -3,32 +3,32 @@
 use candle_core::Tensor;
 
 use crate::{
-    attribution::{ConceptMap, Method, Targets},
+    attribution::{ConceptMap, Method, Needs, Targets},
     embed::Scores,
     error::{Error, Result},
     geometry::{Fit, Placement},
     gradient::{Differentiation, LayerTrace},
-    model::{Model, preprocess::FitRequest},
+    model::{Model, nn::Recording, preprocess::FitRequest},
     photo::Photo,
     report::Seconds,
 };
 
 use super::{Clock, plan::Plan, settings::Settings};
 
-/// The most memory that the attention scores of one block may take.
+/// The most memory that attention scores may take.
 const ATTENTION_BYTES: u64 = 4 << 30;
 
 /// What decides how the vision tower sees a photo.
 #[derive(PartialEq)]
 pub(super) struct View {
-    layer: usize,
+    needs: Needs,
     fit: Fit,
     detail: f64,
 }
 
 impl View {
     pub(super) fn new(settings: &Settings, plan: &Plan) -> Self {
-        Self { layer: plan.layer, fit: settings.fit, detail: settings.detail }
+        Self { needs: plan.needs.clone(), fit: settings.fit, detail: settings.detail }
     }
 }
 
@@ -48,17 +48,19 @@ impl<'m> Look<'m> {
         model: &'m Model,
         photo: &Photo,
         settings: &Settings,
-        layer: usize,
+        needs: &Needs,
         clock: &mut Clock,
     ) -> Result<Self> {
         let prepared = model.preprocess().prepare(photo, &fit_request(model, settings))?;
         let prefix = model.config().vision.prefix_tokens();
-        refuse_too_many_tokens(model, prefix + prepared.placement.grid.cells())?;
+        refuse_too_many_tokens(model, prefix + prepared.placement.grid.cells(), &needs.recording)?;
         let input = prepared.placement.input;
         let shape = (3, input.height as usize, input.width as usize);
         let pixels = Tensor::from_vec(prepared.pixels, shape, model.device())?;
         let decode = clock.lap();
-        let trace = LayerTrace::new(model.vision()?, &pixels, layer, Differentiation::Fastest)?;
+        let Needs { layer, recording } = needs;
+        let trace =
+            LayerTrace::recording(model.vision()?, &pixels, *layer, Differentiation::Fastest, recording)?;
         let embedding = trace.embedding()?;
         let unit = model.unit(&embedding.unsqueeze(0)?, "image embedding")?.get(0)?;
         Ok(Self {
@@ -76,16 +78,17 @@ impl<'m> Look<'m> {
         Scores::new(&self.unit, texts, self.logit_scale)
     }
 
-    /// A map for every mix of the texts.
+    /// A map for every mix of the texts; `extra`: what the method asked for beside them.
     pub(super) fn maps(
         &self,
         method: &dyn Method,
         texts: &Tensor,
+        extra: Option<Tensor>,
         mixes: &[Vec<f64>],
     ) -> Result<Vec<ConceptMap>> {
         let weights: Vec<f32> = mixes.iter().flatten().map(|weight| *weight as f32).collect();
         let mixes = Tensor::from_vec(weights, (mixes.len(), texts.dim(0)?), texts.device())?;
-        let targets = Targets::new(&self.embedding, texts, &mixes, self.logit_scale)?;
+        let targets = Targets::new(&self.embedding, texts, &mixes, self.logit_scale)?.with_extra(extra);
         let rows = method.maps(&self.trace, &targets)?.to_vec2::<f32>()?;
         rows.into_iter().map(|values| self.map(values)).collect()
     }
@@ -105,9 +108,12 @@ pub(super) fn fit_request(model: &Model, settings: &Settings) -> FitRequest {
 }
 
 /// Every token attends to every other: memory grows with the square, and would end the process.
-fn refuse_too_many_tokens(model: &Model, tokens: usize) -> Result<()> {
+fn refuse_too_many_tokens(model: &Model, tokens: usize, recording: &Recording) -> Result<()> {
     let heads = model.config().vision.tower.heads as u64;
-    let most = (ATTENTION_BYTES / heads / size_of::<f32>() as u64).isqrt() as usize;
+    // Methods that look inside a block hold its attention, the gradient there and a product of both.
+    let held = if recording.insides.is_empty() { heads } else { 3 * heads };
+    let squares = held + recording.attention.len() as u64;
+    let most = (ATTENTION_BYTES / squares / size_of::<f32>() as u64).isqrt() as usize;
     if tokens <= most {
         return Ok(());
     }

@@ -143,7 +143,7 @@ impl Explainer {
             if known.is_none() {
                 looks.push((
                     view,
-                    Look::new(&self.model, photo, &query.settings, asked.plan.layer, &mut clock)?,
+                    Look::new(&self.model, photo, &query.settings, &asked.plan.needs, &mut clock)?,
                 ));
             }
             let look = &looks[index].1;
@@ -164,17 +164,19 @@ impl Explainer {
         let plan = Plan::new(&self.model, &query.settings)?;
         let (texts, warnings) =
             self.texts.embed(&self.model, &self.prompts_of(query), &query.settings.templates)?;
-        Ok(Asked { query, plan, texts, warnings })
+        let extra = self.texts.embed_extra(&self.model, plan.method, &query.settings.templates)?;
+        Ok(Asked { query, plan, texts, extra, warnings })
     }
 
     /// What one look says to one query; the seconds are left to the caller.
     fn answer(&self, photo: &Photo, look: &Look, asked: Asked) -> Result<Found> {
-        let Asked { query, plan, texts, warnings } = asked;
+        let Asked { query, plan, texts, extra, mut warnings } = asked;
         let competing = 1 + query.references.len();
+        warnings.extend(ignoring_prompts(plan.method, competing));
         let scores = look.scores(&texts)?;
         let logits = &scores.logits[..competing];
         let weights = plan.objective.gradient(logits, query.settings.strength);
-        let map = look.maps(plan.method, &texts.narrow(0, 0, competing)?, &[weights])?.remove(0);
+        let map = look.maps(plan.method, &texts.narrow(0, 0, competing)?, extra, &[weights])?.remove(0);
         let mut competitors = self.competitors(query, &scores);
         let presence = self.presence(&scores, 0, competing);
         let report = Localization {
@@ -209,15 +211,17 @@ impl Explainer {
         let plan = Plan::new(&self.model, settings)?;
         let mut clock = Clock::start();
         let asked = self.with_neutral(prompts.iter().map(String::as_str).collect());
-        let (texts, warnings) = self.texts.embed(&self.model, &asked, &settings.templates)?;
+        let (texts, mut warnings) = self.texts.embed(&self.model, &asked, &settings.templates)?;
+        warnings.extend(ignoring_prompts(plan.method, prompts.len()));
+        let extra = self.texts.embed_extra(&self.model, plan.method, &settings.templates)?;
         let text = clock.lap();
-        let look = Look::new(&self.model, photo, settings, plan.layer, &mut clock)?;
+        let look = Look::new(&self.model, photo, settings, &plan.needs, &mut clock)?;
         let scores = look.scores(&texts)?;
         let logits = &scores.logits[..prompts.len()];
         let mixes: Vec<_> =
             (0..prompts.len()).map(|target| Mix::new(&plan, logits, target, settings)).collect();
         let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
-        let maps = look.maps(plan.method, &texts.narrow(0, 0, prompts.len())?, &weights)?;
+        let maps = look.maps(plan.method, &texts.narrow(0, 0, prompts.len())?, extra, &weights)?;
         let probabilities = crate::embed::softmax(logits);
         // Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
         let compared = maps.par_iter().enumerate().map(|(index, map)| Compared {
@@ -296,12 +300,20 @@ fn refuse_repeated(prompts: &[String]) -> Result<()> {
     }
 }
 
+/// What there is to say where several prompts compete before a method that looks at none of them.
+fn ignoring_prompts(method: &dyn Method, competing: usize) -> Option<Warning> {
+    let ignored = competing > 1 && !method.facts().discriminative;
+    ignored.then(|| Warning::PromptsIgnored { method: method.name() })
+}
+
 /// One query, made ready.
 struct Asked<'q> {
     query: &'q Query,
     plan: Plan,
     /// Target, references and, where the verdict needs it, the neutral prompt: [prompts, embedding].
     texts: Tensor,
+    /// What the method asks for beside them.
+    extra: Option<Tensor>,
     warnings: Vec<Warning>,
 }
 

@@ -1,7 +1,7 @@
 //! Settings, resolved for one checkpoint; which prompts count in a map, and with which sign.
 
 use crate::{
-    attribution::{self, Method},
+    attribution::{self, Method, Needs},
     error::{Error, Result},
     model::{Model, config::ClipConfig},
     objective::{self, Objective},
@@ -12,7 +12,7 @@ use super::{look::fit_request, settings::Settings};
 
 /// The settings, resolved for one checkpoint.
 pub(super) struct Plan {
-    pub(super) layer: usize,
+    pub(super) needs: Needs,
     pub(super) method: &'static dyn Method,
     pub(super) objective: &'static dyn Objective,
     pub(super) setup: Setup,
@@ -23,25 +23,32 @@ impl Plan {
     pub(super) fn new(model: &Model, settings: &Settings) -> Result<Self> {
         let config = model.config();
         let layers = config.vision.tower.layers as i64;
-        let layer = if settings.layer < 0 { settings.layer + layers } else { settings.layer };
-        if !(0..layers).contains(&layer) {
-            let reason = format!("expected {} to {}, found {}", -layers, layers - 1, settings.layer);
-            return Err(Error::Option { option: "layer", reason });
-        }
+        let asked = settings.layer.map(|layer| block(layer, layers)).transpose()?;
         fit_request(model, settings).check()?;
         let method = method(config, settings)?;
+        let needs = method.needs(&config.vision, asked)?;
         let objective = objective::objective(&settings.aggregate)?;
         let setup = Setup {
             method: method.name().into(),
-            layer: settings.layer,
+            layer: settings.layer.unwrap_or(needs.layer as i64 - layers),
             strength: settings.strength.get(),
             aggregate: objective.name().into(),
             fit: settings.fit,
             grid: [0; 2],
             covers: [0.0; 4],
         };
-        Ok(Self { layer: layer as usize, method, objective, setup })
+        Ok(Self { needs, method, objective, setup })
     }
+}
+
+/// The index of a block, from a number that counts from either end.
+fn block(layer: i64, layers: i64) -> Result<usize> {
+    let index = if layer < 0 { layer.saturating_add(layers) } else { layer };
+    if (0..layers).contains(&index) {
+        return Ok(index as usize);
+    }
+    let reason = format!("expected {} to {}, found {layer}", -layers, layers - 1);
+    Err(Error::Option { option: "layer", reason })
 }
 
 /// The method that these settings mean for this checkpoint.

@@ -26,8 +26,9 @@ pub struct Settings {
     pub aggregate: String,
     /// The method's name: see [`attribution::METHODS`]. None: what the checkpoint recommends, else the first.
     pub method: Option<String>,
-    /// The block whose `ln_1` output is explained; negative counts from the end.
-    pub layer: i64,
+    /// The block that is explained, or the first of several where the method looks at more than one; negative
+    /// counts from the end. None: the method's own choice, which is the last block for most of them.
+    pub layer: Option<i64>,
     /// How the photo is fitted to the model.
     pub fit: Fit,
     /// How many times the trained resolution [`Fit::Whole`] uses along each side.
@@ -42,7 +43,7 @@ impl Default for Settings {
             strength: Strength::default(),
             aggregate: objective::OBJECTIVES[0].name().into(),
             method: None,
-            layer: -1,
+            layer: None,
             fit: Fit::default(),
             detail: 1.0,
             templates: vec![Template::default()],

@@ -154,7 +154,7 @@ fn one_look_answers_as_several_do() -> TestResult {
     {
         for aggregate in ["mean", "weighted"] {
             let settings = Settings {
-                layer,
+                layer: Some(layer),
                 fit,
                 method: Some(method.into()),
                 aggregate: aggregate.into(),

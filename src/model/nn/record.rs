@@ -2,16 +2,16 @@
 
 use std::ops::Range;
 
-use candle_core::{D, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
-use super::{Block, BlockInput, Projected, Queries, VisionTower, softmax};
+use super::{Block, BlockInput, Projected, Queries, VisionTower, attention_weights};
 
 /// What is kept of a pass through the tower, beside the activations of one layer. Nothing, by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recording {
     /// The blocks of which the mean of the heads' attention is kept: tokens² numbers each.
     pub attention: Range<usize>,
-    /// The blocks of which a [`BlockRecord`] is kept: some 10 · tokens · width numbers each.
+    /// The blocks of which a [`BlockRecord`] is kept: some ten times tokens · width numbers each.
     pub insides: Range<usize>,
 }
 
@@ -49,12 +49,46 @@ pub struct BlockRecord {
     pub key: Tensor,
     /// [heads, tokens, head width].
     pub value: Tensor,
-    /// The residual stream after attention: [tokens, width].
+    /// The rest of the block for every token, where a later block needed it.
+    pub(crate) after: Option<AfterAttention>,
+}
+
+/// What follows attention in a block, for some of its tokens.
+#[derive(Clone, Debug)]
+pub struct AfterAttention {
+    /// The residual stream with what attention adds: [rows, width].
     pub middle: Tensor,
-    /// What the MLP's nonlinearity is applied to: [tokens, mlp width].
+    /// What the MLP's nonlinearity is applied to: [rows, mlp width].
     pub expanded: Tensor,
-    /// The residual stream that leaves: [tokens, width].
+    /// The residual stream that leaves: [rows, width].
     pub output: Tensor,
+}
+
+impl Block {
+    /// The block from what attention gives on, before its output layer.
+    ///
+    /// # Shapes
+    /// `hidden`, what enters the block: [rows, width]; `attended`: [heads, rows, head width].
+    pub(crate) fn after_attention(&self, hidden: &Tensor, attended: &Tensor) -> Result<AfterAttention> {
+        let middle = (hidden + self.attention.output.forward(&merge_heads(attended)?)?)?;
+        let expanded = self.mlp.expand.forward(&self.ln_2.forward(&middle)?)?;
+        let output = (&middle + self.mlp.contract.forward(&self.mlp.activation.forward(&expanded)?)?)?;
+        Ok(AfterAttention { middle, expanded, output })
+    }
+
+    /// The gradient with respect to the residual stream after attention.
+    ///
+    /// # Shapes
+    /// `gradient`, with respect to what leaves: [rows, width], where it or `after` may have one row for all of the
+    /// other's; returns [rows, width].
+    pub(crate) fn after_attention_backward(
+        &self,
+        after: &AfterAttention,
+        gradient: &Tensor,
+    ) -> Result<Tensor> {
+        let normed = self.mlp.backward(&after.expanded, gradient)?;
+        self.ln_2.backward(&after.middle, &normed)?.broadcast_add(gradient)
+    }
 }
 
 impl BlockRecord {
@@ -66,7 +100,26 @@ impl BlockRecord {
     /// # Errors
     /// If the tensor computation fails.
     pub fn attention(&self) -> Result<Tensor> {
-        attention(&self.query, &self.key)
+        self.attention_of(self.tokens()?)
+    }
+
+    /// The attention of the first `asking` tokens: [heads, asking, tokens].
+    pub(crate) fn attention_of(&self, asking: usize) -> Result<Tensor> {
+        attention_weights(&self.query.narrow(1, 0, asking)?, &self.key, None)
+    }
+
+    /// What follows attention for the first `asking` tokens of the block that this is the record of.
+    pub(crate) fn after(&self, block: &Block, asking: usize) -> Result<AfterAttention> {
+        if let (Some(after), true) = (&self.after, asking == self.tokens()?) {
+            return Ok(after.clone());
+        }
+        let attended = self.attention_of(asking)?.matmul(&self.value)?;
+        block.after_attention(&self.hidden.narrow(0, 0, asking)?, &attended)
+    }
+
+    /// The number of tokens.
+    pub(crate) fn tokens(&self) -> Result<usize> {
+        self.hidden.dim(0)
     }
 }
 
@@ -76,6 +129,7 @@ pub struct Recorded {
     asked: Recording,
     attention: Vec<Tensor>,
     insides: Vec<BlockRecord>,
+    furthest: Option<(usize, BlockInput)>,
 }
 
 impl Recorded {
@@ -93,6 +147,11 @@ impl Recorded {
     /// If it was not asked for.
     pub fn attention(&self, block: usize) -> Result<&Tensor> {
         kept(&self.attention, &self.asked.attention, block)
+    }
+
+    /// The last block that was reached behind the layer, with what enters it.
+    pub(crate) fn furthest(&self) -> Option<&(usize, BlockInput)> {
+        self.furthest.as_ref()
     }
 
     /// The inside of a block.
@@ -133,16 +192,22 @@ impl VisionTower {
         let mut hidden = self.embed(pixels)?;
         let mut recorded = Recorded { asked: recording.clone(), ..Recorded::default() };
         let mut input = None;
-        for (index, block) in self.blocks.iter().enumerate() {
+        // Where all tokens are pooled, the embedding needs every token's way out of the last block.
+        let pooled =
+            recording.insides.contains(&self.layers().saturating_sub(1)) && self.class_token_end().is_none();
+        for (index, block) in self.blocks.iter().enumerate().take(depth.max(layer + 1)) {
+            let entering = || -> Result<_> {
+                Ok(BlockInput { activations: block.ln_1.forward(&hidden)?, hidden: hidden.clone() })
+            };
             if index == layer {
-                let activations = block.ln_1.forward(&hidden)?;
-                input = Some(BlockInput { hidden: hidden.clone(), activations });
+                input = Some(entering()?);
+            } else if index > layer && index + 1 == depth {
+                recorded.furthest = Some((index, entering()?));
             }
-            if index >= layer.max(depth) {
-                break;
+            if index < depth.max(layer) {
+                let onward = index < layer || index + 1 < depth || pooled;
+                hidden = recorded.pass(index, block, hidden, onward)?;
             }
-            let is_last = index + 1 >= layer.max(depth);
-            hidden = recorded.pass(index, block, hidden, is_last)?;
         }
         match input {
             Some(input) => Ok((input, recorded)),
@@ -152,46 +217,47 @@ impl VisionTower {
 }
 
 impl Recorded {
-    /// Runs one block and keeps of it what was asked for. Of the last block to be run, nobody needs the output.
-    fn pass(&mut self, index: usize, block: &Block, hidden: Tensor, is_last: bool) -> Result<Tensor> {
+    /// Runs one block and keeps of it what was asked for; `onward`: whether somebody needs its output.
+    fn pass(&mut self, index: usize, block: &Block, hidden: Tensor, onward: bool) -> Result<Tensor> {
         let keep_attention = self.asked.attention.contains(&index);
         let keep_inside = self.asked.insides.contains(&index);
         if !keep_attention && !keep_inside {
             return block.forward(&hidden, None);
         }
-        let activations = block.ln_1.forward(&hidden)?;
-        let Projected { query, key, value } = block.project(&activations, Queries::All)?;
+        let Projected { query, key, value } = block.project(&block.ln_1.forward(&hidden)?, Queries::All)?;
         let (query, key, value) = (query.squeeze(0)?, key.squeeze(0)?, value.squeeze(0)?);
-        let attention = attention(&query, &key)?;
-        if keep_attention {
-            self.attention.push(attention.mean(0)?);
+        let entering = hidden.squeeze(0)?;
+        let mut after = None;
+        if keep_attention || onward {
+            let attention = attention_weights(&query, &key, None)?;
+            if keep_attention {
+                self.attention.push(attention.mean(0)?);
+            }
+            if onward {
+                after = Some(block.after_attention(&entering, &attention.matmul(&value)?)?);
+            }
         }
-        if is_last && !keep_inside {
-            return Ok(hidden);
-        }
-        let hidden = hidden.squeeze(0)?;
-        let middle =
-            (&hidden + block.attention.output.forward(&merge_heads(&attention.matmul(&value)?)?)?)?;
-        let expanded = block.mlp.expand.forward(&block.ln_2.forward(&middle)?)?;
-        let output = (&middle + block.mlp.contract.forward(&block.mlp.activation.forward(&expanded)?)?)?;
-        let leaving = output.unsqueeze(0)?;
+        let leaving = match &after {
+            Some(after) => after.output.unsqueeze(0)?,
+            None => hidden,
+        };
         if keep_inside {
-            self.insides.push(BlockRecord { hidden, query, key, value, middle, expanded, output });
+            self.insides.push(BlockRecord { hidden: entering, query, key, value, after });
         }
         Ok(leaving)
     }
-}
-
-/// softmax(q kᵀ / √head width): [heads, tokens, tokens].
-fn attention(query: &Tensor, key: &Tensor) -> Result<Tensor> {
-    let scale = (query.dim(D::Minus1)? as f64).sqrt();
-    softmax(&(query / scale)?.matmul(&key.t()?)?)
 }
 
 /// [heads, rows, head width] to [rows, heads · head width].
 pub(crate) fn merge_heads(tensor: &Tensor) -> Result<Tensor> {
     let (heads, rows, head_width) = tensor.dims3()?;
     tensor.transpose(0, 1)?.reshape((rows, heads * head_width))
+}
+
+/// [rows, width] to [heads, rows, width / heads].
+pub(crate) fn split_heads(tensor: &Tensor, heads: usize) -> Result<Tensor> {
+    let (rows, width) = tensor.dims2()?;
+    tensor.reshape((rows, heads, width / heads))?.transpose(0, 1)?.contiguous()
 }
 
 #[cfg(test)]
@@ -210,7 +276,8 @@ mod tests {
         let pixels = source.tensor(&[1, 3, 4, 8]);
         for layer in 0..3 {
             let plain = tower.run_until(&pixels, layer)?;
-            for (attention, insides) in [(0..3, 0..3), (1..3, 0..0), (0..0, 1..2), (2..3, 0..1), (0..0, 0..0)]
+            for (attention, insides) in
+                [(0..3, 0..3), (1..3, 0..0), (0..0, 1..2), (2..3, 0..1), (0..2, 0..2), (0..0, 0..0)]
             {
                 let recording = Recording { attention: attention.clone(), insides: insides.clone() };
                 let (input, recorded) = tower.run_recording(&pixels, layer, &recording)?;
@@ -238,10 +305,13 @@ mod tests {
         for block in 0..3 {
             let inside = recorded.inside(block)?;
             let expected = tower.blocks[block].forward(&inside.hidden.unsqueeze(0)?, None)?.squeeze(0)?;
-            assert!(largest((&inside.output - &expected)?)? < 1e-5);
+            for asking in [1, 10] {
+                let output = inside.after(&tower.blocks[block], asking)?.output;
+                assert!(largest((output - expected.narrow(0, 0, asking)?)?)? < 1e-5);
+            }
             assert!(largest((recorded.attention(block)?.sum(1)? - 1.0)?)? < 1e-5);
             if block < 2 {
-                assert!(largest((&inside.output - &recorded.inside(block + 1)?.hidden)?)? == 0.0);
+                assert!(largest((&expected - &recorded.inside(block + 1)?.hidden)?)? < 1e-5);
             }
         }
         Ok(())

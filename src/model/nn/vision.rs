@@ -33,11 +33,10 @@ pub struct BlockInput {
     pub activations: Tensor,
 }
 
-/// The end of a tower that uses only the class token of its last block.
+/// The last block of a tower that uses only the class token behind it.
 pub(crate) struct ClassTokenEnd<'a> {
+    pub(crate) tower: &'a VisionTower,
     pub(crate) block: &'a Block,
-    pub(crate) post_norm: &'a LayerNorm,
-    pub(crate) projection: Option<&'a Linear>,
 }
 
 impl VisionTower {
@@ -109,17 +108,43 @@ impl VisionTower {
             hidden =
                 block.forward_from(&input.hidden, &input.activations, queries(&rest[index + 1..]), None)?;
         }
-        let summary = self.pooled(&hidden)?;
+        self.embedding_of(&hidden)
+    }
+
+    /// What follows the last block: the last norm, one vector of all tokens, and the projection.
+    ///
+    /// # Shapes
+    /// `hidden`: [batch, tokens, width], of which a class token alone may be left; returns [batch, embedding].
+    pub(crate) fn embedding_of(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.project(&self.pooled(hidden)?)
+    }
+
+    /// From summaries to embeddings.
+    ///
+    /// # Shapes
+    /// `summaries`: [rows, width]; returns [rows, embedding].
+    pub(crate) fn project(&self, summaries: &Tensor) -> Result<Tensor> {
         match &self.projection {
-            Some(projection) => projection.forward(&summary),
-            None => Ok(summary),
+            Some(projection) => projection.forward(summaries),
+            None => Ok(summaries.clone()),
+        }
+    }
+
+    /// The gradient with respect to summaries, from directions of the embedding.
+    ///
+    /// # Shapes
+    /// `directions`: [rows, embedding]; returns [rows, width].
+    pub(crate) fn project_backward(&self, directions: &Tensor) -> Result<Tensor> {
+        match &self.projection {
+            Some(projection) => projection.backward(directions),
+            None => Ok(directions.clone()),
         }
     }
 
     /// The last norm, and one vector of all tokens.
     ///
     /// # Shapes
-    /// `hidden`: [batch, tokens, width], of which a class token alone may be left; returns [batch, width].
+    /// As [`embedding_of`](Self::embedding_of); returns [batch, width].
     fn pooled(&self, hidden: &Tensor) -> Result<Tensor> {
         if let Pool::ClassToken = self.pool {
             return self.post_norm.forward(&hidden.narrow(1, 0, 1)?.squeeze(1)?);
@@ -137,7 +162,7 @@ impl VisionTower {
     /// The last block and what follows it, where only the class token counts behind it.
     pub(crate) fn class_token_end(&self) -> Option<ClassTokenEnd<'_>> {
         let block = self.blocks.last().filter(|_| matches!(self.pool, Pool::ClassToken))?;
-        Some(ClassTokenEnd { block, post_norm: &self.post_norm, projection: self.projection.as_ref() })
+        Some(ClassTokenEnd { tower: self, block })
     }
 
     /// Pixels to tokens, with positions and the norm before the first block.
