@@ -26,6 +26,18 @@ pub enum Event {
         /// The repository and the file in it, as `org/name/file`.
         file: String,
     },
+    /// A method is about to run the model on many changed copies of one photo.
+    PassesStarted {
+        /// How many.
+        passes: usize,
+    },
+    /// Some of them are done.
+    PassesAdvanced {
+        /// How many since the event before.
+        passes: usize,
+    },
+    /// All of them are done.
+    PassesFinished,
     /// Something that the user should know, but that stops nothing.
     Warning(Warning),
 }

@@ -2,12 +2,14 @@
 //!
 //! A new method is one file here and one line in [`METHODS`].
 
+mod facts;
 mod grad_cam;
 mod hires_cam;
 mod map;
 pub(crate) mod resample;
 mod targets;
 
+pub use facts::{Facts, Unit};
 pub use grad_cam::GradCam;
 pub use hires_cam::HiResCam;
 pub use map::ConceptMap;
@@ -25,10 +27,13 @@ pub trait Method: Send + Sync {
     /// The name on the command line and in results.
     fn name(&self) -> &'static str;
 
-    /// One line on what it computes.
-    fn summary(&self) -> &'static str;
+    /// What users choose it by, and what results depend on.
+    fn facts(&self) -> Facts;
 
-    /// The signed maps, one for every target, before ReLU and scaling.
+    /// The maps, one for every target, before the paper's last ReLU and scaling.
+    ///
+    /// A gradient that is zero everywhere gives a map that is zero everywhere. A method that runs the model again
+    /// tells [`LayerTrace::progress`] how far it is.
     ///
     /// # Shapes
     /// Returns [rows, cells], the rows in the targets' order.

@@ -32,6 +32,35 @@ impl Targets {
         Ok(Self { texts: texts.clone(), weights: weights.clone(), mixes, directions, logit_scale })
     }
 
+    /// One of the rows alone.
+    ///
+    /// # Errors
+    /// If there is no such row.
+    pub fn row(&self, row: usize) -> Result<Self> {
+        let only = |rows: &Tensor| rows.narrow(0, row, 1);
+        let (weights, mixes) = (only(&self.weights)?, only(&self.mixes)?);
+        Ok(Self { weights, mixes, directions: only(&self.directions)?, ..self.clone() })
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.directions.dims().first().copied().unwrap_or(0)
+    }
+
+    /// What other images score: S with the weights as they are, which is the objective itself where that is linear
+    /// in the logits.
+    ///
+    /// # Shapes
+    /// `embeddings`, not necessarily unit vectors: [images, embedding]; returns [rows, images].
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn scores(&self, embeddings: &Tensor) -> Result<Tensor> {
+        let lengths = embeddings.sqr()?.sum_keepdim(1)?.sqrt()?;
+        let similarities = self.mixes.matmul(&embeddings.broadcast_div(&lengths)?.t()?)?;
+        Ok((similarities * self.logit_scale)?)
+    }
+
     /// The prompts' unit embeddings: [prompts, embedding].
     pub fn texts(&self) -> &Tensor {
         &self.texts

@@ -1,11 +1,17 @@
 //! GRADIENTS: how the image's embedding depends on the activations of one layer.
 //!
 //! The trunk runs once. What is asked of the head afterwards are products of gradients with a few *directions*
-//! of the embedding, one a prompt or a mix of prompts: the gradient is linear in them. At the last block these
-//! products have a closed form that costs next to nothing (`last_block`); elsewhere candle's automatic
-//! differentiation gives them. The general way works at the last block too and is the check of the closed form.
+//! of the embedding, one a prompt or a mix of prompts: the gradient is linear in them. At the last block of a tower
+//! that ends in its class token these products have a closed form that costs next to nothing (`last_block`);
+//! elsewhere, and where all tokens are pooled, candle's automatic differentiation gives them. The general way works
+//! everywhere and is the check of the closed form.
 
 mod last_block;
+mod readout;
+mod way_back;
+
+pub use readout::Readout;
+pub use way_back::AttentionGradient;
 
 use std::sync::OnceLock;
 
@@ -13,21 +19,25 @@ use candle_core::{Tensor, Var};
 
 use crate::{
     error::{Error, Result},
-    model::nn::{BlockInput, VisionTower},
+    model::nn::{BlockInput, Recorded, Recording, VisionTower},
+    progress::{ProgressHandler, Silent},
 };
 use last_block::LastBlock;
 
 /// One image's activations at one layer, and the way from there to its embedding.
 pub struct LayerTrace<'a> {
     tower: &'a VisionTower,
+    pixels: Tensor,
     layer: usize,
     input: BlockInput,
-    head: Head,
+    recorded: Recorded,
+    head: Head<'a>,
     general: OnceLock<Graph>,
+    progress: &'a dyn ProgressHandler,
 }
 
-enum Head {
-    Closed(Box<LastBlock>),
+enum Head<'a> {
+    Closed(Box<LastBlock<'a>>),
     Graph,
 }
 
@@ -60,13 +70,72 @@ impl<'a> LayerTrace<'a> {
         layer: usize,
         differentiation: Differentiation,
     ) -> Result<Self> {
-        let input = tower.run_until(&pixels.unsqueeze(0)?, layer)?;
-        let closed = differentiation == Differentiation::Fastest && layer + 1 == tower.layers();
-        let head = match closed {
-            true => Head::Closed(Box::new(LastBlock::new(tower, &input)?)),
-            false => Head::Graph,
+        Self::recording(tower, pixels, layer, differentiation, &Recording::default())
+    }
+
+    /// Runs the tower on one image as [`new`](Self::new) does, and keeps what happens inside its blocks.
+    ///
+    /// # Errors
+    /// As `new`, and if a block to be recorded is not one of the tower's.
+    pub fn recording(
+        tower: &'a VisionTower,
+        pixels: &Tensor,
+        layer: usize,
+        differentiation: Differentiation,
+        recording: &Recording,
+    ) -> Result<Self> {
+        let (input, recorded) = tower.run_recording(&pixels.unsqueeze(0)?, layer, recording)?;
+        let last = differentiation == Differentiation::Fastest && layer + 1 == tower.layers();
+        let head = match tower.class_token_end().filter(|_| last) {
+            Some(end) => Head::Closed(Box::new(LastBlock::new(end, &input)?)),
+            None => Head::Graph,
         };
-        Ok(Self { tower, layer, input, head, general: OnceLock::new() })
+        let pixels = pixels.clone();
+        Ok(Self { tower, pixels, layer, input, recorded, head, general: OnceLock::new(), progress: &Silent })
+    }
+
+    /// What was kept of the insides of the blocks.
+    pub fn recorded(&self) -> &Recorded {
+        &self.recorded
+    }
+
+    /// The same trace; `progress` hears of methods that run the model again.
+    #[must_use]
+    pub fn telling(mut self, progress: &'a dyn ProgressHandler) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Who hears how far long work on this trace is.
+    pub fn progress(&self) -> &'a dyn ProgressHandler {
+        self.progress
+    }
+
+    /// The image as the tower saw it: [3, height, width].
+    pub fn pixels(&self) -> &Tensor {
+        &self.pixels
+    }
+
+    /// The tower, for methods that run it again or look into its blocks.
+    pub fn tower(&self) -> &'a VisionTower {
+        self.tower
+    }
+
+    /// The index of the block whose `ln_1` output is explained.
+    pub fn layer(&self) -> usize {
+        self.layer
+    }
+
+    /// Embeddings of other images, before they are made unit vectors.
+    ///
+    /// # Shapes
+    /// `pixels`: [images, 3, height, width]; returns [images, embedding].
+    ///
+    /// # Errors
+    /// If the sides are not multiples of the patch.
+    pub fn embeddings_of(&self, pixels: &Tensor) -> Result<Tensor> {
+        let last = self.tower.layers().saturating_sub(1);
+        Ok(self.tower.run_from(last, &self.tower.run_until(pixels, last)?)?)
     }
 
     /// The image's embedding before it is made a unit vector.
@@ -77,13 +146,21 @@ impl<'a> LayerTrace<'a> {
     /// # Errors
     /// If the tensor computation fails.
     pub fn embedding(&self) -> Result<Tensor> {
-        match &self.head {
-            Head::Closed(block) => Ok(block.embedding().clone()),
-            Head::Graph => Ok(self.graph()?.embedding.detach()),
+        let last = self.tower.layers().saturating_sub(1);
+        if let Head::Closed(block) = &self.head {
+            return Ok(block.embedding().clone());
+        }
+        if let Ok(record) = self.recorded.inside(last) {
+            let output = record.after(&self.tower.blocks[last], self.behind_last_block(record)?)?.output;
+            return Ok(self.tower.embedding_of(&output.unsqueeze(0)?)?.squeeze(0)?);
+        }
+        match self.recorded.furthest() {
+            Some((layer, input)) => Ok(self.tower.run_from(*layer, input)?.squeeze(0)?),
+            None => Ok(self.graph()?.embedding.detach()),
         }
     }
 
-    /// The activations of the patches (without the class token's): the output of the layer's `ln_1`.
+    /// The activations of the patches (without a class token's): the output of the layer's `ln_1`.
     ///
     /// # Shapes
     /// Returns [cells, width].
@@ -91,7 +168,7 @@ impl<'a> LayerTrace<'a> {
     /// # Errors
     /// If the tensor computation fails.
     pub fn patch_activations(&self) -> Result<Tensor> {
-        patches_of(&self.input.activations)
+        self.patches_of(&self.input.activations)
     }
 
     /// The gradient along one direction of the embedding with respect to the patches' activations.
@@ -111,7 +188,7 @@ impl<'a> LayerTrace<'a> {
         })?;
         let size = gradient.abs()?.sum_all()?.to_scalar::<f32>()?;
         match size.is_finite() {
-            true => patches_of(gradient),
+            true => self.patches_of(gradient),
             false => Err(lost("expected finite numbers, found NaN or infinity")),
         }
     }
@@ -153,6 +230,12 @@ impl<'a> LayerTrace<'a> {
         Ok(Tensor::stack(&rows?, 0)?)
     }
 
+    /// The rows of the patches of one image's tokens: [1, tokens, width] to [cells, width].
+    fn patches_of(&self, tokens: &Tensor) -> Result<Tensor> {
+        let (count, prefix) = (tokens.dim(1)?, self.tower.prefix_tokens());
+        Ok(tokens.squeeze(0)?.narrow(0, prefix, count - prefix)?.contiguous()?)
+    }
+
     fn graph(&self) -> Result<&Graph> {
         if let Some(graph) = self.general.get() {
             return Ok(graph);
@@ -163,12 +246,6 @@ impl<'a> LayerTrace<'a> {
         let embedding = self.tower.run_from(self.layer, &input)?.squeeze(0)?;
         Ok(self.general.get_or_init(|| Graph { activations, embedding }))
     }
-}
-
-/// The rows of the patches of one image's tokens: [1, 1 + cells, width] to [cells, width].
-fn patches_of(tokens: &Tensor) -> Result<Tensor> {
-    let count = tokens.dim(1)?;
-    Ok(tokens.squeeze(0)?.narrow(0, 1, count - 1)?.contiguous()?)
 }
 
 #[cfg(test)]
@@ -200,6 +277,27 @@ mod tests {
                 &closed.gradients_times_activations(&directions)?,
                 &general.gradients_times_activations(&directions)?,
             )?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_class_token_every_row_is_a_patch() -> Result<()> {
+        let mut source = Source::new(14);
+        let tower = source.siglip_tower();
+        let (pixels, directions) = (source.tensor(&[3, 4, 10]), source.tensor(&[2, 8]));
+        for layer in 0..3 {
+            let trace = LayerTrace::new(&tower, &pixels, layer, Differentiation::Fastest)?;
+            assert!(matches!(trace.head, Head::Graph), "all tokens are pooled: there is no closed form");
+            assert_eq!(trace.patch_activations()?.dims(), [10, 8]);
+            let (means, products) =
+                (trace.mean_gradients(&directions)?, trace.gradients_times_activations(&directions)?);
+            for row in 0..2 {
+                let gradients = trace.patch_gradients(&directions.get(row)?)?;
+                assert_eq!(gradients.dims(), [10, 8]);
+                assert_near(&means.get(row)?, &gradients.mean(0)?)?;
+                assert_near(&products.get(row)?, &(gradients * trace.patch_activations()?)?.sum(1)?)?;
+            }
         }
         Ok(())
     }

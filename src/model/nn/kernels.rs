@@ -57,6 +57,20 @@ pub(crate) fn gelu(input: &[f32], output: &mut [f32]) {
     });
 }
 
+/// Twice the square root of 2 / π: what multiplies x in the exponent of [`gelu_tanh`].
+pub(crate) const TANH_GELU_LINEAR: f32 = 1.595_769_1;
+/// The same times 0.044715: what multiplies x³ there.
+pub(crate) const TANH_GELU_CUBIC: f32 = 0.071_354_814;
+
+/// x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³))), as x · sigmoid of twice the tangent's argument.
+pub(crate) fn gelu_tanh(input: &[f32], output: &mut [f32]) {
+    each_row(input, output, PIECE, |input, output| {
+        for (out, x) in output.iter_mut().zip(input) {
+            *out = x / (1.0 + exp(-x * (TANH_GELU_LINEAR + TANH_GELU_CUBIC * x * x)));
+        }
+    });
+}
+
 /// Runs `row` on every row of `width` values (the last one may be shorter), on all threads.
 fn each_row(input: &[f32], output: &mut [f32], width: usize, row: impl Fn(&[f32], &mut [f32]) + Sync) {
     struct Rows<'a, F> {
@@ -190,6 +204,10 @@ mod tests {
         let mut out = [0.0; 3];
         gelu(&[0.0, 1.0, -2.0], &mut out);
         for (found, expected) in out.iter().zip([0.0, 0.841_344_7, -0.045_500_26]) {
+            assert!((found - expected).abs() < 1e-6, "{out:?}");
+        }
+        gelu_tanh(&[0.0, 1.0, -2.0], &mut out);
+        for (found, expected) in out.iter().zip([0.0, 0.841_192, -0.045_402_3]) {
             assert!((found - expected).abs() < 1e-6, "{out:?}");
         }
         quick_gelu(&[0.0, 1.0, -2.0], &mut out);

@@ -4,15 +4,23 @@
 //! there without an error. The operations here have one each, proven against finite differences; on a GPU the
 //! slower forms that candle can differentiate are used.
 
+mod attention;
 mod block;
 mod kernels;
+mod pool;
+mod record;
 mod text;
 mod vision;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 
+pub(crate) use attention::{Attention, Mlp, Projected, attention_weights};
 pub(crate) use block::{Block, Queries};
+pub(crate) use pool::{AttentionPool, Pool};
+pub use record::{AfterAttention, BlockRecord, Recorded, Recording};
+pub(crate) use record::{merge_heads, split_heads};
 pub(crate) use text::{OwnTextTower, TextTower, reference_is_exact};
+pub(crate) use vision::ClassTokenEnd;
 pub use vision::{BlockInput, VisionTower};
 
 use super::config::Activation;
@@ -58,6 +66,15 @@ impl Linear {
         Ok(Self { weight: self.weight.narrow(0, start, length)?, bias })
     }
 
+    /// The same layer with its outputs multiplied.
+    ///
+    /// # Shapes
+    /// `scale`: `[out]`.
+    pub(crate) fn scaled(&self, scale: &Tensor) -> Result<Self> {
+        let bias = self.bias.as_ref().map(|bias| bias.mul(scale)).transpose()?;
+        Ok(Self { weight: self.weight.broadcast_mul(&scale.unsqueeze(1)?)?, bias })
+    }
+
     pub(crate) fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()
     }
@@ -88,10 +105,11 @@ impl LayerNorm {
         input.contiguous()?.apply_op3(&self.weight, &self.bias, LayerNormOp { epsilon })
     }
 
-    /// The gradient with respect to one input row, from several gradients with respect to the output there.
+    /// The gradient with respect to the input, from the gradient with respect to the output.
     ///
     /// # Shapes
-    /// `input`: [1, width]; `gradient`: [rows, width]; returns [rows, width].
+    /// `input`: [rows, width], or [1, width] for several gradients at one place; `gradient`: [rows, width]; returns
+    /// [rows, width].
     pub(crate) fn backward(&self, input: &Tensor, gradient: &Tensor) -> Result<Tensor> {
         let (normal, deviation) = standardized(input, self.epsilon)?;
         standardized_backward(&normal, &deviation, &gradient.broadcast_mul(&self.weight)?)
@@ -197,6 +215,7 @@ impl Activation {
             (true, _) => input.contiguous()?.apply_op1(self),
             (false, Self::QuickGelu) => input * candle_nn::ops::sigmoid(&(input * 1.702)?)?,
             (false, Self::Gelu) => input.gelu_erf(),
+            (false, Self::GeluTanh) => input.gelu(),
         }
     }
 
@@ -216,6 +235,14 @@ impl Activation {
                 let density = (input.sqr()? * -0.5)?.exp()?;
                 below + (input * density)? / (2.0 * std::f64::consts::PI).sqrt()
             }
+            // (1 + tanh u) / 2 is sigmoid(2 u), and 2 u = a x + b x³.
+            Self::GeluTanh => {
+                let [a, b] = [kernels::TANH_GELU_LINEAR, kernels::TANH_GELU_CUBIC].map(f64::from);
+                let square = input.sqr()?;
+                let gate = candle_nn::ops::sigmoid(&(input * square.affine(b, a)?)?)?;
+                let slope = (input * square.affine(3.0 * b, a)?)?.mul(&gate.affine(-1.0, 1.0)?)?;
+                (slope + 1.0)? * gate
+            }
         }
     }
 }
@@ -231,6 +258,7 @@ impl CustomOp1 for Activation {
         match self {
             Self::QuickGelu => kernels::quick_gelu(values, &mut output),
             Self::Gelu => kernels::gelu(values, &mut output),
+            Self::GeluTanh => kernels::gelu_tanh(values, &mut output),
         }
         Ok((CpuStorage::F32(output), layout.shape().clone()))
     }

@@ -9,7 +9,7 @@ use super::{Activation, Block, LayerNorm};
 /// The text tower up to its final layer norm.
 ///
 /// candle-transformers' own is used wherever it computes what the checkpoint was trained with: QuickGELU and an
-/// epsilon of 1e-5. For the rest (LAION's GELU, for one) the blocks are ours.
+/// epsilon of 1e-5. For the rest (LAION's GELU and SigLIP, for two) the blocks are ours.
 pub(crate) enum TextTower {
     /// candle-transformers' CLIP text model.
     Reference(Box<reference::ClipTextTransformer>),
@@ -38,6 +38,8 @@ pub(crate) struct OwnTextTower {
     pub(crate) positions: Tensor,
     pub(crate) blocks: Vec<Block>,
     pub(crate) final_norm: LayerNorm,
+    /// Whether a token sees only itself and those before it.
+    pub(crate) causal: bool,
 }
 
 impl OwnTextTower {
@@ -45,9 +47,9 @@ impl OwnTextTower {
         let count = ids.dim(D::Minus1)?;
         let embedding = candle_nn::Embedding::new(self.tokens.clone(), self.tokens.dim(1)?);
         let mut hidden = embedding.forward(ids)?.broadcast_add(&self.positions.narrow(0, 0, count)?)?;
-        let mask = causal_mask(count, ids.device())?;
+        let mask = self.causal.then(|| causal_mask(count, ids.device())).transpose()?;
         for block in &self.blocks {
-            hidden = block.forward(&hidden, Some(&mask))?;
+            hidden = block.forward(&hidden, mask.as_ref())?;
         }
         self.final_norm.forward(&hidden)
     }
