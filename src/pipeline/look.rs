@@ -8,9 +8,11 @@ use crate::{
     error::{Error, Result},
     geometry::{Fit, Placement},
     gradient::{Differentiation, LayerTrace},
-    model::{Model, preprocess::FitRequest},
+    model::{Model, nn::Recording, preprocess::FitRequest},
     photo::Photo,
-    report::Seconds,
+    progress::ProgressHandler,
+    refine::{self, Affinity, Artifacts, Refinement},
+    report::{Outliers, Seconds},
 };
 
 use super::{Clock, plan::Plan, settings::Settings};
@@ -19,16 +21,28 @@ use super::{Clock, plan::Plan, settings::Settings};
 const ATTENTION_BYTES: u64 = 4 << 30;
 
 /// What decides how the vision tower sees a photo.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) struct View {
     layer: usize,
-    fit: Fit,
-    detail: f64,
+    pub(super) request: FitRequest,
+    /// Whether the blocks' attention is kept.
+    keeps_attention: bool,
+    artifacts: Artifacts,
 }
 
 impl View {
-    pub(super) fn new(settings: &Settings, plan: &Plan) -> Self {
-        Self { layer: plan.layer, fit: settings.fit, detail: settings.detail }
+    pub(super) fn new(model: &Model, settings: &Settings, plan: &Plan) -> Self {
+        Self {
+            layer: plan.layer,
+            request: fit_request(model, settings),
+            keeps_attention: plan.setup.refined.contains(&Refinement::Affinity),
+            artifacts: settings.artifacts,
+        }
+    }
+
+    /// The same for a square tile of a photo.
+    pub(super) fn of_tile(&self) -> Self {
+        Self { request: FitRequest { fit: Fit::Squash, detail: 1.0, ..self.request }, ..self.clone() }
     }
 }
 
@@ -38,6 +52,10 @@ pub(super) struct Look<'m> {
     embedding: Tensor,
     unit: Tensor,
     logit_scale: f64,
+    affinity: Option<Affinity>,
+    artifacts: Artifacts,
+    /// The cells whose tokens are not about their place.
+    pub(super) outliers: Vec<usize>,
     pub(super) placement: Placement,
     pub(super) seconds: Seconds,
 }
@@ -47,25 +65,35 @@ impl<'m> Look<'m> {
     pub(super) fn new(
         model: &'m Model,
         photo: &Photo,
-        settings: &Settings,
-        layer: usize,
-        clock: &mut Clock,
+        view: &View,
+        progress: &'m dyn ProgressHandler,
     ) -> Result<Self> {
-        let prepared = model.preprocess().prepare(photo, &fit_request(model, settings))?;
+        let mut clock = Clock::start();
+        let prepared = model.preprocess().prepare(photo, &view.request)?;
         let prefix = model.config().vision.prefix_tokens();
         refuse_too_many_tokens(model, prefix + prepared.placement.grid.cells())?;
         let input = prepared.placement.input;
         let shape = (3, input.height as usize, input.width as usize);
         let pixels = Tensor::from_vec(prepared.pixels, shape, model.device())?;
         let decode = clock.lap();
-        let trace = LayerTrace::new(model.vision()?, &pixels, layer, Differentiation::Fastest)?;
+        let tower = model.vision()?;
+        let layers = tower.layers();
+        let attention =
+            if view.keeps_attention { layers.saturating_sub(refine::BLOCKS)..layers } else { 0..0 };
+        let recording = Recording { attention: attention.clone(), ..Recording::default() };
+        let trace = LayerTrace::recording(tower, &pixels, view.layer, Differentiation::Fastest, &recording)?
+            .telling(progress);
         let embedding = trace.embedding()?;
         let unit = model.unit(&embedding.unsqueeze(0)?, "image embedding")?.get(0)?;
+        let affinity = view.keeps_attention.then(|| affinity(&trace.patch_attention(attention)?));
         Ok(Self {
+            outliers: refine::find(&trace.patch_norms()?),
             trace,
             embedding,
             unit,
             logit_scale: model.logit_scale(),
+            affinity: affinity.transpose()?,
+            artifacts: view.artifacts,
             placement: prepared.placement,
             seconds: Seconds { decode, trunk: clock.lap(), ..Default::default() },
         })
@@ -76,7 +104,7 @@ impl<'m> Look<'m> {
         Scores::new(&self.unit, texts, self.logit_scale)
     }
 
-    /// A map for every mix of the texts.
+    /// A map for every mix of the texts, refined on its grid.
     pub(super) fn maps(
         &self,
         method: &dyn Method,
@@ -90,12 +118,35 @@ impl<'m> Look<'m> {
         rows.into_iter().map(|values| self.map(values)).collect()
     }
 
-    fn map(&self, values: Vec<f32>) -> Result<ConceptMap> {
-        if values.iter().all(|value| value.is_finite()) {
-            return Ok(ConceptMap::new(values, self.placement));
+    /// The artefacts, if there is something to tell of them.
+    pub(super) fn outliers(&self) -> Option<Outliers> {
+        if self.outliers.is_empty() && self.artifacts == Artifacts::Keep {
+            return None;
         }
-        Err(Error::Numeric { what: "map", reason: "expected finite numbers, found NaN or infinity".into() })
+        let columns = self.placement.grid.columns;
+        let cells: Vec<_> = self.outliers.iter().map(|cell| [cell / columns, cell % columns]).collect();
+        Some(Outliers { handling: self.artifacts, count: cells.len(), cells })
     }
+
+    fn map(&self, values: Vec<f32>) -> Result<ConceptMap> {
+        if !values.iter().all(|value| value.is_finite()) {
+            let reason = "expected finite numbers, found NaN or infinity".into();
+            return Err(Error::Numeric { what: "map", reason });
+        }
+        let map = ConceptMap::new(values, self.placement);
+        let map = match self.artifacts {
+            Artifacts::Keep => map,
+            Artifacts::Suppress => refine::fill(&map, &self.outliers),
+        };
+        Ok(match &self.affinity {
+            Some(affinity) => affinity.refine(&map),
+            None => map,
+        })
+    }
+}
+
+fn affinity(attention: &Tensor) -> Result<Affinity> {
+    Affinity::new(attention.flatten_all()?.to_vec1()?, attention.dim(0)?)
 }
 
 /// What the settings ask of the fit, at this checkpoint's sizes.

@@ -2,11 +2,12 @@
 
 mod answer;
 mod look;
+mod passes;
 mod plan;
 mod settings;
 mod texts;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -23,10 +24,12 @@ use crate::{
     photo::Photo,
     progress::{ProgressHandler, Silent, Warning},
     prompt::{Template, repeated, same_words},
-    report::{Compared, Comparison, Evidence, Localization, Place, Score, Seconds},
+    refine::Refinement,
+    report::{Compared, Comparison, Evidence, Localization, Place, Score, Setup},
     verdict::{NEUTRAL, Presence, sigmoid, verdict},
 };
 use look::{Look, View};
+use passes::Task;
 use plan::{Mix, Plan};
 use texts::Texts;
 
@@ -37,6 +40,7 @@ pub struct Explainer {
     name: String,
     model: Model,
     texts: Texts,
+    progress: Arc<dyn ProgressHandler>,
 }
 
 impl Explainer {
@@ -62,7 +66,14 @@ impl Explainer {
         let device = options.device.open()?;
         let model = Model::load(&ModelSpec::parse(name)?, &options.hub, device, progress)?;
         model.vision()?;
-        Ok(Self { name: name.into(), model, texts: Texts::default() })
+        Ok(Self { name: name.into(), model, texts: Texts::default(), progress: Arc::new(Silent) })
+    }
+
+    /// The same explainer; `progress` hears of answers that take many passes through the vision tower.
+    #[must_use]
+    pub fn telling(mut self, progress: Arc<dyn ProgressHandler>) -> Self {
+        self.progress = progress;
+        self
     }
 
     /// The checkpoint.
@@ -137,18 +148,18 @@ impl Explainer {
             let mut clock = Clock::start();
             let asked = self.ask(query)?;
             let text = clock.lap();
-            let view = View::new(&query.settings, &asked.plan);
+            let view = View::new(&self.model, &query.settings, &asked.plan);
             let known = looks.iter().position(|(other, _)| *other == view);
             let index = known.unwrap_or(looks.len());
             if known.is_none() {
-                looks.push((
-                    view,
-                    Look::new(&self.model, photo, &query.settings, asked.plan.layer, &mut clock)?,
-                ));
+                let look = Look::new(&self.model, photo, &view, &*self.progress)?;
+                looks.push((view, look));
+                clock.lap();
             }
-            let look = &looks[index].1;
-            let mut found = self.answer(photo, look, asked)?;
-            found.report.seconds = Seconds { text, head: clock.lap(), ..look.seconds };
+            let (view, look) = &looks[index];
+            let mut found = self.answer(photo, (view, look), asked)?;
+            let tiles = found.report.seconds.tower() - look.seconds.tower();
+            found.report.seconds = found.report.seconds.with(text, clock.lap() - tiles);
             answers.push(found);
         }
         Ok(answers)
@@ -167,14 +178,17 @@ impl Explainer {
         Ok(Asked { query, plan, texts, warnings })
     }
 
-    /// What one look says to one query; the seconds are left to the caller.
-    fn answer(&self, photo: &Photo, look: &Look, asked: Asked) -> Result<Found> {
+    /// What one look says to one query; its seconds are those of the vision tower alone.
+    fn answer(&self, photo: &Photo, (view, look): (&View, &Look), asked: Asked) -> Result<Found> {
         let Asked { query, plan, texts, warnings } = asked;
         let competing = 1 + query.references.len();
         let scores = look.scores(&texts)?;
         let logits = &scores.logits[..competing];
-        let weights = plan.objective.gradient(logits, query.settings.strength);
-        let map = look.maps(plan.method, &texts.narrow(0, 0, competing)?, &[weights])?.remove(0);
+        let settings = &query.settings;
+        let mixes = |logits: &[f64]| vec![plan.objective.gradient(logits, settings.strength)];
+        let task = Task { plan: &plan, settings, view, texts: &texts, competing, mixes: &mixes };
+        let mut seen = self.see(photo, look, &task)?;
+        let map = seen.maps.remove(0);
         let mut competitors = self.competitors(query, &scores);
         let presence = self.presence(&scores, 0, competing);
         let report = Localization {
@@ -182,13 +196,14 @@ impl Explainer {
             image_size: [photo.size().width, photo.size().height],
             model: self.name.clone(),
             target: competitors.remove(0),
-            setup: plan.setup.place(map.placement()),
+            best_tile: seen.best_tiles.remove(0),
             against: competitors,
             objective: plan.objective.value(logits, query.settings.strength),
             evidence: evidence(&map, presence),
-            place: Place::of(&map),
+            place: place(&map, &seen.setup, photo),
+            setup: seen.setup,
             files: Default::default(),
-            seconds: Seconds::default(),
+            seconds: look.seconds.and_tower(&seen.seconds),
         };
         Ok(Found { report, map, warnings })
     }
@@ -211,25 +226,30 @@ impl Explainer {
         let asked = self.with_neutral(prompts.iter().map(String::as_str).collect());
         let (texts, warnings) = self.texts.embed(&self.model, &asked, &settings.templates)?;
         let text = clock.lap();
-        let look = Look::new(&self.model, photo, settings, plan.layer, &mut clock)?;
+        let view = View::new(&self.model, settings, &plan);
+        let look = Look::new(&self.model, photo, &view, &*self.progress)?;
+        clock.lap();
         let scores = look.scores(&texts)?;
         let logits = &scores.logits[..prompts.len()];
-        let mixes: Vec<_> =
-            (0..prompts.len()).map(|target| Mix::new(&plan, logits, target, settings)).collect();
-        let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
-        let maps = look.maps(plan.method, &texts.narrow(0, 0, prompts.len())?, &weights)?;
+        let mix = |logits: &[f64], target| Mix::new(&plan, logits, target, settings);
+        let weights = |logits: &[f64]| (0..prompts.len()).map(|target| mix(logits, target).weights).collect();
+        let competing = prompts.len();
+        let task = Task { plan: &plan, settings, view: &view, texts: &texts, competing, mixes: &weights };
+        let seen = self.see(photo, &look, &task)?;
+        let maps = seen.maps;
         let probabilities = crate::embed::softmax(logits);
-        // Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
-        let compared = maps.par_iter().enumerate().map(|(index, map)| Compared {
+        let places = places(&maps, &seen.setup, photo);
+        let compared = places.into_iter().zip(&maps).enumerate().map(|(index, (place, map))| Compared {
             score: Score {
                 prompt: prompts[index].clone(),
                 similarity: scores.similarities[index],
                 logit: logits[index],
                 probability: probabilities[index],
             },
-            objective: mixes[index].value,
+            best_tile: seen.best_tiles[index],
+            objective: mix(logits, index).value,
             evidence: evidence(map, self.presence(&scores, index, prompts.len())),
-            place: Place::of(map),
+            place,
             files: Default::default(),
         });
         let report = Comparison {
@@ -237,9 +257,9 @@ impl Explainer {
             image_size: [photo.size().width, photo.size().height],
             model: self.name.clone(),
             prompts: compared.collect(),
-            setup: plan.setup.place(&look.placement),
+            setup: seen.setup,
             files: Default::default(),
-            seconds: Seconds { text, head: clock.lap(), ..look.seconds },
+            seconds: look.seconds.and_tower(&seen.seconds).with(text, clock.lap() - seen.seconds.tower()),
         };
         Ok(Compare { report, maps, warnings })
     }
@@ -303,6 +323,19 @@ struct Asked<'q> {
     /// Target, references and, where the verdict needs it, the neutral prompt: [prompts, embedding].
     texts: Tensor,
     warnings: Vec<Warning>,
+}
+
+fn place(map: &ConceptMap, setup: &Setup, photo: &Photo) -> Place {
+    Place::of(&answer::on_pixels(map, setup, photo.rgb()), setup.threshold)
+}
+
+/// Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
+fn places(maps: &[ConceptMap], setup: &Setup, photo: &Photo) -> Vec<Place> {
+    match setup.refined.contains(&Refinement::Guided) {
+        // Maps on the photo's pixels are large: one at a time, which keeps all threads busy by itself.
+        true => maps.iter().map(|map| place(map, setup, photo)).collect(),
+        false => maps.par_iter().map(|map| place(map, setup, photo)).collect(),
+    }
 }
 
 fn evidence(map: &ConceptMap, presence: Presence) -> Evidence {

@@ -29,6 +29,9 @@ impl Plan {
             return Err(Error::Option { option: "layer", reason });
         }
         fit_request(model, settings).check()?;
+        let mut refined = settings.refine.clone();
+        refined.sort_unstable();
+        refined.dedup();
         let method = method(config, settings)?;
         let objective = objective::objective(&settings.aggregate)?;
         let setup = Setup {
@@ -39,6 +42,10 @@ impl Plan {
             fit: settings.fit,
             grid: [0; 2],
             covers: [0.0; 4],
+            tiles: None,
+            artifacts: None,
+            refined,
+            threshold: settings.threshold,
         };
         Ok(Self { layer: layer as usize, method, objective, setup })
     }

@@ -62,13 +62,14 @@ pub fn find(norms: &[f32]) -> Vec<usize> {
 /// them. In a cluster the outermost come first and then count as neighbours of the others.
 pub fn fill(map: &ConceptMap, cells: &[usize]) -> ConceptMap {
     let mut values = map.values().to_vec();
-    let mut known = vec![true; values.len()];
-    cells.iter().filter_map(|cell| known.get_mut(*cell)).for_each(|known| *known = false);
+    let mut known: Vec<bool> = (0..values.len()).map(|cell| !cells.contains(&cell)).collect();
     let mut open: Vec<usize> = (0..values.len()).filter(|cell| !known[*cell]).collect();
     while !open.is_empty() {
         let mean = |cell: &usize| {
-            let around: Vec<f32> =
-                neighbours(map.grid(), *cell).filter(|other| known[*other]).map(|other| values[other]).collect();
+            let around: Vec<f32> = neighbours(map.grid(), *cell)
+                .filter(|other| known[*other])
+                .map(|other| values[other])
+                .collect();
             (!around.is_empty()).then(|| (*cell, around.iter().sum::<f32>() / around.len() as f32))
         };
         let filled: Vec<(usize, f32)> = open.iter().filter_map(mean).collect();

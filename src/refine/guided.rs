@@ -68,7 +68,8 @@ fn inside(covers: Rect, photo: Size) -> Rect {
 
 /// A cell for every pixel of the picture in a part of the photo, or fewer.
 fn fine_grid(part: Rect, picture: &RgbImage, photo: Size) -> Grid {
-    let pixels = |length: f64, picture: u32, photo: u32| length * f64::from(picture) / f64::from(photo.max(1));
+    let pixels =
+        |length: f64, picture: u32, photo: u32| length * f64::from(picture) / f64::from(photo.max(1));
     let (width, height) = (
         pixels(part.width(), picture.width(), photo.width),
         pixels(part.height(), picture.height(), photo.height),
@@ -167,9 +168,8 @@ impl Functions {
             means.iter_mut().zip(both).for_each(|(mean, (one, other))| *mean -= one * other);
             means
         };
-        let with_evidence = [0, 1, 2].map(|channel| {
-            covariance(&colors[channel], &evidence, &mean_colors[channel], &mean_evidence)
-        });
+        let with_evidence = [0, 1, 2]
+            .map(|channel| covariance(&colors[channel], &evidence, &mean_colors[channel], &mean_evidence));
         // The six different entries of the symmetric matrix, row by row.
         let among_colors = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
             .map(|(i, j)| covariance(&colors[i], &colors[j], &mean_colors[i], &mean_colors[j]));
@@ -204,8 +204,7 @@ impl Functions {
 
 /// (matrix + NOISE · 1)⁻¹ · vector, for a symmetric matrix without negative eigenvalues.
 fn solve([rr, rg, rb, gg, gb, bb]: [f32; 6], vector: [f32; 3]) -> [f32; 3] {
-    let [rr, rg, rb, gg, gb, bb] =
-        [rr + NOISE, rg, rb, gg + NOISE, gb, bb + NOISE].map(f64::from);
+    let [rr, rg, rb, gg, gb, bb] = [rr + NOISE, rg, rb, gg + NOISE, gb, bb + NOISE].map(f64::from);
     let [x, y, z] = vector.map(f64::from);
     let (c0, c1, c2) = (gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb);
     let (d1, d2, e2) = (rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg);
@@ -311,7 +310,7 @@ impl<'map> Ranges<'map> {
         let (column, row) = self.map.placement().to_grid(x, y);
         let cell = (row as usize).min(rows - 1) * columns + (column as usize).min(columns - 1);
         let (low, high) = self.ranges[cell];
-        value.clamp(low, high)
+        value.max(low).min(high)
     }
 }
 
@@ -322,7 +321,9 @@ mod tests {
 
     /// A photo that is dark to the left of column `edge` and bright from there on.
     fn halves(size: Size, edge: u32) -> RgbImage {
-        RgbImage::from_fn(size.width, size.height, |x, _| Rgb(if x < edge { [30, 40, 50] } else { [220, 200, 90] }))
+        RgbImage::from_fn(size.width, size.height, |x, _| {
+            Rgb(if x < edge { [30, 40, 50] } else { [220, 200, 90] })
+        })
     }
 
     fn map(grid: Grid, photo: Size, values: &[f32]) -> ConceptMap {
@@ -388,7 +389,10 @@ mod tests {
         let coarse = ConceptMap::new(vec![1.0, 0.0, 1.0, 0.0], placement);
         assert_eq!(guided(&coarse, &halves(photo, 150)).grid(), Grid::new(100, 100));
         let fine = guided(&coarse, &halves(Size::new(150, 50), 75));
-        assert_eq!((fine.grid(), fine.placement().covers, fine.placement().photo), (Grid::new(50, 50), covers, photo));
+        assert_eq!(
+            (fine.grid(), fine.placement().covers, fine.placement().photo),
+            (Grid::new(50, 50), covers, photo)
+        );
         assert!(fine.values()[24] > 0.5 && fine.values()[25] < 0.5, "{:?}", &fine.values()[20..30]);
         let pixels = fine.at_photo_size();
         assert!(pixels[99].is_nan() && !pixels[100].is_nan() && pixels[200].is_nan());

@@ -14,8 +14,12 @@ use crate::attribution::resample::Resampled;
 use crate::error::{Error, Result};
 use crate::geometry::{Grid, Placement, Rect, Size};
 
-/// Neighbouring tiles share this part of their side: a thing as large as that lies whole in one of them.
+/// Along the photo's shorter side neighbouring tiles share this part of their side: a thing as large as that lies
+/// whole in one of them.
 const OVERLAP: f64 = 0.25;
+
+/// Along the longer side, which the tiles' side does not divide, they share at least this part.
+const LEAST_OVERLAP: f64 = 0.2;
 
 /// `auto` takes at most so many tiles along the photo's shorter side.
 const MOST_AUTO: usize = 4;
@@ -89,38 +93,40 @@ impl Layout {
             Tiles::Along(count) => count.get(),
             Tiles::Auto => {
                 let wanted = 1.0 + (f64::from(short) / f64::from(input.max(1)) - 1.0) / (1.0 - OVERLAP);
-                (wanted.round() as usize).min(MOST_AUTO)
+                (wanted.round() as usize).clamp(1, MOST_AUTO)
             }
         };
-        let is_auto = tiles == Tiles::Auto;
-        if is_auto && count < 2 {
-            return Ok(None);
-        }
-        let layout = Self::with_side(photo, side_for(short, count));
-        match layout.check(count) {
-            Err(_) if is_auto => Ok(None),
-            checked => checked.map(|()| Some(layout)),
+        match Self::along(photo, count) {
+            // A photo that cannot be tiled well is looked at as a whole.
+            Err(_) if tiles == Tiles::Auto => Ok(None),
+            _ if tiles == Tiles::Auto && count < 2 => Ok(None),
+            layout => layout.map(Some),
         }
     }
 
-    fn with_side(photo: Size, side: u32) -> Self {
-        Self { photo, side, lefts: starts(photo.width, side), tops: starts(photo.height, side) }
-    }
-
-    fn check(&self, count: usize) -> Result<()> {
+    /// So many tiles along the shorter side.
+    fn along(photo: Size, count: usize) -> Result<Self> {
         let refuse = |reason| Err(Error::Option { option: "tiles", reason });
-        if self.side < SMALLEST_SIDE {
-            let Size { width, height } = self.photo;
+        let short = photo.width.min(photo.height);
+        let side = (f64::from(short) / (1.0 + (count - 1) as f64 * (1.0 - OVERLAP))).ceil() as u32;
+        if side < SMALLEST_SIDE {
+            let Size { width, height } = photo;
             return refuse(format!(
                 "expected tiles of at least {SMALLEST_SIDE} pixels, found {count} along the shorter side of a photo \
                  of {width} x {height} pixels"
             ));
         }
-        match self.count() {
+        let starts = |length: u32| {
+            let rest = f64::from(length) / f64::from(side) - 1.0;
+            let steps = (rest / (1.0 - LEAST_OVERLAP)).ceil() as u32;
+            starts(length, side, if length == short { count as u32 - 1 } else { steps })
+        };
+        let layout = Self { photo, side, lefts: starts(photo.width), tops: starts(photo.height) };
+        match layout.count() {
             count if count > MOST_TILES => {
                 refuse(format!("expected at most {MOST_TILES} tiles in all, found {count}"))
             }
-            _ => Ok(()),
+            _ => Ok(layout),
         }
     }
 
@@ -168,19 +174,10 @@ impl Layout {
     }
 }
 
-/// The side of `count` tiles along a length, each overlapping the next.
-fn side_for(length: u32, count: usize) -> u32 {
-    (f64::from(length) / (1.0 + (count.max(1) - 1) as f64 * (1.0 - OVERLAP))).ceil() as u32
-}
-
-/// Where tiles begin that cover a length evenly, each overlapping the next by [`OVERLAP`] at least.
-fn starts(length: u32, side: u32) -> Vec<u32> {
-    let side = side.clamp(1, length.max(1));
-    let rest = f64::from(length) / f64::from(side) - 1.0;
-    // Rounding of the side must not cost a tile.
-    let steps = (rest / (1.0 - OVERLAP) - 1e-3).ceil().max(0.0);
-    let last = f64::from(length - side);
-    (0..=steps as u32).map(|step| (last * f64::from(step) / steps.max(1.0)).round() as u32).collect()
+/// Where tiles begin that cover a length evenly.
+fn starts(length: u32, side: u32, steps: u32) -> Vec<u32> {
+    let last = f64::from(length.saturating_sub(side));
+    (0..=steps).map(|step| (last * f64::from(step) / f64::from(steps.max(1))).round() as u32).collect()
 }
 
 fn overlap(side: f64, one: u32, next: u32) -> f64 {
@@ -256,6 +253,8 @@ impl Blend {
             for (x, whole) in line.iter().enumerate() {
                 let cell = y * grid.columns + x;
                 let tiles = (self.sums[cell] / self.weights[cell]) as f32;
+                // What a crop left out, only the tiles have seen.
+                let whole = if whole.is_nan() { tiles } else { *whole };
                 values.push(tiles + (whole - tiles) * WHOLE_SHARE);
             }
         }
@@ -285,13 +284,14 @@ mod tests {
                 assert_eq!(layout.tops.len().min(layout.lefts.len()), count, "{width} x {height}");
                 for (starts, length) in [(&layout.lefts, width), (&layout.tops, height)] {
                     assert_eq!((starts[0], starts[starts.len() - 1] + layout.side), (0, length));
-                    let most = f64::from(layout.side) * (1.0 - OVERLAP) + 1.5;
+                    let most = f64::from(layout.side) * (1.0 - LEAST_OVERLAP) + 1.5;
                     assert!(starts.windows(2).all(|pair| f64::from(pair[1] - pair[0]) <= most), "{starts:?}");
                 }
             }
         }
         assert_eq!(layout(2, Size::new(1750, 1750)).side, 1000);
         assert_eq!(layout(1, Size::new(300, 100)).lefts, [0, 67, 133, 200]);
+        assert_eq!(layout(1, Size::new(170, 100)).lefts, [0, 70]);
     }
 
     #[test]
@@ -310,9 +310,11 @@ mod tests {
             assert!(tiles(text).unwrap_err().to_string().contains("tiles"), "{text}");
         }
         assert_eq!(["off", "auto", "3"].map(|text| tiles(text).unwrap().to_string()), ["off", "auto", "3"]);
-        let new = |text: &str, width, height| Layout::new(tiles(text).unwrap(), Size::new(width, height), 224);
+        let new =
+            |text: &str, width, height| Layout::new(tiles(text).unwrap(), Size::new(width, height), 224);
         assert!(new("9", 96, 96).unwrap_err().to_string().contains("16 pixels"));
         assert!(new("99", 9000, 9000).unwrap_err().to_string().contains("at most 1024"));
+        assert!(new("999999999999999999", 9000, 9000).unwrap_err().to_string().contains("16 pixels"));
         assert_eq!(new("off", 9000, 9000).unwrap(), None);
     }
 
@@ -330,7 +332,10 @@ mod tests {
         let map = blend.finish(&on(photo, Grid::new(4, 7), |_| 0.8));
         assert!(map.values().iter().all(|value| (value - 0.8).abs() < 1e-6));
         assert_eq!(map.grid(), Grid::new(15, 26));
-        assert_eq!(*map.placement(), Placement { photo, input: photo, grid: map.grid(), covers: Rect::whole(photo) });
+        assert_eq!(
+            *map.placement(),
+            Placement { photo, input: photo, grid: map.grid(), covers: Rect::whole(photo) }
+        );
     }
 
     #[test]
@@ -361,7 +366,8 @@ mod tests {
             blend.add(corner, &on(side, tile, |cell| if is_last && cell == 98 { 3.0 } else { 0.0 }));
         }
         let map = blend.finish(&on(photo, tile, |_| 0.0));
-        let top = (0..map.values().len()).max_by(|a, b| map.values()[*a].total_cmp(&map.values()[*b])).unwrap();
+        let top =
+            (0..map.values().len()).max_by(|a, b| map.values()[*a].total_cmp(&map.values()[*b])).unwrap();
         // Cell 98 is the tile's last row, last but one column: 8.5 and 9.5 cells of 100 pixels from 750.
         let (x, y) = map.placement().to_photo((top % 18) as f64 + 0.5, (top / 18) as f64 + 0.5);
         assert!((x - 1600.0).abs() < 60.0 && (y - 1700.0).abs() < 60.0, "{x} {y}");

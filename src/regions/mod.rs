@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use outline::{Corner, Mask, RunLengths};
+pub(crate) use points::points_between;
 pub use points::{Label, MOST_POINTS, Point, points};
 pub use threshold::Threshold;
 
@@ -331,7 +332,10 @@ mod tests {
             1.0, 1.0, 1.0, 1.0, 1.0,
         ]);
         let found = regions(&map, Threshold::Peak(1.0));
-        assert_eq!((found.len(), bounds(&found[0]), found[0].share, found[0].area), (1, [0, 0, 5, 3], 1.0, 11));
+        assert_eq!(
+            (found.len(), bounds(&found[0]), found[0].share, found[0].area),
+            (1, [0, 0, 5, 3], 1.0, 11)
+        );
     }
 
     #[test]

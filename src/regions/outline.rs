@@ -87,9 +87,9 @@ impl Mask {
         let height = u64::from(self.size.height);
         let edges = self.horizontal_edges();
         let across = |edge: &Edge| edge.start[0].min(edge.end[0])..edge.start[0].max(edge.end[0]);
-        let changes = edges.iter().flat_map(|edge| {
-            across(edge).map(move |x| u64::from(x) * height + u64::from(edge.start[1]))
-        });
+        let changes = edges
+            .iter()
+            .flat_map(|edge| across(edge).map(move |x| u64::from(x) * height + u64::from(edge.start[1])));
         let mut changes: Vec<u64> = changes.collect();
         changes.sort_unstable();
         let (mut counts, mut before) = (Vec::new(), 0);
@@ -188,7 +188,8 @@ fn cross(one: [i64; 2], other: [i64; 2]) -> i64 {
 fn without_straight_corners(ring: Vec<Corner>) -> Vec<Corner> {
     let count = ring.len();
     let is_corner = |index: &usize| {
-        let (before, here, after) = (ring[(index + count - 1) % count], ring[*index], ring[(index + 1) % count]);
+        let (before, here, after) =
+            (ring[(index + count - 1) % count], ring[*index], ring[(index + 1) % count]);
         cross(direction(before, here), direction(here, after)) != 0
     };
     (0..count).filter(is_corner).map(|index| ring[index]).collect()
@@ -246,7 +247,8 @@ mod tests {
     fn mask(rows: &[&str]) -> Mask {
         let mut runs = Vec::new();
         for (y, row) in rows.iter().enumerate() {
-            let inside: Vec<u32> = (0..row.len() as u32).filter(|x| row.as_bytes()[*x as usize] == b'#').collect();
+            let inside: Vec<u32> =
+                (0..row.len() as u32).filter(|x| row.as_bytes()[*x as usize] == b'#').collect();
             for run in inside.chunk_by(|one, other| one + 1 == *other) {
                 runs.push((y as u32, run[0]..run[run.len() - 1] + 1));
             }
@@ -258,8 +260,7 @@ mod tests {
     fn decoded(code: &RunLengths) -> Vec<bool> {
         let [height, width] = code.size.map(|side| side as usize);
         let down = code.counts.iter().enumerate();
-        let down: Vec<bool> =
-            down.flat_map(|(index, count)| vec![index % 2 == 1; *count as usize]).collect();
+        let down: Vec<bool> = down.flat_map(|(index, count)| vec![index % 2 == 1; *count as usize]).collect();
         assert_eq!(down.len(), width * height);
         (0..width * height).map(|at| down[at % width * height + at / width]).collect()
     }
@@ -267,10 +268,10 @@ mod tests {
     #[test]
     fn a_ring_of_pixels_has_an_outer_line_and_a_hole() {
         let ring = mask(&[".....", ".###.", ".#.#.", ".###.", "....."]);
-        assert_eq!(ring.rings(), [
-            vec![[1, 1], [4, 1], [4, 4], [1, 4]],
-            vec![[3, 2], [2, 2], [2, 3], [3, 3]],
-        ]);
+        assert_eq!(
+            ring.rings(),
+            [vec![[1, 1], [4, 1], [4, 4], [1, 4]], vec![[2, 2], [2, 3], [3, 3], [3, 2]],]
+        );
         assert_eq!(ring.polygon(0.0), [[1, 1], [4, 1], [4, 4], [1, 4]]);
     }
 

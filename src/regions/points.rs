@@ -53,7 +53,12 @@ pub fn points(map: &ConceptMap, threshold: Threshold) -> Vec<Point> {
 pub(crate) fn points_between(found: &[Instance], map: &ConceptMap, threshold: Threshold) -> Vec<Point> {
     let point = |instance: &Instance, label| {
         let (peak, evidence) = (instance.region.peak, instance.evidence);
-        Point { x: peak.x, y: peak.y, label, evidence: if label == Label::Concept { evidence } else { -evidence } }
+        Point {
+            x: peak.x,
+            y: peak.y,
+            label,
+            evidence: if label == Label::Concept { evidence } else { -evidence },
+        }
     };
     let mut points: Vec<Point> =
         found.iter().take(MOST_POINTS).map(|instance| point(instance, Label::Concept)).collect();
@@ -84,13 +89,17 @@ mod tests {
             0.0, 0.0,  0.0,  0.0, 0.0, 0.0,
             -1.5, 0.0, 0.0, -1.2, 0.0, 0.0,
         ]);
-        let found: Vec<_> = points(&map, Threshold::default()).iter().map(|p| (p.x, p.y, p.label, p.evidence)).collect();
-        assert_eq!(found, [
-            (0, 0, Label::Concept, 4.0),
-            (5, 0, Label::Concept, 3.0),
-            (3, 1, Label::Other, -2.0),
-            (0, 3, Label::Other, -1.5),
-        ]);
+        let found: Vec<_> =
+            points(&map, Threshold::default()).iter().map(|p| (p.x, p.y, p.label, p.evidence)).collect();
+        assert_eq!(
+            found,
+            [
+                (0, 0, Label::Concept, 4.0),
+                (5, 0, Label::Concept, 3.0),
+                (3, 1, Label::Other, -2.0),
+                (0, 3, Label::Other, -1.5),
+            ]
+        );
     }
 
     #[test]
