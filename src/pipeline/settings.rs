@@ -7,6 +7,8 @@ use crate::{
     model::source::HubOptions,
     objective::{self, Strength},
     prompt::Template,
+    refine::{Artifacts, Refinement, Tiles},
+    regions::Threshold,
 };
 
 /// How a checkpoint is found and where it runs.
@@ -36,6 +38,14 @@ pub struct Settings {
     pub fit: Fit,
     /// How many times the trained resolution [`Fit::Whole`] uses along each side.
     pub detail: f64,
+    /// Whether the photo is looked at in tiles, too.
+    pub tiles: Tiles,
+    /// What becomes of evidence on tokens that are not about their place.
+    pub artifacts: Artifacts,
+    /// What is done with the finished map, in whatever order it stands here: see [`crate::refine::REFINEMENTS`].
+    pub refine: Vec<Refinement>,
+    /// Which evidence is strong enough for a region.
+    pub threshold: Threshold,
     /// How prompts are phrased; the embeddings of several are averaged.
     pub templates: Vec<Template>,
 }
@@ -59,6 +69,10 @@ impl Default for Settings {
             layers: None,
             fit: Fit::default(),
             detail: 1.0,
+            tiles: Tiles::default(),
+            artifacts: Artifacts::default(),
+            refine: Vec::new(),
+            threshold: Threshold::default(),
             templates: vec![Template::default()],
         }
     }

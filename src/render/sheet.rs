@@ -42,7 +42,7 @@ const GAP: (u32, u32) = (32, 36);
 /// White between a picture and the words above or below it.
 const WORD_GAP: u32 = 10;
 /// A panel's long side is at most this; a larger photo is made smaller.
-const LONGEST_PANEL: u32 = 480;
+pub const LONGEST_PANEL: u32 = 480;
 /// A panel's long side is at least this; a smaller photo is made larger.
 const SHORTEST_PANEL: u32 = 240;
 /// Words have at least this width, however narrow the photo is.

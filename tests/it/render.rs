@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use fieldmark::attribution::ConceptMap;
 use fieldmark::geometry::{Grid, Placement, Rect, Size, grid_for};
-use fieldmark::regions::{DEFAULT_THRESHOLD, peak, regions};
+use fieldmark::regions::{Threshold, peak, regions};
 use fieldmark::render::{ColorMap, Panel, RenderOptions, Scale, heatmap, mask, overlay, sheet};
 use image::{DynamicImage, Rgb, RgbImage};
 
@@ -74,7 +74,7 @@ fn goldens() -> Vec<(&'static str, DynamicImage)> {
         ("overlay-cropped", overlay(&photo, &cropped, &plain).into()),
         ("overlay-blank", overlay(&photo, &blank, &plain).into()),
         ("heatmap", heatmap(&hills, Size::new(144, 96), &RenderOptions::signed()).into()),
-        ("mask", mask(&hills, DEFAULT_THRESHOLD).into()),
+        ("mask", mask(&hills, Threshold::default()).into()),
         ("sheet", sheet(&strip, &panels, Scale::Own).into()),
     ]
 }
@@ -199,8 +199,8 @@ fn what_the_model_did_not_see_is_marked() {
 fn a_mask_is_what_regions_are_made_of() {
     let photo = photo(144, 96);
     let map = hills(&photo);
-    let picture = mask(&map, DEFAULT_THRESHOLD);
-    let found = regions(&map, DEFAULT_THRESHOLD);
+    let picture = mask(&map, Threshold::default());
+    let found = regions(&map, Threshold::default());
     assert_eq!(found.len(), 2);
     let top = peak(&map).unwrap();
     assert_eq!(picture.get_pixel(top.x, top.y).0, [255]);
@@ -218,7 +218,7 @@ fn a_mask_is_what_regions_are_made_of() {
     let share: f64 = found.iter().map(|region| region.share).sum();
     assert!((share - expected).abs() < 1e-6, "{share} {expected}");
     assert!(found[0].share > found[1].share);
-    assert!(mask(&against(&photo), 0.0).pixels().all(|pixel| pixel.0 == [0]));
+    assert!(mask(&against(&photo), Threshold::Peak(0.0)).pixels().all(|pixel| pixel.0 == [0]));
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn extreme_sizes_and_values_are_drawn() {
                 assert_eq!(overlay(&photo, &map, &options).dimensions(), (width, height));
                 assert_eq!(heatmap(&map, size, &options).dimensions(), (width, height));
             }
-            assert_eq!(mask(&map, 0.5).dimensions(), (width, height));
+            assert_eq!(mask(&map, Threshold::Peak(0.5)).dimensions(), (width, height));
             let page = sheet(&photo, &[panel(&"long ".repeat(500), "note", &map)], Scale::Own);
             assert!(page.width() < 1400 && page.height() < 1400, "{}x{}", page.width(), page.height());
         }

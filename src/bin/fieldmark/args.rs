@@ -6,7 +6,12 @@ use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, RangedU64ValueParser},
 };
-use fieldmark::{attribution::METHODS, objective::OBJECTIVES};
+use fieldmark::{
+    attribution::METHODS,
+    objective::OBJECTIVES,
+    refine::{Artifacts, Refinement, Tiles},
+    regions::Threshold,
+};
 
 /// Shows where in a photograph a CLIP-family model sees a concept, and what tells it from its rivals.
 #[derive(Debug, Parser)]
@@ -209,6 +214,11 @@ pub struct MapArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub layer: Option<i64>,
 
+    /// Which evidence belongs to a region: peak:X, at least X of the largest; otsu, Otsu's cut between strong and
+    /// weak; share:X, the strongest that make up X of all positive evidence.
+    #[arg(long, value_name = "RULE", default_value_t = Threshold::default())]
+    pub threshold: Threshold,
+
     #[command(flatten)]
     pub view: ViewArgs,
 }
@@ -229,6 +239,20 @@ pub struct ViewArgs {
     /// With --fit whole: this many times the model's resolution along each side, to find small things.
     #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
     pub detail: f64,
+
+    /// Also look at the photo in overlapping tiles, to find small things in large photos: so many along the shorter
+    /// side, auto for about as many as its pixels bear, or off. Each tile takes a pass through the model.
+    #[arg(long, value_name = "N, auto or off", default_value_t = Tiles::default())]
+    pub tiles: Tiles,
+
+    /// What becomes of evidence on tokens that are not about their place, as large models have some: keep or suppress.
+    #[arg(long, value_name = "keep or suppress", default_value = "keep")]
+    pub artifacts: Artifacts,
+
+    /// Refine the finished map: affinity shares evidence between patches that attend to each other, guided follows
+    /// the photo's edges. Of both, affinity comes first.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub refine: Vec<Refinement>,
 
     /// How prompts are phrased: a text in which {} stands for the prompt. Repeatable: several are averaged.
     #[arg(long, value_name = "TEXT", default_value = "{}")]
@@ -264,6 +288,10 @@ pub struct OutputArgs {
     #[arg(long)]
     pub json: bool,
 
+    /// Also write the regions of all photos into one COCO-style JSON file: boxes, outlines, areas and scores.
+    #[arg(long, value_name = "FILE")]
+    pub coco: Option<PathBuf>,
+
     /// The most pixels that an image may have; larger ones are refused before they are decoded.
     #[arg(long, value_name = "N", default_value_t = fieldmark::PhotoOptions::default().pixel_limit)]
     pub pixel_limit: u64,
@@ -280,7 +308,7 @@ pub enum Kind {
     Map,
     /// The signed map at the photo's size: float32 (.npy); NaN where --fit crop left the photo out.
     Full,
-    /// White where the evidence is at least half of its peak (PNG).
+    /// White where the evidence reaches the threshold (PNG, at the photo's size).
     Mask,
     /// Nothing.
     None,
@@ -299,7 +327,7 @@ pub enum CompareKind {
     Map,
     /// One prompt's signed map at the photo's size: float32 (.npy).
     Full,
-    /// White where one prompt's evidence is at least half of its peak (PNG).
+    /// White where one prompt's evidence reaches the threshold (PNG, at the photo's size).
     Mask,
     /// Nothing.
     None,

@@ -5,8 +5,10 @@ use std::time::Instant;
 use anyhow::Result;
 use fieldmark::{
     Photo,
-    files::{Names, path_of, prepare_folder, save_png},
+    coco::Coco,
+    files::{Names, path_of, save_png},
     pipeline::Compare,
+    regions::instances,
     render::Scale,
 };
 
@@ -20,13 +22,17 @@ use crate::{
 
 pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     let settings = super::settings(&args.map, args.strength)?;
-    prepare_folder(&args.output.output)?;
+    super::prepare_output(&args.output)?;
     let (photo, open_seconds) = super::open(&args.image, &args.output, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let mut compared = explainer.compare(&photo, &args.prompts, &settings)?;
     terminal.warn(&compared.warnings);
     let start = Instant::now();
-    save(args, &photo, &mut compared)?;
+    let mut coco = Coco::new(super::coco_description(&explainer, &args.map));
+    save(args, &photo, &mut compared, &mut coco)?;
+    if let Some(path) = &args.output.coco {
+        coco.save(path)?;
+    }
     let mut report = compared.report;
     report.seconds.render = start.elapsed().as_secs_f64();
     report.seconds.decode += open_seconds;
@@ -38,7 +44,7 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn save(args: &CompareArgs, photo: &Photo, compared: &mut Compare) -> Result<()> {
+fn save(args: &CompareArgs, photo: &Photo, compared: &mut Compare, coco: &mut Coco) -> Result<()> {
     let mut names = Names::new();
     let folder = &args.output.output;
     if args.save.contains(&CompareKind::Sheet) {
@@ -51,9 +57,19 @@ fn save(args: &CompareArgs, photo: &Photo, compared: &mut Compare) -> Result<()>
         Scale::Shared(compared.maps.iter().map(value).fold(0.0, f32::max))
     };
     let scales = [top(|map| map.max()), top(|map| map.max_abs())];
-    for (prompt, map) in compared.report.prompts.iter_mut().zip(&compared.maps) {
-        let name = names.for_prompt(&args.image, &prompt.score.prompt);
-        prompt.files = Files { folder, name: &name, photo, map, scales }.save(&kinds)?;
+    let threshold = args.map.threshold;
+    let image = coco.add_image(&args.image, photo.size());
+    for (index, map) in compared.maps.iter().enumerate() {
+        // Of maps on the photo's pixels one at a time is held: they are large.
+        let Some(shown) = compared.on_pixels(index, photo) else { continue };
+        let prompt = &compared.report.prompts[index].score.prompt;
+        let name = names.for_prompt(&args.image, prompt);
+        if args.output.coco.is_some() {
+            coco.add_instances(image, prompt, &instances(&shown, threshold));
+        }
+        let files =
+            Files { folder, name: &name, photo, map, shown: &shown, threshold, scales }.save(&kinds)?;
+        compared.report.prompts[index].files = files;
     }
     Ok(())
 }
