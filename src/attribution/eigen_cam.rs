@@ -7,7 +7,7 @@
 //! target. Where Grad-CAM's map says neither, the end that reaches farther is positive (Seg-Eigen-CAM's rule,
 //! doi 10.3390/app15137562).
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use super::{Facts, GradCam, Method, Targets, Unit, principal::projection};
 use crate::{error::Result, gradient::LayerTrace};
@@ -45,16 +45,15 @@ impl Method for EigenCam {
 /// farther above zero.
 ///
 /// # Shapes
-/// `map`, 64 bits, on the processor, of mean zero: `[cells]`; `guide`: `[cells]`; returns `[cells]` as the guide is.
-pub(super) fn turned(map: &Tensor, guide: &Tensor) -> Result<Tensor> {
-    let along =
-        (map * guide.to_device(map.device())?.to_dtype(DType::F64)?)?.sum_all()?.to_scalar::<f64>()?;
-    let positive = match along == 0.0 {
-        true => map.max_all()?.to_scalar::<f64>()? >= -map.min_all()?.to_scalar::<f64>()?,
-        false => along > 0.0,
-    };
-    let map = if positive { map.clone() } else { map.neg()? };
-    Ok(map.to_dtype(guide.dtype())?.to_device(guide.device())?)
+/// `map`, of mean zero: a value a cell; `guide`: `[cells]`; returns the same as the guide.
+pub(super) fn turned(map: &[f64], guide: &Tensor) -> Result<Tensor> {
+    let along: f64 =
+        map.iter().zip(guide.to_vec1::<f32>()?).map(|(value, guide)| value * f64::from(guide)).sum();
+    let (low, high) =
+        map.iter().fold((0.0, 0.0), |(low, high): (f64, f64), value| (low.min(*value), high.max(*value)));
+    let is_positive = if along == 0.0 { high >= -low } else { along > 0.0 };
+    let sign = if is_positive { 1.0 } else { -1.0 };
+    Ok(Tensor::from_iter(map.iter().map(|value| (sign * value) as f32), guide.device())?)
 }
 
 #[cfg(test)]
@@ -65,14 +64,12 @@ mod tests {
 
     #[test]
     fn a_map_is_turned_towards_its_guide_else_to_its_longer_end() -> Result<()> {
-        let map = Tensor::new(&[1.0_f64, 1.0, -2.0], &Device::Cpu)?;
-        let turn = |guide: [f32; 3]| {
-            turned(&map, &Tensor::new(&guide, &Device::Cpu)?)?.to_vec1::<f32>().map_err(Into::into)
+        let turn = |guide: [f32; 3]| -> Result<Vec<f32>> {
+            Ok(turned(&[1.0, 1.0, -2.0], &Tensor::new(&guide, &Device::Cpu)?)?.to_vec1()?)
         };
         assert_eq!(turn([1.0, 0.0, 0.0])?, [1.0, 1.0, -2.0]);
         assert_eq!(turn([0.0, 0.0, 3.0])?, [-1.0, -1.0, 2.0]);
-        let flat: Result<Vec<f32>> = turn([0.0; 3]);
-        assert_eq!(flat?, [-1.0, -1.0, 2.0]);
+        assert_eq!(turn([0.0; 3])?, [-1.0, -1.0, 2.0]);
         Ok(())
     }
 }

@@ -40,6 +40,9 @@ METHODS = {
 GUIDES = {"eigen-cam": pytorch_grad_cam.GradCAM, "eigen-grad-cam": pytorch_grad_cam.HiResCAM}
 FITS = ["squash", "wide"]
 GSCORE_CHANNELS = 12
+# A map that is farther from float64 than this, in relative norm, is left out: it says more about rounding than about
+# the method. Only Grad-CAM++ has any, whose denominator can come near zero behind a layer norm.
+ROUNDING = 3e-4
 
 
 def objectives():
@@ -142,17 +145,18 @@ def maps_of(scores, exact, fit, pixels):
             activations, gradients = (x[1:] for x in golden.by_hand(exact, layer, batch.double(), target))
             for method, package_class in methods.items():
                 raw = package_map(method, package_class, scores, layer, batch, target)
-                keep(method, objective, target, layer, raw)
                 if method in BY_HAND:
                     by_hand = BY_HAND[method](activations, gradients).reshape(grid).numpy()
                     off = golden.relative_difference(raw, turned(by_hand, raw))
+                    if off > ROUNDING:
+                        print(f"  {fit}: {method}, {objective}, layer {layer}: left out, {off:.1e} off float64")
+                        continue
                     noise[method] = max(noise.get(method, 0.0), off)
-            if METHODS is methods:
+                keep(method, objective, target, layer, raw)
+            if methods is METHODS:
                 made = gscore_cam(exact, activations, gradients, batch.double(), target, grid)
                 keep("gscore-cam", objective, target, layer, made, channels=GSCORE_CHANNELS)
-    for method, off in noise.items():
-        print(f"  {fit}: {method}: within {off:.1e} of float64")
-        assert off < 1e-3, "the reference itself is not exact enough"
+    print(f"  {fit}: kept within " + ", ".join(f"{off:.0e} ({method})" for method, off in noise.items()))
     return settings, tensors
 
 
