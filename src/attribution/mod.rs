@@ -3,6 +3,7 @@
 //! A new method is one file here and one line in [`METHODS`].
 
 mod attention_rollout;
+mod combination;
 mod dense;
 mod eigen_cam;
 mod eigen_grad_cam;
@@ -24,6 +25,7 @@ mod targets;
 mod xgrad_cam;
 
 pub use attention_rollout::AttentionRollout;
+pub use combination::Combination;
 pub use dense::{ClearClip, ClipSurgery, Gem, MaskClip, NaClip, Sclip};
 pub use eigen_cam::EigenCam;
 pub use eigen_grad_cam::EigenGradCam;

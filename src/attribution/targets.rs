@@ -43,12 +43,12 @@ impl Targets {
         Self { extra, ..self }
     }
 
-    /// One of the rows alone.
+    /// Some of the rows.
     ///
     /// # Errors
-    /// If there is no such row.
-    pub fn row(&self, row: usize) -> Result<Self> {
-        let only = |rows: &Tensor| rows.narrow(0, row, 1);
+    /// If there are no such rows.
+    pub fn part(&self, first: usize, count: usize) -> Result<Self> {
+        let only = |rows: &Tensor| rows.narrow(0, first, count)?.contiguous();
         let (weights, mixes) = (only(&self.weights)?, only(&self.mixes)?);
         Ok(Self { weights, mixes, directions: only(&self.directions)?, ..self.clone() })
     }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The most memory that gradients may take which are kept because other layers' turn comes later.
-pub(super) const KEPT_BYTES: usize = 256 << 20;
+const KEPT_BYTES: usize = 256 << 20;
 
 /// The head with a graph behind it.
 pub(super) struct Graph {
@@ -71,6 +71,15 @@ impl Graph {
         self.stops.iter().map(|stop| (stop.layer, &stop.input))
     }
 
+    /// The number of directions whose gradients are kept for other layers.
+    pub(super) fn capacity(&self) -> usize {
+        let bytes = |stop: &Stop| stop.input.activations.elem_count() * size_of::<f32>();
+        match self.stops.len() {
+            1 => usize::MAX,
+            _ => (KEPT_BYTES / self.stops.iter().map(bytes).sum::<usize>().max(1)).max(1),
+        }
+    }
+
     /// The gradient along a direction of the embedding with respect to a layer's activations.
     ///
     /// # Shapes
@@ -87,8 +96,7 @@ impl Graph {
         }
         let gradients = self.backward(direction)?;
         let wanted = gradients[at].clone();
-        let bytes: usize = gradients.iter().map(|gradient| gradient.elem_count() * size_of::<f32>()).sum();
-        if (known.len() + 1) * bytes > KEPT_BYTES {
+        if known.len() >= self.capacity() {
             known.clear();
         }
         known.push(Known { direction: values, gradients });

@@ -192,6 +192,12 @@ impl<'a> LayerTrace<'a> {
         Ok(values.narrow(0, prefix, count.saturating_sub(prefix))?)
     }
 
+    /// How many directions should be asked for at one layer before the same ones are asked for at the next: the
+    /// gradients of so many are kept for the other layers' turn.
+    pub fn directions_at_once(&self) -> usize {
+        self.shared.graph.get().map_or(usize::MAX, Graph::capacity)
+    }
+
     /// The index of the block whose `ln_1` output is explained.
     pub fn layer(&self) -> usize {
         self.layer

@@ -3,13 +3,14 @@
 use candle_core::Tensor;
 
 use crate::{
-    attribution::{ConceptMap, Method, Needs, Targets},
+    attribution::{Combination, ConceptMap, Method, Targets},
     embed::Scores,
     error::{Error, Result},
-    geometry::{Fit, Placement},
+    geometry::Placement,
     gradient::{Differentiation, LayerTrace},
     model::{Model, nn::Recording, preprocess::FitRequest},
     photo::Photo,
+    progress::ProgressHandler,
     report::Seconds,
 };
 
@@ -19,22 +20,25 @@ use super::{Clock, plan::Plan, settings::Settings};
 const ATTENTION_BYTES: u64 = 4 << 30;
 
 /// What decides how the vision tower sees a photo.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) struct View {
-    needs: Needs,
-    fit: Fit,
-    detail: f64,
+    /// Ascending.
+    layers: Vec<usize>,
+    recording: Recording,
+    request: FitRequest,
 }
 
 impl View {
-    pub(super) fn new(settings: &Settings, plan: &Plan) -> Self {
-        Self { needs: plan.needs.clone(), fit: settings.fit, detail: settings.detail }
+    pub(super) fn new(model: &Model, settings: &Settings, plan: &Plan) -> Self {
+        let (layers, recording) = (plan.layers.clone(), plan.recording.clone());
+        Self { layers, recording, request: fit_request(model, settings) }
     }
 }
 
 /// One photo after its pass through the tower.
 pub(super) struct Look<'m> {
-    trace: LayerTrace<'m>,
+    /// One a layer, the lowest first.
+    traces: Vec<LayerTrace<'m>>,
     embedding: Tensor,
     unit: Tensor,
     logit_scale: f64,
@@ -47,24 +51,31 @@ impl<'m> Look<'m> {
     pub(super) fn new(
         model: &'m Model,
         photo: &Photo,
-        settings: &Settings,
-        needs: &Needs,
-        clock: &mut Clock,
+        view: &View,
+        progress: &'m dyn ProgressHandler,
     ) -> Result<Self> {
-        let prepared = model.preprocess().prepare(photo, &fit_request(model, settings))?;
+        let mut clock = Clock::start();
+        let prepared = model.preprocess().prepare(photo, &view.request)?;
         let prefix = model.config().vision.prefix_tokens();
-        refuse_too_many_tokens(model, prefix + prepared.placement.grid.cells(), &needs.recording)?;
+        refuse_too_many_tokens(model, prefix + prepared.placement.grid.cells(), &view.recording)?;
         let input = prepared.placement.input;
         let shape = (3, input.height as usize, input.width as usize);
         let pixels = Tensor::from_vec(prepared.pixels, shape, model.device())?;
         let decode = clock.lap();
-        let Needs { layer, recording } = needs;
-        let trace =
-            LayerTrace::recording(model.vision()?, &pixels, *layer, Differentiation::Fastest, recording)?;
-        let embedding = trace.embedding()?;
+        let View { layers, recording, .. } = view;
+        let fastest = Differentiation::Fastest;
+        let traces = LayerTrace::at_layers(model.vision()?, &pixels, layers, fastest, recording)?;
+        let traces: Vec<_> = traces.into_iter().map(|trace| trace.telling(progress)).collect();
+        let Some(last) = traces.last() else {
+            return Err(Error::Option {
+                option: "layers",
+                reason: "expected at least one, found none".into(),
+            });
+        };
+        let embedding = last.embedding()?;
         let unit = model.unit(&embedding.unsqueeze(0)?, "image embedding")?.get(0)?;
         Ok(Self {
-            trace,
+            traces,
             embedding,
             unit,
             logit_scale: model.logit_scale(),
@@ -81,7 +92,7 @@ impl<'m> Look<'m> {
     /// A map for every mix of the texts; `extra`: what the method asked for beside them.
     pub(super) fn maps(
         &self,
-        method: &dyn Method,
+        (method, combination): (&dyn Method, Combination),
         texts: &Tensor,
         extra: Option<Tensor>,
         mixes: &[Vec<f64>],
@@ -89,8 +100,17 @@ impl<'m> Look<'m> {
         let weights: Vec<f32> = mixes.iter().flatten().map(|weight| *weight as f32).collect();
         let mixes = Tensor::from_vec(weights, (mixes.len(), texts.dim(0)?), texts.device())?;
         let targets = Targets::new(&self.embedding, texts, &mixes, self.logit_scale)?.with_extra(extra);
-        let rows = method.maps(&self.trace, &targets)?.to_vec2::<f32>()?;
-        rows.into_iter().map(|values| self.map(values)).collect()
+        let at_once = self.traces.iter().map(LayerTrace::directions_at_once).min().unwrap_or(1);
+        let mut maps = Vec::with_capacity(targets.rows());
+        for first in (0..targets.rows()).step_by(at_once) {
+            let targets = targets.part(first, at_once.min(targets.rows() - first))?;
+            let layers: Result<Vec<_>> =
+                self.traces.iter().map(|trace| method.maps(trace, &targets)).collect();
+            for values in combination.combine(&layers?)?.to_vec2::<f32>()? {
+                maps.push(self.map(values)?);
+            }
+        }
+        Ok(maps)
     }
 
     fn map(&self, values: Vec<f32>) -> Result<ConceptMap> {

@@ -6,13 +6,13 @@ mod plan;
 mod settings;
 mod texts;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use candle_core::Tensor;
 use rayon::prelude::*;
 
 pub use answer::{Compare, Found};
-pub use settings::{LoadOptions, Query, Settings};
+pub use settings::{Layers, LoadOptions, Query, Settings};
 
 use crate::{
     attribution::{ConceptMap, Method},
@@ -37,6 +37,7 @@ pub struct Explainer {
     name: String,
     model: Model,
     texts: Texts,
+    progress: Arc<dyn ProgressHandler>,
 }
 
 impl Explainer {
@@ -62,7 +63,14 @@ impl Explainer {
         let device = options.device.open()?;
         let model = Model::load(&ModelSpec::parse(name)?, &options.hub, device, progress)?;
         model.vision()?;
-        Ok(Self { name: name.into(), model, texts: Texts::default() })
+        Ok(Self { name: name.into(), model, texts: Texts::default(), progress: Arc::new(Silent) })
+    }
+
+    /// The same explainer; `progress` hears of answers that take many passes through the vision tower.
+    #[must_use]
+    pub fn telling(mut self, progress: Arc<dyn ProgressHandler>) -> Self {
+        self.progress = progress;
+        self
     }
 
     /// The checkpoint.
@@ -131,22 +139,14 @@ impl Explainer {
     /// # Errors
     /// As [`localize`](Self::localize), if any of the queries fails.
     pub fn localize_all(&self, photo: &Photo, queries: &[Query]) -> Result<Vec<Found>> {
-        let mut looks: Vec<(View, Look)> = Vec::new();
+        let mut looks = Looks::new(self, photo);
         let mut answers = Vec::with_capacity(queries.len());
         for query in queries {
             let mut clock = Clock::start();
             let asked = self.ask(query)?;
             let text = clock.lap();
-            let view = View::new(&query.settings, &asked.plan);
-            let known = looks.iter().position(|(other, _)| *other == view);
-            let index = known.unwrap_or(looks.len());
-            if known.is_none() {
-                looks.push((
-                    view,
-                    Look::new(&self.model, photo, &query.settings, &asked.plan.needs, &mut clock)?,
-                ));
-            }
-            let look = &looks[index].1;
+            let look = looks.of(&query.settings, &asked.plan)?;
+            clock.lap();
             let mut found = self.answer(photo, look, asked)?;
             found.report.seconds = Seconds { text, head: clock.lap(), ..look.seconds };
             answers.push(found);
@@ -161,7 +161,7 @@ impl Explainer {
             return Err(Error::Prompt { prompt: same.clone(), reason });
         }
         refuse_repeated(&query.references)?;
-        let plan = Plan::new(&self.model, &query.settings)?;
+        let plan = Plan::new(&self.model, &query.settings, 1 + query.references.len())?;
         let (texts, warnings) =
             self.texts.embed(&self.model, &self.prompts_of(query), &query.settings.templates)?;
         let extra = self.texts.embed_extra(&self.model, plan.method, &query.settings.templates)?;
@@ -176,7 +176,8 @@ impl Explainer {
         let scores = look.scores(&texts)?;
         let logits = &scores.logits[..competing];
         let weights = plan.objective.gradient(logits, query.settings.strength);
-        let map = look.maps(plan.method, &texts.narrow(0, 0, competing)?, extra, &[weights])?.remove(0);
+        let how = (plan.method, plan.combination);
+        let map = look.maps(how, &texts.narrow(0, 0, competing)?, extra, &[weights])?.remove(0);
         let mut competitors = self.competitors(query, &scores);
         let presence = self.presence(&scores, 0, competing);
         let report = Localization {
@@ -201,6 +202,20 @@ impl Explainer {
     /// # Errors
     /// If there is no prompt, one is empty or there twice, or a setting is not one of the checkpoint's.
     pub fn compare(&self, photo: &Photo, prompts: &[String], settings: &Settings) -> Result<Compare> {
+        Ok(self.compare_all(photo, prompts, std::slice::from_ref(settings))?.remove(0))
+    }
+
+    /// [`compare`](Self::compare) with several settings in turn, several methods for instance. Those that see the
+    /// photo alike share one pass through the vision tower.
+    ///
+    /// # Errors
+    /// As [`compare`](Self::compare), if any of them fails.
+    pub fn compare_all(
+        &self,
+        photo: &Photo,
+        prompts: &[String],
+        settings: &[Settings],
+    ) -> Result<Vec<Compare>> {
         if prompts.is_empty() {
             return Err(Error::Option {
                 option: "prompts",
@@ -208,20 +223,37 @@ impl Explainer {
             });
         }
         refuse_repeated(prompts)?;
-        let plan = Plan::new(&self.model, settings)?;
+        // What cannot be done is told before the first of many passes.
+        let plans: Result<Vec<_>> =
+            settings.iter().map(|settings| Plan::new(&self.model, settings, prompts.len())).collect();
+        let mut looks = Looks::new(self, photo);
+        let each = plans?.into_iter().zip(settings);
+        each.map(|(plan, settings)| self.compare_with(&mut looks, prompts, settings, plan)).collect()
+    }
+
+    fn compare_with(
+        &self,
+        looks: &mut Looks,
+        prompts: &[String],
+        settings: &Settings,
+        plan: Plan,
+    ) -> Result<Compare> {
         let mut clock = Clock::start();
         let asked = self.with_neutral(prompts.iter().map(String::as_str).collect());
         let (texts, mut warnings) = self.texts.embed(&self.model, &asked, &settings.templates)?;
         warnings.extend(ignoring_prompts(plan.method, prompts.len()));
         let extra = self.texts.embed_extra(&self.model, plan.method, &settings.templates)?;
         let text = clock.lap();
-        let look = Look::new(&self.model, photo, settings, &plan.needs, &mut clock)?;
+        let photo = looks.photo;
+        let look = looks.of(settings, &plan)?;
+        clock.lap();
         let scores = look.scores(&texts)?;
         let logits = &scores.logits[..prompts.len()];
         let mixes: Vec<_> =
             (0..prompts.len()).map(|target| Mix::new(&plan, logits, target, settings)).collect();
         let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
-        let maps = look.maps(plan.method, &texts.narrow(0, 0, prompts.len())?, extra, &weights)?;
+        let how = (plan.method, plan.combination);
+        let maps = look.maps(how, &texts.narrow(0, 0, prompts.len())?, extra, &weights)?;
         let probabilities = crate::embed::softmax(logits);
         // Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
         let compared = maps.par_iter().enumerate().map(|(index, map)| Compared {
@@ -289,6 +321,31 @@ impl Explainer {
                     .any(|logit| *logit > scores.logits[target]),
             },
         }
+    }
+}
+
+/// The passes over one photo: settings that see it alike share one.
+struct Looks<'m> {
+    explainer: &'m Explainer,
+    photo: &'m Photo,
+    known: Vec<(View, Look<'m>)>,
+}
+
+impl<'m> Looks<'m> {
+    fn new(explainer: &'m Explainer, photo: &'m Photo) -> Self {
+        Self { explainer, photo, known: Vec::new() }
+    }
+
+    fn of(&mut self, settings: &Settings, plan: &Plan) -> Result<&Look<'m>> {
+        let Explainer { model, progress, .. } = self.explainer;
+        let view = View::new(model, settings, plan);
+        let known = self.known.iter().position(|(other, _)| *other == view);
+        let index = known.unwrap_or(self.known.len());
+        if known.is_none() {
+            let look = Look::new(model, self.photo, &view, &**progress)?;
+            self.known.push((view, look));
+        }
+        Ok(&self.known[index].1)
     }
 }
 
