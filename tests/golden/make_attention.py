@@ -137,6 +137,11 @@ def texts(tower, weights):
     return tower.scores.model.logit_scale.exp() * weights @ tower.scores.text_embeds
 
 
+def above_mean(map_):
+    """A cosine has no zero of its own; the photo's mean is fieldmark's."""
+    return map_ - map_.mean()
+
+
 def path(tower, layer, attended):
     tokens = tower.blocks[layer % len(tower.blocks)].hidden
     for block in tower.from_block(layer):
@@ -166,7 +171,7 @@ def gem_features(tower, layer):
 
 
 def gem(tower, _objective, weights, layer=None):
-    return gem_features(tower, layer or deepest(tower)) @ texts(tower, weights)
+    return above_mean(gem_features(tower, layer or deepest(tower)) @ texts(tower, weights))
 
 
 def clip_surgery(tower, _objective, weights, layer=None):
@@ -190,7 +195,7 @@ def last_block(change, whole):
         attended = merged(change(block, tower))
         output = block.block.self_attn.out_proj
         tokens = rest_of_block(block.block, block.hidden, attended) if whole else output(attended)
-        return patches(tower, tokens) @ texts(tower, weights)
+        return above_mean(patches(tower, tokens) @ texts(tower, weights))
 
     return method
 
