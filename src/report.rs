@@ -14,7 +14,8 @@ use crate::{
     attribution::{self, Combination, ConceptMap},
     geometry::{Fit, Placement},
     objective,
-    regions::{self, Peak, Region},
+    refine::{Artifacts, Refinement},
+    regions::{Peak, Point, Region, Threshold, instances, peak, points_between},
     verdict::Verdict,
 };
 
@@ -49,12 +50,17 @@ pub struct Place {
     pub peak: Option<Peak>,
     /// The connected parts of the photo with strong evidence, the largest share first.
     pub regions: Vec<Region>,
+    /// Hints for a segmenter.
+    pub points: Vec<Point>,
 }
 
 impl Place {
-    /// Reads a map at the default threshold.
-    pub fn of(map: &ConceptMap) -> Self {
-        Self { peak: regions::peak(map), regions: regions::regions(map, regions::DEFAULT_THRESHOLD) }
+    /// Reads a map.
+    pub fn of(map: &ConceptMap, threshold: Threshold) -> Self {
+        let instances = instances(map, threshold);
+        let points = points_between(&instances, map, threshold);
+        let regions = instances.into_iter().map(|instance| instance.region).collect();
+        Self { peak: peak(map), regions, points }
     }
 }
 
@@ -98,6 +104,46 @@ impl MapUnit {
     }
 }
 
+/// The tiles that a photo was looked at in, beside the look at the whole of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tiling {
+    /// Rows of tiles.
+    pub rows: usize,
+    /// Columns of tiles.
+    pub columns: usize,
+    /// The side of every tile, in pixels of the photo.
+    pub side: u32,
+    /// How many tokens of all tiles were artefacts.
+    pub artifacts: usize,
+}
+
+/// The tile that fits a prompt best.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BestTile {
+    /// Pixels of the photo to the left of it.
+    pub x: u32,
+    /// Pixels above it.
+    pub y: u32,
+    /// The cosine of tile and prompt, from -1 to 1.
+    pub similarity: f64,
+    /// The similarity times the checkpoint's logit scale.
+    pub logit: f64,
+    /// Whether the model sees the concept in the tile. It is the best of several chances: where the concept is not
+    /// there, many tiles are more easily wrong than one photo.
+    pub verdict: Verdict,
+}
+
+/// Tokens that are not about their place, and what became of their evidence.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outliers {
+    /// What became of it.
+    pub handling: Artifacts,
+    /// How many there are.
+    pub count: usize,
+    /// The row and the column of each, on the grid of the look at the whole photo.
+    pub cells: Vec<[usize; 2]>,
+}
+
 /// The settings that a result was made with, and the geometry that followed from them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Setup {
@@ -127,9 +173,33 @@ pub struct Setup {
     pub grid: [usize; 2],
     /// The rectangle of the photo that the map describes: x0, y0, x1, y1.
     pub covers: [f64; 4],
+    /// The tiles, if it was looked at in some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<Tiling>,
+    /// The artefacts, if there are any or they were to be suppressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<Outliers>,
+    /// How the map was refined. It stays in logits, but is no longer what the method alone says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refined: Vec<Refinement>,
+    /// Which evidence is strong enough for a region.
+    pub threshold: Threshold,
 }
 
 impl Setup {
+    /// What a picture of the map has to say of how it was made, a line each: nothing of a plain map.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if let Some(Tiling { rows, columns, .. }) = self.tiles {
+            remarks.push(format!("{rows} x {columns} tiles and the whole"));
+        }
+        if !self.refined.is_empty() {
+            let names: Vec<_> = self.refined.iter().map(|refinement| refinement.name()).collect();
+            remarks.push(format!("refined: {}", names.join(", ")));
+        }
+        remarks
+    }
+
     /// Takes over the geometry.
     pub(crate) fn place(mut self, placement: &Placement) -> Self {
         let covers = placement.covers;
@@ -156,6 +226,23 @@ pub struct Seconds {
     pub render: f64,
 }
 
+impl Seconds {
+    /// What passes over the photo took.
+    pub(crate) fn tower(&self) -> f64 {
+        self.decode + self.trunk
+    }
+
+    /// With what further passes over the photo took.
+    pub(crate) fn and_tower(self, other: &Self) -> Self {
+        Self { decode: self.decode + other.decode, trunk: self.trunk + other.trunk, ..self }
+    }
+
+    /// With the texts' time, and that of everything after the passes over the photo.
+    pub(crate) fn with(self, text: f64, head: f64) -> Self {
+        Self { text, head, ..self }
+    }
+}
+
 /// One target on one photo: a line of `localize --json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Localization {
@@ -172,6 +259,9 @@ pub struct Localization {
     /// How.
     #[serde(flatten)]
     pub setup: Setup,
+    /// The tile that fits the target best, if there are tiles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_tile: Option<BestTile>,
     /// The rivals.
     pub against: Vec<Score>,
     /// The value of the objective that the map explains.
@@ -194,6 +284,9 @@ pub struct Compared {
     /// What the model says of it.
     #[serde(flatten)]
     pub score: Score,
+    /// The tile that fits it best, if there are tiles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_tile: Option<BestTile>,
     /// The value of the objective that its map explains.
     pub objective: f64,
     /// How much speaks for and against.

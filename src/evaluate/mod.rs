@@ -115,7 +115,8 @@ impl<'a> Evaluator<'a> {
         let mut measured = Measured { rows: Vec::new(), warnings: photo.warnings().to_vec() };
         let mut found = found.chunks(1 + self.options.strengths.len());
         for (question, mask) in picture.questions.iter().zip(&masks) {
-            let asked = Asked { picture, question, mask: mask.as_deref(), tolerance: self.options.tolerance };
+            let (mask, tolerance) = (mask.as_deref(), self.options.tolerance);
+            let asked = Asked { picture, photo: &photo, question, mask, tolerance };
             for answers in found.by_ref().take(self.plain.len()) {
                 asked.measure(answers, &mut measured);
             }
@@ -173,6 +174,7 @@ fn require<T>(option: &'static str, values: &[T]) -> Result<()> {
 /// One question of one picture, ready to be measured.
 struct Asked<'a> {
     picture: &'a Picture,
+    photo: &'a Photo,
     question: &'a Question,
     mask: Option<&'a [bool]>,
     tolerance: Tolerance,
@@ -195,7 +197,9 @@ impl Asked<'_> {
 
     fn marks(&self, found: &Found) -> Vec<(Metric, Option<f64>)> {
         let truth = self.mask.map(|mask| (&self.question.truth, mask));
-        truth.map_or(Vec::new(), |(truth, mask)| marks(&found.map, truth, mask, self.tolerance))
+        truth.map_or(Vec::new(), |(truth, mask)| {
+            marks(&found.on_pixels(self.photo), truth, mask, self.tolerance)
+        })
     }
 }
 

@@ -12,7 +12,10 @@ mod masked;
 mod readout;
 mod way_back;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use candle_core::Tensor;
 
@@ -246,6 +249,34 @@ impl<'a> LayerTrace<'a> {
     /// If the tensor computation fails.
     pub fn patch_activations(&self) -> Result<Tensor> {
         self.patches_of(&self.input.activations)
+    }
+
+    /// Which patches attend to which: the attention of some blocks, averaged over their heads and over the blocks,
+    /// without what goes to and comes from other tokens.
+    ///
+    /// # Shapes
+    /// Returns [cells, cells], a row for every patch that asks.
+    ///
+    /// # Errors
+    /// If the attention of a block was not recorded.
+    pub fn patch_attention(&self, blocks: Range<usize>) -> Result<Tensor> {
+        let prefix = self.tower.prefix_tokens();
+        let of_patches = |block: usize| -> Result<Tensor> {
+            let attention = self.recorded().attention(block)?;
+            let cells = attention.dim(0)? - prefix;
+            Ok(attention.narrow(0, prefix, cells)?.narrow(1, prefix, cells)?)
+        };
+        let parts: Vec<Tensor> = blocks.map(of_patches).collect::<Result<_>>()?;
+        Ok(Tensor::stack(&parts, 0)?.mean(0)?)
+    }
+
+    /// The Euclidean norm of every patch's token in the residual stream that enters the layer's block.
+    ///
+    /// # Errors
+    /// If the tensor computation fails.
+    pub fn patch_norms(&self) -> Result<Vec<f32>> {
+        let norms = self.patches_of(&self.input.hidden)?.sqr()?.sum(1)?.sqrt()?;
+        Ok(norms.to_vec1()?)
     }
 
     /// The gradient along one direction of the embedding with respect to the patches' activations.

@@ -1,21 +1,25 @@
 //! What comes back: maps with the numbers that belong to them, ready to be drawn.
 
-use image::RgbImage;
+use std::borrow::Cow;
+
+use image::{RgbImage, imageops};
 
 use crate::{
-    attribution::ConceptMap,
+    attribution::{self, ConceptMap},
     photo::Photo,
     progress::Warning,
+    refine::{Refinement, guided},
+    regions::{Instance, instances},
     render,
-    report::{Comparison, Localization, Score},
+    report::{Compared, Comparison, Localization, Score, Setup},
 };
 
-/// The answer to a [`Query`] on one photo.
+/// The answer to a [`Query`](super::Query) on one photo.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The numbers.
     pub report: Localization,
-    /// The signed map.
+    /// The signed map on its grid.
     pub map: ConceptMap,
     /// What the user should know.
     pub warnings: Vec<Warning>,
@@ -24,7 +28,18 @@ pub struct Found {
 impl Found {
     /// The photo with the evidence drawn over it.
     pub fn overlay(&self, photo: &Photo) -> RgbImage {
-        render::overlay(photo.rgb(), &self.map, &render::RenderOptions::default())
+        render::overlay(photo.rgb(), &self.on_pixels(photo), &render::RenderOptions::default())
+    }
+
+    /// The map as it is drawn, cut and measured: on the photo's pixels and along its edges, if that refinement was
+    /// asked for; else the map on its grid. It is made anew at every call, so that answers stay small.
+    pub fn on_pixels(&self, photo: &Photo) -> Cow<'_, ConceptMap> {
+        on_pixels(&self.map, &self.report.setup, photo.rgb())
+    }
+
+    /// The separate places of the report's regions, with their pixels.
+    pub fn instances(&self, photo: &Photo) -> Vec<Instance> {
+        instances(&self.on_pixels(photo), self.report.setup.threshold)
     }
 }
 
@@ -33,7 +48,7 @@ impl Found {
 pub struct Compare {
     /// The numbers.
     pub report: Comparison,
-    /// The prompts' signed maps, in their order.
+    /// The prompts' signed maps on their grid, in their order.
     pub maps: Vec<ConceptMap>,
     /// What the user should know.
     pub warnings: Vec<Warning>,
@@ -42,14 +57,80 @@ pub struct Compare {
 impl Compare {
     /// One sheet with the photo and all maps on one shared signed scale.
     pub fn sheet(&self, photo: &Photo) -> RgbImage {
-        let panels = self.report.prompts.iter().zip(&self.maps).map(|(prompt, map)| {
-            let Score { prompt: title, similarity, logit, probability } = &prompt.score;
-            let notes = vec![
-                format!("similarity {similarity:.3} · logit {logit:.2}"),
-                format!("softmax {:.1} % · {}", probability * 100.0, prompt.evidence.verdict),
-            ];
-            render::Panel { title: title.clone(), notes, map }
+        let shown = self.on_small_pixels(photo);
+        let panels = self.report.prompts.iter().zip(&shown).map(|(prompt, map)| {
+            let mut notes = scores(&prompt.score);
+            notes.push(format!(
+                "softmax {:.1} % · {}",
+                prompt.score.probability * 100.0,
+                prompt.evidence.verdict
+            ));
+            notes.extend(self.report.setup.remarks());
+            render::Panel { title: prompt.score.prompt.clone(), notes, map }
         });
-        render::sheet(photo.rgb(), &panels.collect::<Vec<_>>(), render::Scale::Own)
+        let unit = self.report.setup.unit.name();
+        render::sheet(photo.rgb(), &panels.collect::<Vec<_>>(), render::Scale::Own, unit)
     }
+
+    /// The maps as a sheet shows them. Those that follow the photo's edges are made for its small pictures: large
+    /// ones would be many.
+    fn on_small_pixels(&self, photo: &Photo) -> Vec<Cow<'_, ConceptMap>> {
+        let (width, height) = fitting(photo, render::LONGEST_PANEL);
+        let guide = match self.report.setup.refined.contains(&Refinement::Guided) {
+            true => imageops::thumbnail(photo.rgb(), width, height),
+            false => RgbImage::new(0, 0),
+        };
+        self.maps.iter().map(|map| on_pixels(map, &self.report.setup, &guide)).collect()
+    }
+
+    /// One prompt's map as [`Found::on_pixels`] has it; none if there is no such prompt.
+    pub fn on_pixels(&self, prompt: usize, photo: &Photo) -> Option<Cow<'_, ConceptMap>> {
+        self.maps.get(prompt).map(|map| on_pixels(map, &self.report.setup, photo.rgb()))
+    }
+}
+
+/// One sheet with a row for every method that the same prompts were compared by, each row on its own signed scale.
+pub fn methods_sheet(photo: &Photo, compared: &[Compare]) -> RgbImage {
+    let columns = compared.first().map_or(Vec::new(), |compare| {
+        let column = |prompt: &Compared| render::Column {
+            title: prompt.score.prompt.clone(),
+            notes: scores(&prompt.score),
+        };
+        compare.report.prompts.iter().map(column).collect()
+    });
+    let shown: Vec<_> = compared.iter().map(|compare| compare.on_small_pixels(photo)).collect();
+    let rows = compared.iter().zip(&shown).map(|(Compare { report, .. }, maps)| {
+        let measures = attribution::method(&report.setup.method).map(|method| method.facts().measures);
+        render::Row {
+            title: report.setup.method.clone(),
+            note: measures.unwrap_or_default().into(),
+            unit: report.setup.unit.name().into(),
+            maps: maps.iter().map(AsRef::as_ref).collect(),
+        }
+    });
+    render::matrix(photo.rgb(), &columns, &rows.collect::<Vec<_>>())
+}
+
+fn scores(score: &Score) -> Vec<String> {
+    vec![format!("similarity {:.3} · logit {:.2}", score.similarity, score.logit)]
+}
+
+/// A map along the edges of a picture of the photo, if its settings ask for that.
+pub(super) fn on_pixels<'map>(
+    map: &'map ConceptMap,
+    setup: &Setup,
+    picture: &RgbImage,
+) -> Cow<'map, ConceptMap> {
+    match setup.refined.contains(&Refinement::Guided) {
+        true => Cow::Owned(guided(map, picture)),
+        false => Cow::Borrowed(map),
+    }
+}
+
+/// The size of a photo whose longer side is at most so many pixels.
+fn fitting(photo: &Photo, longest: u32) -> (u32, u32) {
+    let size = photo.size();
+    let scale = (f64::from(longest) / f64::from(size.width.max(size.height))).min(1.0);
+    let side = |pixels: u32| ((f64::from(pixels) * scale).round() as u32).max(1);
+    (side(size.width), side(size.height))
 }

@@ -6,15 +6,20 @@ use crate::{
     attribution::{Combination, ConceptMap, Method, Targets},
     embed::Scores,
     error::{Error, Result},
-    geometry::Placement,
+    geometry::{Fit, Placement},
     gradient::{Differentiation, LayerTrace},
     model::{Model, nn::Recording, preprocess::FitRequest},
     photo::Photo,
     progress::ProgressHandler,
-    report::Seconds,
+    refine::{self, Affinity, Artifacts, Refinement},
+    report::{Outliers, Seconds},
 };
 
-use super::{Clock, plan::Plan, settings::Settings};
+use super::{
+    Clock,
+    plan::{Plan, attending_blocks},
+    settings::Settings,
+};
 
 /// The most memory that attention scores may take.
 const ATTENTION_BYTES: u64 = 4 << 30;
@@ -25,13 +30,26 @@ pub(super) struct View {
     /// Ascending.
     layers: Vec<usize>,
     recording: Recording,
-    request: FitRequest,
+    pub(super) request: FitRequest,
+    /// Whether maps are refined by the blocks' attention.
+    is_affine: bool,
+    artifacts: Artifacts,
 }
 
 impl View {
     pub(super) fn new(model: &Model, settings: &Settings, plan: &Plan) -> Self {
-        let (layers, recording) = (plan.layers.clone(), plan.recording.clone());
-        Self { layers, recording, request: fit_request(model, settings) }
+        Self {
+            layers: plan.layers.clone(),
+            recording: plan.recording.clone(),
+            request: fit_request(model, settings),
+            is_affine: plan.setup.refined.contains(&Refinement::Affinity),
+            artifacts: settings.artifacts,
+        }
+    }
+
+    /// The same for a square tile of a photo.
+    pub(super) fn of_tile(&self) -> Self {
+        Self { request: FitRequest { fit: Fit::Squash, detail: 1.0, ..self.request }, ..self.clone() }
     }
 }
 
@@ -42,6 +60,10 @@ pub(super) struct Look<'m> {
     embedding: Tensor,
     unit: Tensor,
     logit_scale: f64,
+    affinity: Option<Affinity>,
+    artifacts: Artifacts,
+    /// The cells whose tokens are not about their place.
+    pub(super) outliers: Vec<usize>,
     pub(super) placement: Placement,
     pub(super) seconds: Seconds,
 }
@@ -62,23 +84,25 @@ impl<'m> Look<'m> {
         let shape = (3, input.height as usize, input.width as usize);
         let pixels = Tensor::from_vec(prepared.pixels, shape, model.device())?;
         let decode = clock.lap();
-        let View { layers, recording, .. } = view;
-        let fastest = Differentiation::Fastest;
-        let traces = LayerTrace::at_layers(model.vision()?, &pixels, layers, fastest, recording)?;
+        let (tower, fastest) = (model.vision()?, Differentiation::Fastest);
+        let traces = LayerTrace::at_layers(tower, &pixels, &view.layers, fastest, &view.recording)?;
         let traces: Vec<_> = traces.into_iter().map(|trace| trace.telling(progress)).collect();
         let Some(last) = traces.last() else {
-            return Err(Error::Option {
-                option: "layers",
-                reason: "expected at least one, found none".into(),
-            });
+            let reason = "expected at least one, found none".into();
+            return Err(Error::Option { option: "layers", reason });
         };
         let embedding = last.embedding()?;
         let unit = model.unit(&embedding.unsqueeze(0)?, "image embedding")?.get(0)?;
+        let attention = attending_blocks(tower.layers());
+        let affinity = view.is_affine.then(|| affinity(&last.patch_attention(attention)?));
         Ok(Self {
+            outliers: refine::find(&last.patch_norms()?),
             traces,
             embedding,
             unit,
             logit_scale: model.logit_scale(),
+            affinity: affinity.transpose()?,
+            artifacts: view.artifacts,
             placement: prepared.placement,
             seconds: Seconds { decode, trunk: clock.lap(), ..Default::default() },
         })
@@ -89,17 +113,18 @@ impl<'m> Look<'m> {
         Scores::new(&self.unit, texts, self.logit_scale)
     }
 
-    /// A map for every mix of the texts; `extra`: what the method asked for beside them.
+    /// A map for every mix of the texts, refined on its grid; `extra`: what the method asked for beside the texts.
     pub(super) fn maps(
         &self,
         (method, combination): (&dyn Method, Combination),
         texts: &Tensor,
-        extra: Option<Tensor>,
+        extra: Option<&Tensor>,
         mixes: &[Vec<f64>],
     ) -> Result<Vec<ConceptMap>> {
         let weights: Vec<f32> = mixes.iter().flatten().map(|weight| *weight as f32).collect();
         let mixes = Tensor::from_vec(weights, (mixes.len(), texts.dim(0)?), texts.device())?;
-        let targets = Targets::new(&self.embedding, texts, &mixes, self.logit_scale)?.with_extra(extra);
+        let targets =
+            Targets::new(&self.embedding, texts, &mixes, self.logit_scale)?.with_extra(extra.cloned());
         let at_once = self.traces.iter().map(LayerTrace::directions_at_once).min().unwrap_or(1);
         let mut maps = Vec::with_capacity(targets.rows());
         for first in (0..targets.rows()).step_by(at_once) {
@@ -113,12 +138,35 @@ impl<'m> Look<'m> {
         Ok(maps)
     }
 
-    fn map(&self, values: Vec<f32>) -> Result<ConceptMap> {
-        if values.iter().all(|value| value.is_finite()) {
-            return Ok(ConceptMap::new(values, self.placement));
+    /// The artefacts, if there is something to tell of them.
+    pub(super) fn outliers(&self) -> Option<Outliers> {
+        if self.outliers.is_empty() && self.artifacts == Artifacts::Keep {
+            return None;
         }
-        Err(Error::Numeric { what: "map", reason: "expected finite numbers, found NaN or infinity".into() })
+        let columns = self.placement.grid.columns;
+        let cells: Vec<_> = self.outliers.iter().map(|cell| [cell / columns, cell % columns]).collect();
+        Some(Outliers { handling: self.artifacts, count: cells.len(), cells })
     }
+
+    fn map(&self, values: Vec<f32>) -> Result<ConceptMap> {
+        if !values.iter().all(|value| value.is_finite()) {
+            let reason = "expected finite numbers, found NaN or infinity".into();
+            return Err(Error::Numeric { what: "map", reason });
+        }
+        let map = ConceptMap::new(values, self.placement);
+        let map = match self.artifacts {
+            Artifacts::Keep => map,
+            Artifacts::Suppress => refine::fill(&map, &self.outliers),
+        };
+        Ok(match &self.affinity {
+            Some(affinity) => affinity.refine(&map),
+            None => map,
+        })
+    }
+}
+
+fn affinity(attention: &Tensor) -> Result<Affinity> {
+    Affinity::new(attention.flatten_all()?.to_vec1()?, attention.dim(0)?)
 }
 
 /// What the settings ask of the fit, at this checkpoint's sizes.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod look;
+mod passes;
 mod plan;
 mod settings;
 mod texts;
@@ -11,7 +12,7 @@ use std::{sync::Arc, time::Instant};
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-pub use answer::{Compare, Found};
+pub use answer::{Compare, Found, methods_sheet};
 pub use settings::{Layers, LoadOptions, Query, Settings};
 
 use crate::{
@@ -23,10 +24,12 @@ use crate::{
     photo::Photo,
     progress::{ProgressHandler, Silent, Warning},
     prompt::{Template, repeated, same_words},
-    report::{Compared, Comparison, Evidence, Localization, Place, Score, Seconds},
+    refine::Refinement,
+    report::{Compared, Comparison, Evidence, Localization, Place, Score, Setup},
     verdict::{NEUTRAL, Presence, sigmoid, verdict},
 };
 use look::{Look, View};
+use passes::Task;
 use plan::{Mix, Plan};
 use texts::Texts;
 
@@ -145,10 +148,11 @@ impl Explainer {
             let mut clock = Clock::start();
             let asked = self.ask(query)?;
             let text = clock.lap();
-            let look = looks.of(&query.settings, &asked.plan)?;
+            let (view, look) = looks.of(&query.settings, &asked.plan)?;
             clock.lap();
-            let mut found = self.answer(photo, look, asked)?;
-            found.report.seconds = Seconds { text, head: clock.lap(), ..look.seconds };
+            let mut found = self.answer(photo, (view, look), asked)?;
+            let tiles = found.report.seconds.tower() - look.seconds.tower();
+            found.report.seconds = found.report.seconds.with(text, clock.lap() - tiles);
             answers.push(found);
         }
         Ok(answers)
@@ -168,16 +172,19 @@ impl Explainer {
         Ok(Asked { query, plan, texts, extra, warnings })
     }
 
-    /// What one look says to one query; the seconds are left to the caller.
-    fn answer(&self, photo: &Photo, look: &Look, asked: Asked) -> Result<Found> {
+    /// What one look says to one query; its seconds are those of the vision tower alone.
+    fn answer(&self, photo: &Photo, (view, look): (&View, &Look), asked: Asked) -> Result<Found> {
         let Asked { query, plan, texts, extra, mut warnings } = asked;
         let competing = 1 + query.references.len();
         warnings.extend(ignoring_prompts(plan.method, competing));
         let scores = look.scores(&texts)?;
         let logits = &scores.logits[..competing];
-        let weights = plan.objective.gradient(logits, query.settings.strength);
-        let how = (plan.method, plan.combination);
-        let map = look.maps(how, &texts.narrow(0, 0, competing)?, extra, &[weights])?.remove(0);
+        let settings = &query.settings;
+        let mixes = |logits: &[f64]| vec![plan.objective.gradient(logits, settings.strength)];
+        let extra = extra.as_ref();
+        let task = Task { plan: &plan, settings, view, texts: &texts, extra, competing, mixes: &mixes };
+        let mut seen = self.see(photo, look, &task)?;
+        let map = seen.maps.remove(0);
         let mut competitors = self.competitors(query, &scores);
         let presence = self.presence(&scores, 0, competing);
         let report = Localization {
@@ -185,13 +192,14 @@ impl Explainer {
             image_size: [photo.size().width, photo.size().height],
             model: self.name.clone(),
             target: competitors.remove(0),
-            setup: plan.setup.place(map.placement()),
+            best_tile: seen.best_tiles.remove(0),
             against: competitors,
             objective: plan.objective.value(logits, query.settings.strength),
             evidence: evidence(&map, presence),
-            place: Place::of(&map),
+            place: place(&map, &seen.setup, photo),
+            setup: seen.setup,
             files: Default::default(),
-            seconds: Seconds::default(),
+            seconds: look.seconds.and_tower(&seen.seconds),
         };
         Ok(Found { report, map, warnings })
     }
@@ -245,27 +253,29 @@ impl Explainer {
         let extra = self.texts.embed_extra(&self.model, plan.method, &settings.templates)?;
         let text = clock.lap();
         let photo = looks.photo;
-        let look = looks.of(settings, &plan)?;
+        let (view, look) = looks.of(settings, &plan)?;
         clock.lap();
         let scores = look.scores(&texts)?;
         let logits = &scores.logits[..prompts.len()];
-        let mixes: Vec<_> =
-            (0..prompts.len()).map(|target| Mix::new(&plan, logits, target, settings)).collect();
-        let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
-        let how = (plan.method, plan.combination);
-        let maps = look.maps(how, &texts.narrow(0, 0, prompts.len())?, extra, &weights)?;
+        let mix = |logits: &[f64], target| Mix::new(&plan, logits, target, settings);
+        let weights = |logits: &[f64]| (0..prompts.len()).map(|target| mix(logits, target).weights).collect();
+        let (competing, extra) = (prompts.len(), extra.as_ref());
+        let task = Task { plan: &plan, settings, view, texts: &texts, extra, competing, mixes: &weights };
+        let seen = self.see(photo, look, &task)?;
+        let maps = seen.maps;
         let probabilities = crate::embed::softmax(logits);
-        // Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
-        let compared = maps.par_iter().enumerate().map(|(index, map)| Compared {
+        let places = places(&maps, &seen.setup, photo);
+        let compared = places.into_iter().zip(&maps).enumerate().map(|(index, (place, map))| Compared {
             score: Score {
                 prompt: prompts[index].clone(),
                 similarity: scores.similarities[index],
                 logit: logits[index],
                 probability: probabilities[index],
             },
-            objective: mixes[index].value,
+            best_tile: seen.best_tiles[index],
+            objective: mix(logits, index).value,
             evidence: evidence(map, self.presence(&scores, index, prompts.len())),
-            place: Place::of(map),
+            place,
             files: Default::default(),
         });
         let report = Comparison {
@@ -273,9 +283,9 @@ impl Explainer {
             image_size: [photo.size().width, photo.size().height],
             model: self.name.clone(),
             prompts: compared.collect(),
-            setup: plan.setup.place(&look.placement),
+            setup: seen.setup,
             files: Default::default(),
-            seconds: Seconds { text, head: clock.lap(), ..look.seconds },
+            seconds: look.seconds.and_tower(&seen.seconds).with(text, clock.lap() - seen.seconds.tower()),
         };
         Ok(Compare { report, maps, warnings })
     }
@@ -336,7 +346,7 @@ impl<'m> Looks<'m> {
         Self { explainer, photo, known: Vec::new() }
     }
 
-    fn of(&mut self, settings: &Settings, plan: &Plan) -> Result<&Look<'m>> {
+    fn of(&mut self, settings: &Settings, plan: &Plan) -> Result<(&View, &Look<'m>)> {
         let Explainer { model, progress, .. } = self.explainer;
         let view = View::new(model, settings, plan);
         let known = self.known.iter().position(|(other, _)| *other == view);
@@ -345,7 +355,8 @@ impl<'m> Looks<'m> {
             let look = Look::new(model, self.photo, &view, &**progress)?;
             self.known.push((view, look));
         }
-        Ok(&self.known[index].1)
+        let (view, look) = &self.known[index];
+        Ok((view, look))
     }
 }
 
@@ -372,6 +383,19 @@ struct Asked<'q> {
     /// What the method asks for beside them.
     extra: Option<Tensor>,
     warnings: Vec<Warning>,
+}
+
+fn place(map: &ConceptMap, setup: &Setup, photo: &Photo) -> Place {
+    Place::of(&answer::on_pixels(map, setup, photo.rgb()), setup.threshold)
+}
+
+/// Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
+fn places(maps: &[ConceptMap], setup: &Setup, photo: &Photo) -> Vec<Place> {
+    match setup.refined.contains(&Refinement::Guided) {
+        // Maps on the photo's pixels are large: one at a time, which keeps all threads busy by itself.
+        true => maps.iter().map(|map| place(map, setup, photo)).collect(),
+        false => maps.par_iter().map(|map| place(map, setup, photo)).collect(),
+    }
 }
 
 fn evidence(map: &ConceptMap, presence: Presence) -> Evidence {

@@ -1,10 +1,13 @@
 //! Settings, resolved for one checkpoint; which prompts count in a map, and with which sign.
 
+use std::ops::Range;
+
 use crate::{
     attribution::{self, Combination, Method, Needs},
     error::{Error, Result},
     model::{Model, config::ClipConfig, nn::Recording},
     objective::{self, Objective},
+    refine::{self, Refinement},
     report::{MapUnit, Setup},
 };
 
@@ -26,6 +29,9 @@ impl Plan {
     pub(super) fn new(model: &Model, settings: &Settings, competing: usize) -> Result<Self> {
         let config = model.config();
         fit_request(model, settings).check()?;
+        let mut refined = settings.refine.clone();
+        refined.sort_unstable();
+        refined.dedup();
         let method = method(config, settings)?;
         let objective = objective::objective(&settings.aggregate)?;
         let needs = needs(config, settings, method)?;
@@ -51,12 +57,22 @@ impl Plan {
             aggregate: objective.name().into(),
             objective_unit,
             unit: MapUnit::new(facts.unit, objective_unit, combined),
-            linear: facts.linear && combined != Some(Combination::Product),
+            linear: facts.linear
+                && combined != Some(Combination::Product)
+                && !refined.contains(&Refinement::Affinity),
             fit: settings.fit,
             grid: [0; 2],
             covers: [0.0; 4],
+            tiles: None,
+            artifacts: None,
+            refined,
+            threshold: settings.threshold,
         };
-        let recording = needs.iter().fold(Recording::default(), |all, need| all.and(&need.recording));
+        let mut recording = needs.iter().fold(Recording::default(), |all, need| all.and(&need.recording));
+        if setup.refined.contains(&Refinement::Affinity) {
+            let attention = attending_blocks(config.vision.tower.layers);
+            recording = recording.and(&Recording { attention, ..Recording::default() });
+        }
         Ok(Self { layers, combination: combination.unwrap_or_default(), recording, method, objective, setup })
     }
 }
@@ -76,6 +92,11 @@ fn needs(config: &ClipConfig, settings: &Settings, method: &dyn Method) -> Resul
         (None, Some(asked)) => Ok(vec![of_block(asked)?]),
         (None, None) => Ok(vec![method.needs(&config.vision, None)?]),
     }
+}
+
+/// The blocks whose attention refines a map.
+pub(super) fn attending_blocks(layers: usize) -> Range<usize> {
+    layers.saturating_sub(refine::BLOCKS)..layers
 }
 
 /// The index of a block, from a number that counts from either end.

@@ -6,13 +6,15 @@
 mod canvas;
 mod colormap;
 mod contour;
+mod matrix;
 mod overlay;
 mod sheet;
 mod text;
 
 pub use colormap::{ColorMap, Sign};
+pub use matrix::{Column, Row, matrix};
 pub use overlay::{heatmap, mask, overlay};
-pub use sheet::{Panel, sheet};
+pub use sheet::{LONGEST_PANEL, Panel, sheet};
 
 use crate::attribution::ConceptMap;
 
@@ -30,7 +32,7 @@ pub struct RenderOptions {
     /// 1 is proportional; less shows weak evidence more, more shows it less. Above 0.
     pub gamma: f32,
     /// The part of the scale (0 to 1) at which a thin line is drawn in an overlay; none for no line. At 0.5
-    /// and the map's own scale it is the edge of [`crate::regions::regions`] at their default.
+    /// and the map's own scale it is the edge of [`crate::regions::regions`] at the default threshold.
     pub contour: Option<f32>,
     /// How pale the part of the photo that the map does not cover becomes: 0 as it is, 1 white.
     pub paleness_outside: f32,

@@ -10,9 +10,10 @@ use std::{
 use anyhow::{Context, Result};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use fieldmark::{
+    attribution::{Facts, Method, Unit},
     evaluate::{Compared, Estimate, METRICS, SettingSummary, Summary},
     regions::Region,
-    report::{Comparison, Evidence, Localization, Place, Score},
+    report::{Compared as ComparedPrompt, Comparison, Evidence, Localization, MapUnit, Place, Score},
 };
 use serde::Serialize;
 
@@ -36,7 +37,7 @@ pub fn localization(found: &Localization) -> Result<()> {
     }
     let mut lines = vec![format!("{}: {}", shown_path(&found.image), found.evidence.verdict)];
     lines.extend(table_lines(&table));
-    lines.extend(evidence_lines(&found.evidence, &found.place));
+    lines.extend(evidence_lines(&found.evidence, &found.place, found.setup.unit));
     lines.extend(file_lines(&found.files));
     write_block(&lines)
 }
@@ -51,11 +52,82 @@ pub fn comparison(compared: &Comparison) -> Result<()> {
     lines.extend(table_lines(&table));
     for prompt in &compared.prompts {
         lines.push(format!("   {}: {}", shown(&prompt.score.prompt), prompt.evidence.verdict));
-        let details = evidence_lines(&prompt.evidence, &prompt.place).into_iter();
+        let details = evidence_lines(&prompt.evidence, &prompt.place, compared.setup.unit).into_iter();
         lines.extend(details.chain(file_lines(&prompt.files)).map(|line| format!("   {line}")));
     }
     lines.extend(file_lines(&compared.files));
     write_block(&lines)
+}
+
+/// Several prompts on one photo, by several methods.
+pub fn methods_comparison(all: &[Comparison]) -> Result<()> {
+    let Some(first) = all.first() else { return Ok(()) };
+    let mut scores = score_table();
+    for prompt in &first.prompts {
+        scores.add_row(score_row(&prompt.score, ""));
+    }
+    let mut peaks = bare_table();
+    let titles =
+        first.prompts.iter().map(|prompt| right_cell(&format!("peak: {}", shown(&prompt.score.prompt))));
+    peaks.set_header(std::iter::once(Cell::new("method")).chain(titles));
+    for compared in all {
+        let peak = |prompt: &ComparedPrompt| match prompt.place.peak {
+            Some(peak) => right_cell(&format!("{}, {}", peak.x, peak.y)),
+            None => right_cell("none"),
+        };
+        let name = Cell::new(&compared.setup.method);
+        peaks.add_row(std::iter::once(name).chain(compared.prompts.iter().map(peak)));
+    }
+    let mut lines = vec![shown_path(&first.image)];
+    lines.extend(table_lines(&scores));
+    lines.push(String::new());
+    lines.extend(table_lines(&peaks));
+    lines.extend(file_lines(&first.files));
+    write_block(&lines)
+}
+
+/// What each method shows, what it costs, and who describes it.
+pub fn methods(methods: &[&dyn Method]) -> Result<()> {
+    let mut table = bare_table();
+    table.set_width(table.width().unwrap_or(WIDEST_TABLE).min(WIDEST_TABLE));
+    let header = ["method", "cost", "sign", "linear", "unit", "shows (source)"];
+    table.set_header(header.map(Cell::new));
+    for method in methods {
+        let Facts { measures, unit, signed, linear, cost, paper, .. } = method.facts();
+        table.add_row([
+            Cell::new(method.name()),
+            right_cell(&cost.map_or("-".into(), times)),
+            Cell::new(if signed { "±" } else { "+" }),
+            Cell::new(if linear { "yes" } else { "no" }),
+            Cell::new(match unit {
+                Unit::Objective => "logits",
+                Unit::Activations => "activ.",
+                Unit::None => "none",
+            }),
+            Cell::new(format!("{measures}\n({paper})")),
+        ]);
+    }
+    let mut lines = table_lines(&table);
+    lines.push(String::new());
+    lines.extend(METHODS_KEY.lines().map(|line| format!("   {line}")));
+    write_block(&lines)
+}
+
+/// People read no lines that are longer.
+const WIDEST_TABLE: u16 = 100;
+
+const METHODS_KEY: &str = "\
+cost    time from the decoded photo to one map, grad-cam's being 1 (ViT-B/16, 224 pixels, a processor)
+sign    ±: below 0 is evidence against the prompt, or the other side of an average; +: never below 0
+linear  a contrast's map is the same contrast of plain maps, so strengths can be changed afterwards
+unit    what values count; logits become probability with --aggregate softmax";
+
+/// A multiple: two digits.
+fn times(factor: f64) -> String {
+    match factor {
+        factor if factor >= 10.0 => format!("{factor:.0}"),
+        factor => format!("{factor:.1}"),
+    }
 }
 
 /// A checkpoint's files, after a download.
@@ -160,9 +232,13 @@ fn score_row(score: &Score, before: &str) -> [Cell; 4] {
     ]
 }
 
-fn evidence_lines(evidence: &Evidence, place: &Place) -> Vec<String> {
-    let sums =
-        format!("   evidence {:+.2} logits for it, {:+.2} against it", evidence.positive, evidence.negative);
+fn evidence_lines(evidence: &Evidence, place: &Place, unit: MapUnit) -> Vec<String> {
+    let unit = match unit {
+        MapUnit::None => String::new(),
+        unit => format!(" {}", unit.name()),
+    };
+    let Evidence { positive, negative, .. } = evidence;
+    let sums = format!("   evidence {}{unit} for it, {} against it", amount(*positive), amount(*negative));
     let Some(peak) = place.peak else {
         return vec![sums, "   no positive evidence: there is no peak, and the overlay is blank".into()];
     };
@@ -172,6 +248,14 @@ fn evidence_lines(evidence: &Evidence, place: &Place) -> Vec<String> {
         format!("; main region {width} x {height} pixels at {x}, {y}, {share:.0} % of the evidence for it")
     });
     vec![sums, format!("   peak at {}, {}{}", peak.x, peak.y, region.unwrap_or_default())]
+}
+
+/// A number with its sign: two digits behind the point, or more where it is small.
+fn amount(value: f64) -> String {
+    match value.abs() {
+        size if size == 0.0 || size >= 0.01 => format!("{value:+.2}"),
+        _ => format!("{value:+.1e}"),
+    }
 }
 
 fn file_lines(files: &BTreeMap<String, PathBuf>) -> Vec<String> {

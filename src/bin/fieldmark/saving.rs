@@ -10,7 +10,7 @@ use fieldmark::{
     Photo,
     attribution::ConceptMap,
     files::{path_of, save_npy, save_png},
-    regions::DEFAULT_THRESHOLD,
+    regions::{Threshold, level},
     render::{self, RenderOptions, Scale},
 };
 
@@ -23,7 +23,12 @@ pub struct Files<'a> {
     /// What stands before the kind in the names.
     pub name: &'a str,
     pub photo: &'a Photo,
+    /// The map on its grid.
     pub map: &'a ConceptMap,
+    /// The map as it is drawn and cut, maybe on the photo's pixels.
+    pub shown: &'a ConceptMap,
+    /// Which evidence belongs to a region.
+    pub threshold: Threshold,
     /// The scale of the evidence that is drawn, and of the signed map.
     pub scales: [Scale; 2],
 }
@@ -47,15 +52,15 @@ impl Files<'_> {
         let (kind, path) = match kind {
             Kind::None => return Ok(None),
             Kind::Overlay => {
-                let options = RenderOptions { scale, ..Default::default() };
+                let options = RenderOptions { scale, contour: self.contour(), ..Default::default() };
                 let path = path("overlay", "png");
-                save_png(&path, &render::overlay(self.photo.rgb(), self.map, &options).into())?;
+                save_png(&path, &render::overlay(self.photo.rgb(), self.shown, &options).into())?;
                 ("overlay", path)
             }
             Kind::Heatmap => {
                 let options = RenderOptions { scale: signed_scale, ..RenderOptions::signed() };
                 let path = path("heatmap", "png");
-                save_png(&path, &render::heatmap(self.map, size, &options).into())?;
+                save_png(&path, &render::heatmap(self.shown, size, &options).into())?;
                 ("heatmap", path)
             }
             Kind::Map => {
@@ -65,16 +70,27 @@ impl Files<'_> {
             }
             Kind::Full => {
                 let path = path("full", "npy");
-                save_npy(&path, &self.map.at_photo_size(), [size.height as usize, size.width as usize])?;
+                save_npy(&path, &self.shown.at_photo_size(), [size.height as usize, size.width as usize])?;
                 ("full", path)
             }
             Kind::Mask => {
                 let path = path("mask", "png");
-                save_png(&path, &render::mask(self.map, DEFAULT_THRESHOLD).into())?;
+                save_png(&path, &render::mask(self.shown, self.threshold).into())?;
                 ("mask", path)
             }
         };
         Ok(Some((kind, path)))
+    }
+
+    /// Where an overlay's line is, as a part of its scale: around the regions, if the scale is the map's own.
+    fn contour(&self) -> Option<f32> {
+        let usual = RenderOptions::default().contour;
+        match self.scales[0] {
+            Scale::Own if self.threshold != Threshold::default() => {
+                level(self.shown, self.threshold).map(|level| level / self.shown.max()).or(usual)
+            }
+            _ => usual,
+        }
     }
 }
 

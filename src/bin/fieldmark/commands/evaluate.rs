@@ -36,8 +36,11 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit> {
 }
 
 fn options(args: &EvaluateArgs) -> Result<Options> {
-    let strengths: fieldmark::Result<Vec<_>> =
-        args.strength.iter().map(|strength| Strength::new(*strength)).collect();
+    let usual = Strength::default().get();
+    let strengths: Result<Vec<_>> = match args.strength[..] {
+        [] => super::strength(&args.view, None, usual).map(|strength| vec![strength]),
+        _ => args.strength.iter().map(|typed| super::strength(&args.view, Some(*typed), usual)).collect(),
+    };
     let tolerance = args.tolerance.map(|pixels| Tolerance { area: pixels, point: pixels });
     Ok(Options {
         settings: super::view(&args.view)?,

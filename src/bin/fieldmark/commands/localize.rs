@@ -5,8 +5,11 @@ use std::{path::Path, time::Instant};
 use anyhow::Result;
 use fieldmark::{
     Error, Explainer, Query,
-    files::{Names, prepare_folder},
+    coco::Coco,
+    files::Names,
+    objective::Strength,
     prompt::{ConceptList, same_words},
+    regions::instances,
     render::Scale,
     report::Localization,
 };
@@ -14,12 +17,12 @@ use fieldmark::{
 use crate::{args::LocalizeArgs, exit::Exit, images, output, saving::Files, terminal::Terminal};
 
 pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
-    let settings = super::settings(&args.map, args.strength)?;
+    let settings = super::settings(&args.map, args.strength, Strength::default().get())?;
     if args.prompt.contains('.') && Path::new(&args.prompt).is_file() {
         terminal.note(&format!("{} is taken as the prompt, which comes before the images", args.prompt));
     }
     let concepts = args.concepts.as_deref().map(ConceptList::read).transpose()?;
-    prepare_folder(&args.output.output)?;
+    super::prepare_output(&args.output)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let mut query = Query::new(&args.prompt).against(args.against.iter()).with(settings);
     if let Some(list) = concepts {
@@ -29,7 +32,12 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     explainer.check(&query)?;
     let text_seconds = start.elapsed().as_secs_f64();
     let run = Run { args, explainer: &explainer, query: &query, load_seconds, text_seconds, terminal };
-    run.all()
+    let mut coco = Coco::new(super::coco_description(&explainer, &args.map));
+    let exit = run.all(&mut coco)?;
+    if let Some(path) = &args.output.coco {
+        coco.save(path)?;
+    }
+    Ok(exit)
 }
 
 /// Makes the concepts nearest to the target its rivals, and says which.
@@ -58,7 +66,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn all(&self) -> Result<Exit> {
+    fn all(&self, coco: &mut Coco) -> Result<Exit> {
         let images = images::expand(&self.args.images);
         let bar = self.terminal.photos(images.len());
         let mut names = Names::new();
@@ -66,7 +74,7 @@ impl Run<'_> {
         for image in images {
             let result = image.and_then(|image| {
                 let name = names.for_prompt(&image, &self.query.target);
-                self.one(&image, &name)
+                self.one(&image, &name, coco)
             });
             match result {
                 Ok(found) => {
@@ -86,15 +94,23 @@ impl Run<'_> {
         Ok(Exit::of(done, failed))
     }
 
-    fn one(&self, image: &Path, name: &str) -> Result<Localization> {
+    fn one(&self, image: &Path, name: &str, coco: &mut Coco) -> Result<Localization> {
         let (photo, open_seconds) = super::open(image, &self.args.output, self.terminal)?;
         let found = self.explainer.localize(&photo, self.query)?;
         self.terminal.warn(&found.warnings);
         let start = Instant::now();
         let folder = &self.args.output.output;
-        let files = Files { folder, name, photo: &photo, map: &found.map, scales: [Scale::Own; 2] };
+        let shown = found.on_pixels(&photo);
+        let threshold = self.query.settings.threshold;
+        let (map, scales) = (&found.map, [Scale::Own; 2]);
+        let files = Files { folder, name, photo: &photo, map, shown: &shown, threshold, scales }
+            .save(&self.args.save)?;
+        if self.args.output.coco.is_some() {
+            let id = coco.add_image(image, photo.size());
+            coco.add_instances(id, &self.query.target, &instances(&shown, threshold));
+        }
         let mut report = found.report;
-        report.files = files.save(&self.args.save)?;
+        report.files = files;
         report.seconds.render = start.elapsed().as_secs_f64();
         report.seconds.decode += open_seconds;
         report.seconds.load = self.load_seconds;

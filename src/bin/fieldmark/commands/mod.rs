@@ -4,17 +4,25 @@ pub mod compare;
 pub mod download;
 pub mod evaluate;
 pub mod localize;
+pub mod methods;
 
-use std::time::Instant;
+use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::Result;
 use fieldmark::{
-    Explainer, Photo, PhotoOptions, Settings, device::DeviceChoice, geometry::Fit, model::source::HubOptions,
-    objective::Strength, pipeline::LoadOptions, prompt::Template,
+    Error, Explainer, Photo, PhotoOptions, Settings,
+    attribution::Combination,
+    device::DeviceChoice,
+    files::prepare_folder,
+    geometry::Fit,
+    model::source::HubOptions,
+    objective::{Strength, objective},
+    pipeline::{Layers, LoadOptions},
+    prompt::Template,
 };
 
 use crate::{
-    args::{DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, ViewArgs},
+    args::{CombinationName, DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, ViewArgs},
     terminal::Terminal,
 };
 
@@ -36,23 +44,57 @@ fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
     };
     let options = LoadOptions { hub: hub_options(args.offline), device };
     let explainer = Explainer::load_with(&args.model, &options, terminal)?;
+    let explainer = explainer.telling(Arc::new(terminal.clone()));
     Ok((explainer, start.elapsed().as_secs_f64()))
 }
 
-/// The settings that were typed.
-fn settings(args: &MapArgs, strength: f64) -> Result<Settings> {
+/// Makes the results' directory and that of the COCO file, before long work.
+fn prepare_output(args: &OutputArgs) -> Result<()> {
+    prepare_folder(&args.output)?;
+    let Some(folder) = args.coco.as_deref().and_then(Path::parent) else { return Ok(()) };
+    Ok(prepare_folder(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?)
+}
+
+/// What a COCO file of these maps says of itself.
+fn coco_description(explainer: &Explainer, map: &MapArgs) -> String {
+    format!("places where {} sees the prompts, by fieldmark; threshold {}", explainer.name(), map.threshold)
+}
+
+/// The settings that were typed; `usual`: the strength if none was.
+fn settings(args: &MapArgs, strength: Option<f64>, usual: f64) -> Result<Settings> {
     Ok(Settings {
-        strength: Strength::new(strength)?,
+        strength: self::strength(&args.view, strength, usual)?,
         method: args.method.clone(),
         layer: args.layer,
+        threshold: args.threshold,
         ..view(&args.view)?
     })
+}
+
+/// The strength that was typed, else the usual one. An objective that takes the references whole or not at all would
+/// silently read 0.3 as 1.
+fn strength(args: &ViewArgs, typed: Option<f64>, usual: f64) -> Result<Strength> {
+    let objective = objective(&args.aggregate)?;
+    let Some(typed) = typed else {
+        return Ok(objective.strength_in_force(Strength::new(usual)?));
+    };
+    let typed = Strength::new(typed)?;
+    if objective.strength_in_force(typed) == typed {
+        return Ok(typed);
+    }
+    let reason = format!("expected 0 or 1 with {}, found {}", args.aggregate, typed.get());
+    Err(Error::Option { option: "strength", reason }.into())
 }
 
 /// The settings that the maps of one run have in common; the others are the defaults.
 fn view(args: &ViewArgs) -> Result<Settings> {
     let templates: fieldmark::Result<Vec<_>> = args.template.iter().map(|text| Template::new(text)).collect();
+    let combination = match args.layers_combine {
+        CombinationName::Mean => Combination::Mean,
+        CombinationName::Product => Combination::Product,
+    };
     Ok(Settings {
+        layers: args.layers.clone().map(|layers| Layers { combination, ..layers }),
         aggregate: args.aggregate.clone(),
         fit: match args.fit {
             FitName::Whole => Fit::Whole,
@@ -60,13 +102,16 @@ fn view(args: &ViewArgs) -> Result<Settings> {
             FitName::Crop => Fit::Crop,
         },
         detail: args.detail,
+        tiles: args.tiles,
+        artifacts: args.artifacts,
+        refine: args.refine.clone(),
         templates: templates?,
         ..Settings::default()
     })
 }
 
 /// Opens a photo; returns it with the seconds that it took.
-fn open(path: &std::path::Path, args: &OutputArgs, terminal: &Terminal) -> Result<(Photo, f64)> {
+fn open(path: &Path, args: &OutputArgs, terminal: &Terminal) -> Result<(Photo, f64)> {
     let start = Instant::now();
     let photo = Photo::open_with(path, &PhotoOptions { pixel_limit: args.pixel_limit })?;
     terminal.warn(photo.warnings());
