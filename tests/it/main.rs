@@ -18,6 +18,7 @@ mod miniature;
 #[cfg(feature = "cli")]
 mod pages;
 mod parity;
+mod parity_attention;
 mod photo;
 mod properties;
 mod render;
