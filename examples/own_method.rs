@@ -34,12 +34,10 @@ impl Method for PositiveParts {
     }
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
-        let (activations, directions) = (trace.patch_activations()?, targets.directions());
-        let map = |row| -> Result<Tensor> {
-            let gradients = trace.patch_gradients(&directions.get(row)?)?;
+        let activations = trace.patch_activations()?;
+        trace.each_gradient(targets.directions(), |gradients| {
             Ok((gradients * &activations)?.relu()?.sum(1)?)
-        };
-        Ok(Tensor::stack(&(0..directions.dim(0)?).map(map).collect::<Result<Vec<_>>>()?, 0)?)
+        })
     }
 }
 

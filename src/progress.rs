@@ -56,6 +56,12 @@ pub enum Warning {
         /// Tokens that the model reads, with start and end token.
         context: usize,
     },
+    /// Rivals were given to a method that does not look at the prompts.
+    #[error("{method} shows the same for every prompt: the rivals change nothing")]
+    PromptsIgnored {
+        /// The method's name.
+        method: &'static str,
+    },
     /// An image is broken near its end or in its metadata, but could be read.
     #[error("{path}: {reason}")]
     Image {

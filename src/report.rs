@@ -11,8 +11,9 @@ use std::{
 use serde::{Serialize, Serializer};
 
 use crate::{
-    attribution::ConceptMap,
+    attribution::{self, Combination, ConceptMap},
     geometry::{Fit, Placement},
+    objective,
     refine::{Artifacts, Refinement},
     regions::{Peak, Point, Region, Threshold, instances, peak, points_between},
     verdict::Verdict,
@@ -34,9 +35,9 @@ pub struct Score {
 /// How much speaks for and against the concept.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Evidence {
-    /// The sum of the map's positive values, in logits.
+    /// The sum of the map's positive values, in the map's unit.
     pub positive: f64,
-    /// The sum of the map's negative values, in logits; it is not above 0.
+    /// The sum of the map's negative values, in the map's unit; it is not above 0.
     pub negative: f64,
     /// Whether the model sees the concept at all; [`crate::verdict`] says what decides.
     pub verdict: Verdict,
@@ -60,6 +61,46 @@ impl Place {
         let points = points_between(&instances, map, threshold);
         let regions = instances.into_iter().map(|instance| instance.region).collect();
         Self { peak: peak(map), regions, points }
+    }
+}
+
+/// What a map's values count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MapUnit {
+    /// Logits: similarities times the checkpoint's logit scale.
+    Logits,
+    /// Probability, of an objective that is one.
+    Probability,
+    /// What the activations count, which has no name.
+    Activations,
+    /// Nothing: values compare within one map only.
+    None,
+}
+
+impl MapUnit {
+    /// The unit of a method's maps under an objective, at one layer or several.
+    pub(crate) fn new(
+        method: attribution::Unit,
+        objective: objective::Unit,
+        combination: Option<Combination>,
+    ) -> Self {
+        match (combination, method, objective) {
+            (Some(Combination::Product), ..) | (_, attribution::Unit::None, _) => Self::None,
+            (_, attribution::Unit::Activations, _) => Self::Activations,
+            (_, attribution::Unit::Objective, objective::Unit::Logits) => Self::Logits,
+            (_, attribution::Unit::Objective, objective::Unit::Probability) => Self::Probability,
+        }
+    }
+
+    /// The unit in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Logits => "logits",
+            Self::Probability => "probability",
+            Self::Activations => "activations",
+            Self::None => "no unit",
+        }
     }
 }
 
@@ -108,12 +149,24 @@ pub struct Outliers {
 pub struct Setup {
     /// The method's name.
     pub method: String,
-    /// The layer as it was asked for: negative counts from the end.
+    /// The layer as it was asked for, negative counts from the end; where none was, the method's own.
     pub layer: i64,
+    /// All layers, in the order asked for.
+    pub layers: Vec<i64>,
+    /// How the maps of several layers became one; none where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers_combine: Option<Combination>,
     /// How much of the references was subtracted.
     pub strength: f64,
     /// The objective's name.
     pub aggregate: String,
+    /// What the objective counts.
+    pub objective_unit: objective::Unit,
+    /// What the map's values count.
+    pub unit: MapUnit,
+    /// Whether the map of a contrast is the same contrast of plain maps, so that strengths and rivals can be changed
+    /// without the model.
+    pub linear: bool,
     /// How the photo was fitted to the model.
     pub fit: Fit,
     /// Rows and columns of the map.
@@ -211,7 +264,7 @@ pub struct Localization {
     pub best_tile: Option<BestTile>,
     /// The rivals.
     pub against: Vec<Score>,
-    /// The value of the objective that the map explains, in logits.
+    /// The value of the objective that the map explains.
     pub objective: f64,
     /// How much speaks for and against.
     pub evidence: Evidence,
@@ -234,7 +287,7 @@ pub struct Compared {
     /// The tile that fits it best, if there are tiles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best_tile: Option<BestTile>,
-    /// The value of the objective that its map explains, in logits.
+    /// The value of the objective that its map explains.
     pub objective: f64,
     /// How much speaks for and against.
     pub evidence: Evidence,

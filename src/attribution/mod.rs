@@ -2,24 +2,54 @@
 //!
 //! A new method is one file here and one line in [`METHODS`].
 
+mod attention_rollout;
+mod combination;
+mod dense;
+mod eigen_cam;
+mod eigen_grad_cam;
 mod facts;
+mod game;
 mod grad_cam;
+mod grad_cam_elementwise;
+mod grad_cam_plus_plus;
+mod grad_eclip;
 mod hires_cam;
+mod layer_cam;
+mod le_grad;
 mod map;
+mod needs;
+mod principal;
 pub(crate) mod resample;
+mod score_cam;
 mod targets;
+mod xgrad_cam;
 
+pub use attention_rollout::AttentionRollout;
+pub use combination::Combination;
+pub use dense::{ClearClip, ClipSurgery, Gem, MaskClip, NaClip, Sclip};
+pub use eigen_cam::EigenCam;
+pub use eigen_grad_cam::EigenGradCam;
 pub use facts::{Facts, Unit};
+pub use game::Game;
 pub use grad_cam::GradCam;
+pub use grad_cam_elementwise::GradCamElementwise;
+pub use grad_cam_plus_plus::GradCamPlusPlus;
+pub use grad_eclip::GradEclip;
 pub use hires_cam::HiResCam;
+pub use layer_cam::LayerCam;
+pub use le_grad::LeGrad;
 pub use map::ConceptMap;
+pub use needs::Needs;
+pub use score_cam::{GScoreCam, ScoreCam};
 pub use targets::Targets;
+pub use xgrad_cam::XGradCam;
 
 use candle_core::Tensor;
 
 use crate::{
     error::{Error, Result},
     gradient::LayerTrace,
+    model::config::VisionConfig,
 };
 
 /// A way to turn activations and gradients into maps.
@@ -30,10 +60,24 @@ pub trait Method: Send + Sync {
     /// What users choose it by, and what results depend on.
     fn facts(&self) -> Facts;
 
+    /// What the method needs of an image's pass through a vision tower. `asked` is the block that the user named,
+    /// counted from 0; without it the method chooses, which is the last block unless it says otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if it cannot explain such a tower, or that block of it.
+    fn needs(&self, vision: &VisionConfig, asked: Option<usize>) -> Result<Needs> {
+        Ok(Needs::activations(vision, asked))
+    }
+
+    /// Prompts whose embeddings the method asks for beside those that are compared; they may be empty.
+    fn extra_prompts(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The maps, one for every target, before the paper's last ReLU and scaling.
     ///
-    /// A gradient that is zero everywhere gives a map that is zero everywhere. A method that runs the model again
-    /// tells [`LayerTrace::progress`] how far it is.
+    /// Values are finite whatever the gradient is; where a method shows a gradient and that is zero, so is the map.
+    /// A method that runs the model again tells [`LayerTrace::progress`] how far it is.
     ///
     /// # Shapes
     /// Returns [rows, cells], the rows in the targets' order.
@@ -44,7 +88,28 @@ pub trait Method: Send + Sync {
 }
 
 /// Every method, the default first.
-pub static METHODS: &[&dyn Method] = &[&GradCam, &HiResCam];
+pub static METHODS: &[&dyn Method] = &[
+    &GradCam,
+    &HiResCam,
+    &LayerCam,
+    &GradCamElementwise,
+    &GradCamPlusPlus,
+    &XGradCam,
+    &EigenCam,
+    &EigenGradCam,
+    &ScoreCam,
+    &GScoreCam::AUTHORS,
+    &LeGrad,
+    &GradEclip,
+    &AttentionRollout,
+    &Game,
+    &ClipSurgery,
+    &Gem,
+    &MaskClip,
+    &Sclip,
+    &ClearClip,
+    &NaClip,
+];
 
 /// The method of that name.
 ///

@@ -91,6 +91,21 @@ impl<'a> LastBlock<'a> {
         Ok((by_keys + by_values)?.sum(0)?.narrow(1, 1, tokens - 1)?.contiguous()?)
     }
 
+    /// The gradient along one direction, whole.
+    ///
+    /// # Shapes
+    /// `direction`: `[embedding]`; returns [cells, width].
+    pub(super) fn patch_gradients(&self, direction: &Tensor) -> Result<Tensor> {
+        let attended = self.attended_gradients(&direction.unsqueeze(0)?)?;
+        let scores = self.score_gradients(&attended.matmul(&self.value.t()?)?)?;
+        let to_keys = scores.transpose(1, 2)?.broadcast_mul(&self.query)?;
+        let to_values = self.attention.transpose(1, 2)?.broadcast_mul(&attended)?;
+        let (width, projections) = (self.after.middle.dim(1)?, &self.block.attention.projections);
+        let keys = projections.outputs(width, width)?.backward(&merge_heads(&to_keys)?)?;
+        let values = projections.outputs(2 * width, width)?.backward(&merge_heads(&to_values)?)?;
+        Ok((keys + values)?.narrow(0, 1, self.value.dim(1)? - 1)?.contiguous()?)
+    }
+
     /// From directions of the embedding back to the class token's attended values.
     ///
     /// # Shapes

@@ -42,7 +42,7 @@ impl<'a> LayerTrace<'a> {
     /// # Errors
     /// If the block was not recorded.
     pub fn readout(&'a self, block: usize) -> Result<Readout<'a>> {
-        let record = self.recorded.inside(block)?;
+        let record = self.recorded().inside(block)?;
         let output = record.after(&self.tower.blocks[block], record.tokens()?)?.output;
         let (summary, end) = match &self.tower.pool {
             Pool::Attention(pool) => {
@@ -83,7 +83,7 @@ impl Readout<'_> {
         match &self.end {
             End::Pool(record) => record.attention_gradient(&summary),
             End::Mean(mean) => {
-                let record = self.trace.recorded.inside(self.block)?;
+                let record = self.trace.recorded().inside(self.block)?;
                 let tokens = record.tokens()?;
                 let leaving = (tower.post_norm.backward(mean, &summary)? / tokens as f64)?;
                 Ok(Step::new(&tower.blocks[self.block], record, &leaving, tokens)?.shown.gradient)
@@ -128,7 +128,7 @@ mod tests {
 
     /// The readout's embedding along `direction`, with `change` added to the attention.
     fn score(tower: &VisionTower, readout: &Readout, change: &Tensor, direction: &Tensor) -> Result<Tensor> {
-        let record = readout.trace.recorded.inside(readout.block)?;
+        let record = readout.trace.recorded().inside(readout.block)?;
         let block = &tower.blocks[readout.block];
         let summary = match &tower.pool {
             Pool::Attention(pool) => {

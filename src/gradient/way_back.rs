@@ -47,11 +47,11 @@ impl LayerTrace<'_> {
             return Err(Error::Numeric { what: "attention gradient", reason });
         };
         let last = self.tower.layers().saturating_sub(1);
-        let output = self.recorded.inside(last)?.after(end.block, 1)?.output;
+        let output = self.recorded().inside(last)?.after(end.block, 1)?.output;
         let summary = self.tower.project_backward(&direction.unsqueeze(0)?)?;
         let mut leaving = self.tower.post_norm.backward(&output, &summary)?;
         for (index, block) in self.tower.blocks.iter().enumerate().skip(self.layer).rev() {
-            let record = self.recorded.inside(index)?;
+            let record = self.recorded().inside(index)?;
             let asking = if index == last { 1 } else { record.tokens()? };
             let step = Step::new(block, record, &leaving, asking)?;
             visit(index, &step.shown)?;

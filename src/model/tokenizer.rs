@@ -86,6 +86,14 @@ impl PromptTokenizer {
         if prompt.trim().is_empty() {
             return Err(Error::Prompt { prompt: prompt.into(), reason: "it is empty".into() });
         }
+        self.tokenize_any(prompt)
+    }
+
+    /// Splits a text that may be empty.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the tokenizer does not fit the model.
+    pub fn tokenize_any(&self, prompt: &str) -> Result<Tokens> {
         let encoding = self
             .tokenizer
             .encode(prompt, true)

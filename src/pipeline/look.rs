@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::{
-    attribution::{ConceptMap, Method, Targets},
+    attribution::{Combination, ConceptMap, Method, Targets},
     embed::Scores,
     error::{Error, Result},
     geometry::{Fit, Placement},
@@ -15,27 +15,34 @@ use crate::{
     report::{Outliers, Seconds},
 };
 
-use super::{Clock, plan::Plan, settings::Settings};
+use super::{
+    Clock,
+    plan::{Plan, attending_blocks},
+    settings::Settings,
+};
 
-/// The most memory that the attention scores of one block may take.
+/// The most memory that attention scores may take.
 const ATTENTION_BYTES: u64 = 4 << 30;
 
 /// What decides how the vision tower sees a photo.
 #[derive(Clone, PartialEq)]
 pub(super) struct View {
-    layer: usize,
+    /// Ascending.
+    layers: Vec<usize>,
+    recording: Recording,
     pub(super) request: FitRequest,
-    /// Whether the blocks' attention is kept.
-    keeps_attention: bool,
+    /// Whether maps are refined by the blocks' attention.
+    is_affine: bool,
     artifacts: Artifacts,
 }
 
 impl View {
     pub(super) fn new(model: &Model, settings: &Settings, plan: &Plan) -> Self {
         Self {
-            layer: plan.layer,
+            layers: plan.layers.clone(),
+            recording: plan.recording.clone(),
             request: fit_request(model, settings),
-            keeps_attention: plan.setup.refined.contains(&Refinement::Affinity),
+            is_affine: plan.setup.refined.contains(&Refinement::Affinity),
             artifacts: settings.artifacts,
         }
     }
@@ -48,7 +55,8 @@ impl View {
 
 /// One photo after its pass through the tower.
 pub(super) struct Look<'m> {
-    trace: LayerTrace<'m>,
+    /// One a layer, the lowest first.
+    traces: Vec<LayerTrace<'m>>,
     embedding: Tensor,
     unit: Tensor,
     logit_scale: f64,
@@ -71,24 +79,25 @@ impl<'m> Look<'m> {
         let mut clock = Clock::start();
         let prepared = model.preprocess().prepare(photo, &view.request)?;
         let prefix = model.config().vision.prefix_tokens();
-        refuse_too_many_tokens(model, prefix + prepared.placement.grid.cells())?;
+        refuse_too_many_tokens(model, prefix + prepared.placement.grid.cells(), &view.recording)?;
         let input = prepared.placement.input;
         let shape = (3, input.height as usize, input.width as usize);
         let pixels = Tensor::from_vec(prepared.pixels, shape, model.device())?;
         let decode = clock.lap();
-        let tower = model.vision()?;
-        let layers = tower.layers();
-        let attention =
-            if view.keeps_attention { layers.saturating_sub(refine::BLOCKS)..layers } else { 0..0 };
-        let recording = Recording { attention: attention.clone(), ..Recording::default() };
-        let trace = LayerTrace::recording(tower, &pixels, view.layer, Differentiation::Fastest, &recording)?
-            .telling(progress);
-        let embedding = trace.embedding()?;
+        let (tower, fastest) = (model.vision()?, Differentiation::Fastest);
+        let traces = LayerTrace::at_layers(tower, &pixels, &view.layers, fastest, &view.recording)?;
+        let traces: Vec<_> = traces.into_iter().map(|trace| trace.telling(progress)).collect();
+        let Some(last) = traces.last() else {
+            let reason = "expected at least one, found none".into();
+            return Err(Error::Option { option: "layers", reason });
+        };
+        let embedding = last.embedding()?;
         let unit = model.unit(&embedding.unsqueeze(0)?, "image embedding")?.get(0)?;
-        let affinity = view.keeps_attention.then(|| affinity(&trace.patch_attention(attention)?));
+        let attention = attending_blocks(tower.layers());
+        let affinity = view.is_affine.then(|| affinity(&last.patch_attention(attention)?));
         Ok(Self {
-            outliers: refine::find(&trace.patch_norms()?),
-            trace,
+            outliers: refine::find(&last.patch_norms()?),
+            traces,
             embedding,
             unit,
             logit_scale: model.logit_scale(),
@@ -104,18 +113,29 @@ impl<'m> Look<'m> {
         Scores::new(&self.unit, texts, self.logit_scale)
     }
 
-    /// A map for every mix of the texts, refined on its grid.
+    /// A map for every mix of the texts, refined on its grid; `extra`: what the method asked for beside the texts.
     pub(super) fn maps(
         &self,
-        method: &dyn Method,
+        (method, combination): (&dyn Method, Combination),
         texts: &Tensor,
+        extra: Option<&Tensor>,
         mixes: &[Vec<f64>],
     ) -> Result<Vec<ConceptMap>> {
         let weights: Vec<f32> = mixes.iter().flatten().map(|weight| *weight as f32).collect();
         let mixes = Tensor::from_vec(weights, (mixes.len(), texts.dim(0)?), texts.device())?;
-        let targets = Targets::new(&self.embedding, texts, &mixes, self.logit_scale)?;
-        let rows = method.maps(&self.trace, &targets)?.to_vec2::<f32>()?;
-        rows.into_iter().map(|values| self.map(values)).collect()
+        let targets =
+            Targets::new(&self.embedding, texts, &mixes, self.logit_scale)?.with_extra(extra.cloned());
+        let at_once = self.traces.iter().map(LayerTrace::directions_at_once).min().unwrap_or(1);
+        let mut maps = Vec::with_capacity(targets.rows());
+        for first in (0..targets.rows()).step_by(at_once) {
+            let targets = targets.part(first, at_once.min(targets.rows() - first))?;
+            let layers: Result<Vec<_>> =
+                self.traces.iter().map(|trace| method.maps(trace, &targets)).collect();
+            for values in combination.combine(&layers?)?.to_vec2::<f32>()? {
+                maps.push(self.map(values)?);
+            }
+        }
+        Ok(maps)
     }
 
     /// The artefacts, if there is something to tell of them.
@@ -156,9 +176,12 @@ pub(super) fn fit_request(model: &Model, settings: &Settings) -> FitRequest {
 }
 
 /// Every token attends to every other: memory grows with the square, and would end the process.
-fn refuse_too_many_tokens(model: &Model, tokens: usize) -> Result<()> {
+fn refuse_too_many_tokens(model: &Model, tokens: usize, recording: &Recording) -> Result<()> {
     let heads = model.config().vision.tower.heads as u64;
-    let most = (ATTENTION_BYTES / heads / size_of::<f32>() as u64).isqrt() as usize;
+    // Methods that look inside a block hold its attention, the gradient there and a product of both.
+    let held = if recording.insides.is_empty() { heads } else { 3 * heads };
+    let squares = held + recording.attention.len() as u64;
+    let most = (ATTENTION_BYTES / squares / size_of::<f32>() as u64).isqrt() as usize;
     if tokens <= most {
         return Ok(());
     }

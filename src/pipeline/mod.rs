@@ -13,7 +13,7 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 pub use answer::{Compare, Found};
-pub use settings::{LoadOptions, Query, Settings};
+pub use settings::{Layers, LoadOptions, Query, Settings};
 
 use crate::{
     attribution::{ConceptMap, Method},
@@ -142,21 +142,14 @@ impl Explainer {
     /// # Errors
     /// As [`localize`](Self::localize), if any of the queries fails.
     pub fn localize_all(&self, photo: &Photo, queries: &[Query]) -> Result<Vec<Found>> {
-        let mut looks: Vec<(View, Look)> = Vec::new();
+        let mut looks = Looks::new(self, photo);
         let mut answers = Vec::with_capacity(queries.len());
         for query in queries {
             let mut clock = Clock::start();
             let asked = self.ask(query)?;
             let text = clock.lap();
-            let view = View::new(&self.model, &query.settings, &asked.plan);
-            let known = looks.iter().position(|(other, _)| *other == view);
-            let index = known.unwrap_or(looks.len());
-            if known.is_none() {
-                let look = Look::new(&self.model, photo, &view, &*self.progress)?;
-                looks.push((view, look));
-                clock.lap();
-            }
-            let (view, look) = &looks[index];
+            let (view, look) = looks.of(&query.settings, &asked.plan)?;
+            clock.lap();
             let mut found = self.answer(photo, (view, look), asked)?;
             let tiles = found.report.seconds.tower() - look.seconds.tower();
             found.report.seconds = found.report.seconds.with(text, clock.lap() - tiles);
@@ -172,21 +165,24 @@ impl Explainer {
             return Err(Error::Prompt { prompt: same.clone(), reason });
         }
         refuse_repeated(&query.references)?;
-        let plan = Plan::new(&self.model, &query.settings)?;
+        let plan = Plan::new(&self.model, &query.settings, 1 + query.references.len())?;
         let (texts, warnings) =
             self.texts.embed(&self.model, &self.prompts_of(query), &query.settings.templates)?;
-        Ok(Asked { query, plan, texts, warnings })
+        let extra = self.texts.embed_extra(&self.model, plan.method, &query.settings.templates)?;
+        Ok(Asked { query, plan, texts, extra, warnings })
     }
 
     /// What one look says to one query; its seconds are those of the vision tower alone.
     fn answer(&self, photo: &Photo, (view, look): (&View, &Look), asked: Asked) -> Result<Found> {
-        let Asked { query, plan, texts, warnings } = asked;
+        let Asked { query, plan, texts, extra, mut warnings } = asked;
         let competing = 1 + query.references.len();
+        warnings.extend(ignoring_prompts(plan.method, competing));
         let scores = look.scores(&texts)?;
         let logits = &scores.logits[..competing];
         let settings = &query.settings;
         let mixes = |logits: &[f64]| vec![plan.objective.gradient(logits, settings.strength)];
-        let task = Task { plan: &plan, settings, view, texts: &texts, competing, mixes: &mixes };
+        let extra = extra.as_ref();
+        let task = Task { plan: &plan, settings, view, texts: &texts, extra, competing, mixes: &mixes };
         let mut seen = self.see(photo, look, &task)?;
         let map = seen.maps.remove(0);
         let mut competitors = self.competitors(query, &scores);
@@ -214,6 +210,20 @@ impl Explainer {
     /// # Errors
     /// If there is no prompt, one is empty or there twice, or a setting is not one of the checkpoint's.
     pub fn compare(&self, photo: &Photo, prompts: &[String], settings: &Settings) -> Result<Compare> {
+        Ok(self.compare_all(photo, prompts, std::slice::from_ref(settings))?.remove(0))
+    }
+
+    /// [`compare`](Self::compare) with several settings in turn, several methods for instance. Those that see the
+    /// photo alike share one pass through the vision tower.
+    ///
+    /// # Errors
+    /// As [`compare`](Self::compare), if any of them fails.
+    pub fn compare_all(
+        &self,
+        photo: &Photo,
+        prompts: &[String],
+        settings: &[Settings],
+    ) -> Result<Vec<Compare>> {
         if prompts.is_empty() {
             return Err(Error::Option {
                 option: "prompts",
@@ -221,21 +231,37 @@ impl Explainer {
             });
         }
         refuse_repeated(prompts)?;
-        let plan = Plan::new(&self.model, settings)?;
+        // What cannot be done is told before the first of many passes.
+        let plans: Result<Vec<_>> =
+            settings.iter().map(|settings| Plan::new(&self.model, settings, prompts.len())).collect();
+        let mut looks = Looks::new(self, photo);
+        let each = plans?.into_iter().zip(settings);
+        each.map(|(plan, settings)| self.compare_with(&mut looks, prompts, settings, plan)).collect()
+    }
+
+    fn compare_with(
+        &self,
+        looks: &mut Looks,
+        prompts: &[String],
+        settings: &Settings,
+        plan: Plan,
+    ) -> Result<Compare> {
         let mut clock = Clock::start();
         let asked = self.with_neutral(prompts.iter().map(String::as_str).collect());
-        let (texts, warnings) = self.texts.embed(&self.model, &asked, &settings.templates)?;
+        let (texts, mut warnings) = self.texts.embed(&self.model, &asked, &settings.templates)?;
+        warnings.extend(ignoring_prompts(plan.method, prompts.len()));
+        let extra = self.texts.embed_extra(&self.model, plan.method, &settings.templates)?;
         let text = clock.lap();
-        let view = View::new(&self.model, settings, &plan);
-        let look = Look::new(&self.model, photo, &view, &*self.progress)?;
+        let photo = looks.photo;
+        let (view, look) = looks.of(settings, &plan)?;
         clock.lap();
         let scores = look.scores(&texts)?;
         let logits = &scores.logits[..prompts.len()];
         let mix = |logits: &[f64], target| Mix::new(&plan, logits, target, settings);
         let weights = |logits: &[f64]| (0..prompts.len()).map(|target| mix(logits, target).weights).collect();
-        let competing = prompts.len();
-        let task = Task { plan: &plan, settings, view: &view, texts: &texts, competing, mixes: &weights };
-        let seen = self.see(photo, &look, &task)?;
+        let (competing, extra) = (prompts.len(), extra.as_ref());
+        let task = Task { plan: &plan, settings, view, texts: &texts, extra, competing, mixes: &weights };
+        let seen = self.see(photo, look, &task)?;
         let maps = seen.maps;
         let probabilities = crate::embed::softmax(logits);
         let places = places(&maps, &seen.setup, photo);
@@ -308,6 +334,32 @@ impl Explainer {
     }
 }
 
+/// The passes over one photo: settings that see it alike share one.
+struct Looks<'m> {
+    explainer: &'m Explainer,
+    photo: &'m Photo,
+    known: Vec<(View, Look<'m>)>,
+}
+
+impl<'m> Looks<'m> {
+    fn new(explainer: &'m Explainer, photo: &'m Photo) -> Self {
+        Self { explainer, photo, known: Vec::new() }
+    }
+
+    fn of(&mut self, settings: &Settings, plan: &Plan) -> Result<(&View, &Look<'m>)> {
+        let Explainer { model, progress, .. } = self.explainer;
+        let view = View::new(model, settings, plan);
+        let known = self.known.iter().position(|(other, _)| *other == view);
+        let index = known.unwrap_or(self.known.len());
+        if known.is_none() {
+            let look = Look::new(model, self.photo, &view, &**progress)?;
+            self.known.push((view, look));
+        }
+        let (view, look) = &self.known[index];
+        Ok((view, look))
+    }
+}
+
 /// Prompts that are there twice would count double, without a word.
 fn refuse_repeated(prompts: &[String]) -> Result<()> {
     match repeated(prompts) {
@@ -316,12 +368,20 @@ fn refuse_repeated(prompts: &[String]) -> Result<()> {
     }
 }
 
+/// What there is to say where several prompts compete before a method that looks at none of them.
+fn ignoring_prompts(method: &dyn Method, competing: usize) -> Option<Warning> {
+    let ignored = competing > 1 && !method.facts().discriminative;
+    ignored.then(|| Warning::PromptsIgnored { method: method.name() })
+}
+
 /// One query, made ready.
 struct Asked<'q> {
     query: &'q Query,
     plan: Plan,
     /// Target, references and, where the verdict needs it, the neutral prompt: [prompts, embedding].
     texts: Tensor,
+    /// What the method asks for beside them.
+    extra: Option<Tensor>,
     warnings: Vec<Warning>,
 }
 

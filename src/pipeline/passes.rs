@@ -26,6 +26,8 @@ pub(super) struct Task<'a> {
     pub(super) view: &'a View,
     /// The prompts that compete and, where the verdict needs it, the neutral one: [prompts, embedding].
     pub(super) texts: &'a Tensor,
+    /// What the method asks for beside them.
+    pub(super) extra: Option<&'a Tensor>,
     /// How many compete.
     pub(super) competing: usize,
     /// A pass's logits become the mixes that its maps explain; the first is about the first prompt, and so on.
@@ -89,7 +91,8 @@ impl Explainer {
     fn maps_of(&self, look: &Look, task: &Task) -> Result<Vec<ConceptMap>> {
         let scores = look.scores(task.texts)?;
         let mixes = (task.mixes)(&scores.logits[..task.competing]);
-        look.maps(task.plan.method, &task.texts.narrow(0, 0, task.competing)?, &mixes)
+        let how = (task.plan.method, task.plan.combination);
+        look.maps(how, &task.texts.narrow(0, 0, task.competing)?, task.extra, &mixes)
     }
 
     /// Replaces the best tiles that this one is better than.

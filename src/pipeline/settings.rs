@@ -1,6 +1,7 @@
 //! What is asked: a target, its rivals, and how the map is made.
 
 use crate::{
+    attribution::Combination,
     device::DeviceChoice,
     geometry::Fit,
     model::source::HubOptions,
@@ -28,8 +29,11 @@ pub struct Settings {
     pub aggregate: String,
     /// The method's name: see [`attribution::METHODS`]. None: what the checkpoint recommends, else the first.
     pub method: Option<String>,
-    /// The block whose `ln_1` output is explained; negative counts from the end.
-    pub layer: i64,
+    /// The block that is explained, or the first of several where the method looks at more than one; negative
+    /// counts from the end. None: the method's own choice, which is the last block for most of them.
+    pub layer: Option<i64>,
+    /// Several blocks in place of `layer`, and how their maps become one. None: one block.
+    pub layers: Option<Layers>,
     /// How the photo is fitted to the model.
     pub fit: Fit,
     /// How many times the trained resolution [`Fit::Whole`] uses along each side.
@@ -46,13 +50,23 @@ pub struct Settings {
     pub templates: Vec<Template>,
 }
 
+/// Several blocks whose maps become one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layers {
+    /// The blocks; negative counts from the end. A block that is there twice counts once.
+    pub blocks: Vec<i64>,
+    /// How their maps become one.
+    pub combination: Combination,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             strength: Strength::default(),
             aggregate: objective::OBJECTIVES[0].name().into(),
             method: None,
-            layer: -1,
+            layer: None,
+            layers: None,
             fit: Fit::default(),
             detail: 1.0,
             tiles: Tiles::default(),

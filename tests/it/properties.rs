@@ -23,7 +23,7 @@ fn photo() -> Result<Photo> {
 
 fn settings(method: &str, layer: i64, strength: f64) -> Result<Settings> {
     let strength = Strength::new(strength)?;
-    Ok(Settings { method: Some(method.into()), layer, strength, ..Default::default() })
+    Ok(Settings { method: Some(method.into()), layer: Some(layer), strength, ..Default::default() })
 }
 
 /// The map of the target against the rivals.

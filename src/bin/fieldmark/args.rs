@@ -165,12 +165,12 @@ pub struct EvaluateArgs {
           value_parser = PossibleValuesParser::new(METHODS.iter().map(|method| method.name())))]
     pub method: Vec<String>,
 
-    /// The blocks whose ln_1 output is explained, separated by commas; negative counts from the end.
+    /// The blocks that are explained, separated by commas; negative counts from the end [default: the method's own,
+    /// mostly the last]
     #[arg(
         long,
         value_name = "LIST",
         value_delimiter = ',',
-        default_value = "-1",
         allow_hyphen_values = true,
         help_heading = "Map"
     )]
@@ -209,9 +209,10 @@ pub struct MapArgs {
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(METHODS.iter().map(|method| method.name())))]
     pub method: Option<String>,
 
-    /// The block whose ln_1 output is explained; negative counts from the end.
-    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
-    pub layer: i64,
+    /// The block that is explained, or the first of several; negative counts from the end [default: the method's own,
+    /// mostly the last]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub layer: Option<i64>,
 
     /// Which evidence belongs to a region: peak:X, at least X of the largest; otsu, Otsu's cut between strong and
     /// weak; share:X, the strongest that make up X of all positive evidence.

@@ -50,7 +50,7 @@ pub struct BlockRecord {
     /// [heads, tokens, head width].
     pub value: Tensor,
     /// The rest of the block for every token, where a later block needed it.
-    after: Option<AfterAttention>,
+    pub(crate) after: Option<AfterAttention>,
 }
 
 /// What follows attention in a block, for some of its tokens.

@@ -45,6 +45,11 @@ impl VisionTower {
         self.blocks.len()
     }
 
+    /// The number of attention heads.
+    pub(crate) fn heads(&self) -> usize {
+        self.blocks.first().map_or(1, |block| block.attention.heads)
+    }
+
     /// How many tokens go before the patches: 1 with a class token, else 0.
     pub fn prefix_tokens(&self) -> usize {
         usize::from(self.class.is_some())
@@ -79,6 +84,17 @@ impl VisionTower {
     /// # Errors
     /// If `layer` is not below the number of blocks.
     pub fn run_from(&self, layer: usize, input: &BlockInput) -> Result<Tensor> {
+        self.run_through(layer, input, |_, input| Ok(input))
+    }
+
+    /// [`run_from`](Self::run_from), but what enters each block above `layer` passes through `stop` first, which is
+    /// told the block's index.
+    pub(crate) fn run_through(
+        &self,
+        layer: usize,
+        input: &BlockInput,
+        mut stop: impl FnMut(usize, BlockInput) -> Result<BlockInput>,
+    ) -> Result<Tensor> {
         let Some((block, rest)) = self.blocks.get(layer..).and_then(<[Block]>::split_first) else {
             bail!("layer {layer} is not one of {}", self.layers());
         };
@@ -88,7 +104,9 @@ impl VisionTower {
         let mut hidden = block.forward_from(&input.hidden, &input.activations, queries(rest), None)?;
         for (index, block) in rest.iter().enumerate() {
             let activations = block.ln_1.forward(&hidden)?;
-            hidden = block.forward_from(&hidden, &activations, queries(&rest[index + 1..]), None)?;
+            let input = stop(layer + 1 + index, BlockInput { hidden, activations })?;
+            hidden =
+                block.forward_from(&input.hidden, &input.activations, queries(&rest[index + 1..]), None)?;
         }
         self.embedding_of(&hidden)
     }
