@@ -20,6 +20,10 @@ mod pages;
 mod parity;
 mod photo;
 mod properties;
+#[cfg(feature = "cli")]
+mod refine;
+#[cfg(feature = "cli")]
+mod regions;
 mod render;
 #[cfg(feature = "cli")]
 mod sandbox;
