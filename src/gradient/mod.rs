@@ -421,6 +421,45 @@ mod tests {
     }
 
     #[test]
+    fn patches_attend_with_and_without_a_class_token() -> Result<()> {
+        let mut source = Source::new(15);
+        let recording = Recording { attention: 1..3, ..Recording::default() };
+        for tower in [source.tower(Activation::Gelu), source.siglip_tower()] {
+            let pixels = source.tensor(&[3, 4, 10]);
+            let trace = LayerTrace::recording(&tower, &pixels, 2, Differentiation::Fastest, &recording)?;
+            let attention = trace.patch_attention(1..3)?;
+            assert_eq!(attention.dims(), [10, 10]);
+            let most = if tower.prefix_tokens() == 0 { 1.0 } else { 0.999 };
+            for sum in attention.sum(1)?.to_vec1::<f32>()? {
+                assert!(sum > 0.1 && sum < most + 1e-5, "{sum}");
+            }
+            assert!(trace.patch_attention(0..3).is_err(), "block 0 was not recorded");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_token_that_was_made_large_is_found_by_its_norm() -> Result<()> {
+        let mut source = Source::new(16);
+        // Without a norm before the blocks, bright pixels make a large token.
+        let tower = source.siglip_tower();
+        let mut pixels = source.tensor(&[3 * 6 * 6]).to_vec1::<f32>()?;
+        let norms = |pixels: &[f32]| -> Result<Vec<f32>> {
+            let pixels = Tensor::new(pixels, &candle_core::Device::Cpu)?.reshape((3, 6, 6))?;
+            LayerTrace::new(&tower, &pixels, 1, Differentiation::Fastest)?.patch_norms()
+        };
+        let plain = norms(&pixels)?;
+        // The first row of the patch at row 1, column 2: pixels 4 and 5 of row 2.
+        pixels[2 * 6 + 4..2 * 6 + 6].fill(500.0);
+        let bright = norms(&pixels)?;
+        assert!(bright[5] > 10.0 * plain[5]);
+        for cell in (0..9).filter(|cell| *cell != 5) {
+            assert!(bright[cell] < 3.0 * plain[cell], "cell {cell}: {} and {}", bright[cell], plain[cell]);
+        }
+        Ok(())
+    }
+
+    #[test]
     fn gradients_are_linear_in_the_direction() -> Result<()> {
         let mut source = Source::new(12);
         let tower = source.tower(Activation::QuickGelu);

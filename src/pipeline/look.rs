@@ -32,7 +32,7 @@ pub(super) struct View {
     recording: Recording,
     pub(super) request: FitRequest,
     /// Whether maps are refined by the blocks' attention.
-    is_affine: bool,
+    by_affinity: bool,
     artifacts: Artifacts,
 }
 
@@ -42,7 +42,7 @@ impl View {
             layers: plan.layers.clone(),
             recording: plan.recording.clone(),
             request: fit_request(model, settings),
-            is_affine: plan.setup.refined.contains(&Refinement::Affinity),
+            by_affinity: plan.setup.refined.contains(&Refinement::Affinity),
             artifacts: settings.artifacts,
         }
     }
@@ -94,7 +94,7 @@ impl<'m> Look<'m> {
         let embedding = last.embedding()?;
         let unit = model.unit(&embedding.unsqueeze(0)?, "image embedding")?.get(0)?;
         let attention = attending_blocks(tower.layers());
-        let affinity = view.is_affine.then(|| affinity(&last.patch_attention(attention)?));
+        let affinity = view.by_affinity.then(|| affinity(&last.patch_attention(attention)?));
         Ok(Self {
             outliers: refine::find(&last.patch_norms()?),
             traces,

@@ -5,13 +5,15 @@
 //! photo's colours, `q = a·I + b`. The functions are found on a small picture, where boxes of any size cost the same,
 //! and applied to the pixels of the large one.
 //!
-//! A linear function may overshoot where a window has colours that explain little. So every pixel is kept within
-//! the values of its cell and the eight cells around: evidence is moved along edges, never made. A value keeps its
-//! unit, and its sign wherever the cells around agree on one.
+//! A linear function may overshoot where a window has colours that explain little. So every pixel is kept between two
+//! bounds: the smallest and the largest value of a cell and its eight neighbours, interpolated from cell to cell, so
+//! that the bounds leave no steps. Evidence is moved along edges, never made. A value keeps its unit, and its sign
+//! wherever the cells around (no further than two) agree on one.
 
 use image::RgbImage;
 use rayon::prelude::*;
 
+use super::affinity::neighbours;
 use crate::attribution::ConceptMap;
 use crate::attribution::resample::Resampled;
 use crate::geometry::{Grid, Placement, Rect, Size};
@@ -41,18 +43,24 @@ pub fn guided(map: &ConceptMap, picture: &RgbImage) -> ConceptMap {
     }
     let guide = Guide { picture, photo, part };
     let functions = Functions::find(map, &guide, small);
-    let ranges = Ranges::of(map);
+    let bounds = [f32::min, f32::max].map(|choose| around(map, choose));
     let placement = Placement { grid: fine, covers: part, ..*map.placement() };
     let mut values = vec![0.0; fine.cells()];
+    let size = Size::new(fine.columns as u32, fine.rows as u32);
+    let [lowest, highest] = bounds.each_ref().map(|bound| Resampled::of_part(bound, part, size));
     let columns: Vec<_> = (0..fine.columns).map(|x| Between::new(x, fine.columns, small.columns)).collect();
-    values.par_chunks_exact_mut(fine.columns).enumerate().for_each(|(y, out)| {
-        let row = Between::new(y, fine.rows, small.rows);
-        for (x, value) in out.iter_mut().enumerate() {
-            let centre = placement.to_photo(x as f64 + 0.5, y as f64 + 0.5);
-            let explained = functions.value(guide.color(centre), row, columns[x]);
-            *value = ranges.clamp(explained, centre);
-        }
-    });
+    values.par_chunks_exact_mut(fine.columns).enumerate().for_each_init(
+        || [(); 2].map(|()| vec![0.0; fine.columns]),
+        |[low, high], (y, out)| {
+            lowest.row(y as u32, low);
+            highest.row(y as u32, high);
+            let row = Between::new(y, fine.rows, small.rows);
+            for (x, value) in out.iter_mut().enumerate() {
+                let color = guide.color(placement.to_photo(x as f64 + 0.5, y as f64 + 0.5));
+                *value = functions.value(color, row, columns[x]).max(low[x]).min(high[x]);
+            }
+        },
+    );
     map.on_grid(values, placement)
 }
 
@@ -289,29 +297,12 @@ impl Between {
     }
 }
 
-/// For every cell of the map the smallest and the largest value of it and its neighbours.
-struct Ranges<'map> {
-    map: &'map ConceptMap,
-    ranges: Vec<(f32, f32)>,
-}
-
-impl<'map> Ranges<'map> {
-    fn of(map: &'map ConceptMap) -> Self {
-        let values = map.values();
-        let range = |cell: usize| {
-            let around = super::affinity::neighbours(map.grid(), cell).map(|other| values[other]);
-            around.fold((values[cell], values[cell]), |(low, high), value| (low.min(value), high.max(value)))
-        };
-        Self { map, ranges: (0..values.len()).map(range).collect() }
-    }
-
-    fn clamp(&self, value: f32, (x, y): (f64, f64)) -> f32 {
-        let Grid { rows, columns } = self.map.grid();
-        let (column, row) = self.map.placement().to_grid(x, y);
-        let cell = (row as usize).min(rows - 1) * columns + (column as usize).min(columns - 1);
-        let (low, high) = self.ranges[cell];
-        value.max(low).min(high)
-    }
+/// The map with every cell's value chosen among it and its neighbours'.
+fn around(map: &ConceptMap, choose: fn(f32, f32) -> f32) -> ConceptMap {
+    let values = map.values();
+    let chosen =
+        |cell: usize| neighbours(map.grid(), cell).map(|other| values[other]).fold(values[cell], choose);
+    map.on_grid((0..values.len()).map(chosen).collect(), *map.placement())
 }
 
 #[cfg(test)]
@@ -360,10 +351,13 @@ mod tests {
         let values: Vec<f32> = (0..24).map(|cell| (cell * 7 % 11) as f32 - 3.0).collect();
         let coarse = map(grid, photo, &values);
         let fine = guided(&coarse, &picture);
-        let ranges = Ranges::of(&coarse);
+        // No value that is not between those of the cells up to two away.
+        let [low, high] = [f32::min, f32::max].map(|choose| around(&around(&coarse, choose), choose));
         for (index, value) in fine.values().iter().enumerate() {
             let (x, y) = ((index % 97) as f64 + 0.5, (index / 97) as f64 + 0.5);
-            assert_eq!(ranges.clamp(*value, (x, y)), *value);
+            let (column, row) = coarse.placement().to_grid(x, y);
+            let cell = row as usize * 6 + column as usize;
+            assert!((low.values()[cell]..=high.values()[cell]).contains(value), "{index}");
         }
         assert!(fine.max() <= coarse.max() && fine.max_abs() <= coarse.max_abs());
         let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;

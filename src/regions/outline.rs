@@ -71,7 +71,7 @@ impl Mask {
         edges.sort_unstable();
         let mut rings = rings(&edges);
         // Only the outer line is clockwise, with a positive area.
-        rings.sort_by_key(|ring| twice_area(ring) <= 0);
+        rings.sort_by_key(|line| twice_area(line) <= 0);
         rings
     }
 
@@ -153,11 +153,11 @@ fn rings(edges: &[Edge]) -> Vec<Vec<Corner>> {
     let mut passed = vec![false; edges.len()];
     let mut rings = Vec::new();
     for first in 0..edges.len() {
-        let (mut ring, mut index): (Vec<Corner>, _) = (Vec::new(), first);
+        let (mut line, mut index): (Vec<Corner>, _) = (Vec::new(), first);
         while !passed[index] {
             passed[index] = true;
             let edge = edges[index];
-            ring.push(edge.start);
+            line.push(edge.start);
             let start = edges.partition_point(|other| other.start < edge.end);
             let next = (start..edges.len()).take_while(|next| edges[*next].start == edge.end);
             match next.filter(|next| !passed[*next]).min_by_key(|next| turn(edge, edges[*next])) {
@@ -165,8 +165,8 @@ fn rings(edges: &[Edge]) -> Vec<Vec<Corner>> {
                 None => break,
             }
         }
-        if !ring.is_empty() {
-            rings.push(without_straight_corners(ring));
+        if !line.is_empty() {
+            rings.push(without_straight_corners(line));
         }
     }
     rings
@@ -185,28 +185,28 @@ fn cross(one: [i64; 2], other: [i64; 2]) -> i64 {
     one[0] * other[1] - one[1] * other[0]
 }
 
-fn without_straight_corners(ring: Vec<Corner>) -> Vec<Corner> {
-    let count = ring.len();
+fn without_straight_corners(line: Vec<Corner>) -> Vec<Corner> {
+    let count = line.len();
     let is_corner = |index: &usize| {
         let (before, here, after) =
-            (ring[(index + count - 1) % count], ring[*index], ring[(index + 1) % count]);
+            (line[(index + count - 1) % count], line[*index], line[(index + 1) % count]);
         cross(direction(before, here), direction(here, after)) != 0
     };
-    (0..count).filter(is_corner).map(|index| ring[index]).collect()
+    (0..count).filter(is_corner).map(|index| line[index]).collect()
 }
 
 /// Twice the area inside a closed line, in pixels; positive if it is clockwise.
-pub(crate) fn twice_area(ring: &[Corner]) -> i64 {
-    let next = ring.iter().cycle().skip(1);
+fn twice_area(line: &[Corner]) -> i64 {
+    let next = line.iter().cycle().skip(1);
     let wide = |corner: &Corner| corner.map(i64::from);
-    ring.iter().zip(next).map(|(one, other)| cross(wide(one), wide(other))).sum()
+    line.iter().zip(next).map(|(one, other)| cross(wide(one), wide(other))).sum()
 }
 
 /// A closed line with fewer corners: halved at its first corner and the one furthest from it, each half is a line
 /// that is cut at its furthest corner as long as that is too far away.
-fn simplified(ring: &[Corner], tolerance: f64) -> Vec<Corner> {
-    let Some(first) = ring.first() else { return Vec::new() };
-    let closed: Vec<Corner> = ring.iter().chain([first]).copied().collect();
+fn simplified(line: &[Corner], tolerance: f64) -> Vec<Corner> {
+    let Some(first) = line.first() else { return Vec::new() };
+    let closed: Vec<Corner> = line.iter().chain([first]).copied().collect();
     let distance = |corner: &Corner| {
         let [x, y] = direction(*first, *corner);
         x * x + y * y
@@ -224,7 +224,7 @@ fn simplified(ring: &[Corner], tolerance: f64) -> Vec<Corner> {
             open.extend([(from, furthest), (furthest, to)]);
         }
     }
-    (0..ring.len()).filter(|index| kept[*index]).map(|index| ring[index]).collect()
+    (0..line.len()).filter(|index| kept[*index]).map(|index| line[index]).collect()
 }
 
 fn distance_to_line(corner: Corner, from: Corner, to: Corner) -> f64 {
@@ -267,12 +267,12 @@ mod tests {
 
     #[test]
     fn a_ring_of_pixels_has_an_outer_line_and_a_hole() {
-        let ring = mask(&[".....", ".###.", ".#.#.", ".###.", "....."]);
+        let around = mask(&[".....", ".###.", ".#.#.", ".###.", "....."]);
         assert_eq!(
-            ring.rings(),
+            around.rings(),
             [vec![[1, 1], [4, 1], [4, 4], [1, 4]], vec![[2, 2], [2, 3], [3, 3], [3, 2]],]
         );
-        assert_eq!(ring.polygon(0.0), [[1, 1], [4, 1], [4, 4], [1, 4]]);
+        assert_eq!(around.polygon(0.0), [[1, 1], [4, 1], [4, 4], [1, 4]]);
     }
 
     #[test]
@@ -293,9 +293,9 @@ mod tests {
         ];
         for rows in shapes {
             let mask = mask(rows);
-            let area: i64 = mask.rings().iter().map(|ring| twice_area(ring)).sum();
+            let area: i64 = mask.rings().iter().map(|line| twice_area(line)).sum();
             assert_eq!(area, 2 * mask.area() as i64, "{rows:?}");
-            assert_eq!(mask.rings().iter().filter(|ring| twice_area(ring) > 0).count(), 1, "{rows:?}");
+            assert_eq!(mask.rings().iter().filter(|line| twice_area(line) > 0).count(), 1, "{rows:?}");
             let expected: Vec<bool> = rows.concat().bytes().map(|pixel| pixel == b'#').collect();
             assert_eq!(decoded(&mask.run_lengths()), expected, "{rows:?}");
         }
@@ -311,7 +311,7 @@ mod tests {
         let disc = Mask::new(Size::new(81, 81), rows.collect());
         let (exact, simple) = (disc.rings().remove(0), disc.polygon(1.0));
         assert!(simple.len() * 4 < exact.len(), "{} of {} corners", simple.len(), exact.len());
-        let areas = [&exact, &simple].map(|ring| twice_area(ring) as f64);
+        let areas = [&exact, &simple].map(|line| twice_area(line) as f64);
         assert!((areas[1] / areas[0] - 1.0).abs() < 0.05, "{areas:?}");
         let off = exact.iter().map(|corner| {
             let lines = simple.iter().zip(simple.iter().cycle().skip(1));

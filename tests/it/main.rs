@@ -21,6 +21,10 @@ mod parity;
 mod parity_attention;
 mod photo;
 mod properties;
+#[cfg(feature = "cli")]
+mod refine;
+#[cfg(feature = "cli")]
+mod regions;
 mod render;
 #[cfg(feature = "cli")]
 mod sandbox;
