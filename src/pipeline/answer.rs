@@ -11,7 +11,7 @@ use crate::{
     refine::{Refinement, guided},
     regions::{Instance, instances},
     render,
-    report::{Compared, Comparison, Localization, Score, Setup},
+    report::{Compared, Comparison, Localization, MapUnit, Score, Setup},
 };
 
 /// The answer to a [`Query`](super::Query) on one photo.
@@ -104,7 +104,10 @@ pub fn methods_sheet(photo: &Photo, compared: &[Compare]) -> RgbImage {
         render::Row {
             title: report.setup.method.clone(),
             note: measures.unwrap_or_default().into(),
-            unit: report.setup.unit.name().into(),
+            unit: match report.setup.unit {
+                MapUnit::None => "(no unit)".into(),
+                unit => unit.name().into(),
+            },
             maps: maps.iter().map(AsRef::as_ref).collect(),
         }
     });

@@ -47,22 +47,55 @@ const LABEL: u32 = 230;
 const SIDES: (u32, u32) = (150, 260);
 /// The widest page.
 const WIDEST: u32 = 2400;
+/// Blocks of rows side by side, at most.
+const MOST_BLOCKS: usize = 3;
 /// How many lines the note beside a row may have.
 const MOST_NOTE_LINES: usize = 4;
 
-/// One figure: the photo and the prompts on top, then a row a method.
+/// One figure: the photo and the prompts on top, then a row a method. Many methods stand in two or three blocks side by
+/// side, so that the page is not a strip.
 ///
 /// Within a row equal values have equal colours; between rows they have not. A map that is nowhere above zero is
 /// labelled so.
 pub fn matrix(photo: &RgbImage, columns: &[Column], rows: &[Row]) -> RgbImage {
     let small = fitted(photo, side(columns.len()), side(columns.len()));
-    let layout = Layout::of(photo, &small, columns, rows);
+    let count = blocks(columns.len(), rows.len(), small.height());
+    let blocks: Vec<_> = match rows.is_empty() {
+        true => vec![block(photo, columns, rows, &small)],
+        false => {
+            let each = rows.chunks(rows.len().div_ceil(count));
+            each.map(|rows| block(photo, columns, rows, &small)).collect()
+        }
+    };
+    let width = blocks.iter().map(RgbImage::width).sum();
+    let tallest = blocks.iter().map(RgbImage::height).max().unwrap_or(0);
+    let mut page = RgbImage::from_pixel(width, tallest + key_height() + MARGIN, PAPER);
+    let mut left = 0;
+    for block in &blocks {
+        imageops::replace(&mut page, block, left, 0);
+        left += i64::from(block.width());
+    }
+    draw_key(&mut page, tallest);
+    page
+}
+
+/// How many blocks side by side bring the page nearest to a landscape page (3:2).
+fn blocks(columns: usize, rows: usize, picture_height: u32) -> usize {
+    let width = f64::from(2 * MARGIN + LABEL + (side(columns) + GAP) * columns as u32);
+    let cost = |blocks: usize| {
+        let height = f64::from(picture_height + GAP) * rows.div_ceil(blocks).max(1) as f64;
+        (width * blocks as f64 / height / 1.5).ln().abs()
+    };
+    (1..=MOST_BLOCKS).min_by(|one, other| cost(*one).total_cmp(&cost(*other))).unwrap_or(1)
+}
+
+fn block(photo: &RgbImage, columns: &[Column], rows: &[Row], small: &RgbImage) -> RgbImage {
+    let layout = Layout::of(photo, small, columns, rows);
     let mut page = RgbImage::from_pixel(layout.width(columns.len()), layout.height, PAPER);
     draw_top(&mut page, &layout, photo, columns);
     for (row, top) in rows.iter().zip(&layout.row_tops) {
-        draw_row(&mut page, &layout, (row, *top), &small);
+        draw_row(&mut page, &layout, (row, *top), small);
     }
-    draw_key(&mut page, layout.key_top);
     page
 }
 
@@ -83,7 +116,6 @@ struct Layout {
     /// Where the pictures of the first row begin.
     top: u32,
     row_tops: Vec<u32>,
-    key_top: u32,
     height: u32,
 }
 
@@ -106,8 +138,7 @@ impl Layout {
             row_tops.push(y);
             y += picture.1.max(label_height(row)) + blank_height(row) + GAP;
         }
-        let height = y + GAP + key_height() + MARGIN;
-        Self { picture, stride: room + GAP, titles, notes, top, row_tops, key_top: y + GAP, height }
+        Self { picture, stride: room + GAP, titles, notes, top, row_tops, height: y + GAP }
     }
 
     fn width(&self, columns: usize) -> u32 {
@@ -199,4 +230,21 @@ fn draw_key(page: &mut RgbImage, top: u32) {
         "the last colours are the values beside its name.".to_owned(),
     ];
     draw_lines(page, &words, (MARGIN + KEY.0 + GAP, top), NOTE, QUIET_INK);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_methods_stand_side_by_side_and_few_do_not() {
+        assert_eq!([1, 3, 10, 20].map(|rows| blocks(3, rows, 195)), [1, 1, 2, 2]);
+        assert_eq!(blocks(1, 20, 195), 3);
+        assert_eq!(blocks(8, 20, 195), 1);
+    }
+
+    #[test]
+    fn pictures_shrink_where_prompts_are_many() {
+        assert_eq!([1, 3, 10, 100].map(side), [260, 260, 192, 150]);
+    }
 }

@@ -14,6 +14,7 @@ mod fake_hub;
 mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
+mod methods;
 mod miniature;
 #[cfg(feature = "cli")]
 mod pages;

@@ -185,9 +185,10 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
 
-    /// How activations and gradients become a map, separated by commas [default: what the checkpoint recommends, else grad-cam]
+    /// How activations and gradients become a map, separated by commas, or all [default: what the checkpoint recommends,
+    /// else grad-cam]
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Map",
-          value_parser = PossibleValuesParser::new(method_names()))]
+          value_parser = PossibleValuesParser::new(method_names().chain([ALL_METHODS])))]
     pub method: Vec<String>,
 
     /// The blocks that are explained, separated by commas; negative counts from the end [default: the method's own,

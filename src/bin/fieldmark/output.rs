@@ -1,6 +1,11 @@
 //! Standard output: the only place that writes there. A result is a line of JSON or a block for people, both made
 //! of the same record.
 
+mod methods;
+mod overview;
+
+pub use methods::{methods, methods_comparison};
+
 use std::{
     collections::BTreeMap,
     io::Write,
@@ -10,10 +15,9 @@ use std::{
 use anyhow::{Context, Result};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use fieldmark::{
-    attribution::{Facts, Method, Unit},
     evaluate::{Compared, Estimate, METRICS, SettingSummary, Summary},
     regions::Region,
-    report::{Compared as ComparedPrompt, Comparison, Evidence, Localization, MapUnit, Place, Score},
+    report::{Comparison, Evidence, Localization, MapUnit, Place, Score},
 };
 use serde::Serialize;
 
@@ -59,77 +63,6 @@ pub fn comparison(compared: &Comparison) -> Result<()> {
     write_block(&lines)
 }
 
-/// Several prompts on one photo, by several methods.
-pub fn methods_comparison(all: &[Comparison]) -> Result<()> {
-    let Some(first) = all.first() else { return Ok(()) };
-    let mut scores = score_table();
-    for prompt in &first.prompts {
-        scores.add_row(score_row(&prompt.score, ""));
-    }
-    let mut peaks = bare_table();
-    let titles =
-        first.prompts.iter().map(|prompt| right_cell(&format!("peak: {}", shown(&prompt.score.prompt))));
-    peaks.set_header(std::iter::once(Cell::new("method")).chain(titles));
-    for compared in all {
-        let peak = |prompt: &ComparedPrompt| match prompt.place.peak {
-            Some(peak) => right_cell(&format!("{}, {}", peak.x, peak.y)),
-            None => right_cell("none"),
-        };
-        let name = Cell::new(&compared.setup.method);
-        peaks.add_row(std::iter::once(name).chain(compared.prompts.iter().map(peak)));
-    }
-    let mut lines = vec![shown_path(&first.image)];
-    lines.extend(table_lines(&scores));
-    lines.push(String::new());
-    lines.extend(table_lines(&peaks));
-    lines.extend(file_lines(&first.files));
-    write_block(&lines)
-}
-
-/// What each method shows, what it costs, and who describes it.
-pub fn methods(methods: &[&dyn Method]) -> Result<()> {
-    let mut table = bare_table();
-    table.set_width(table.width().unwrap_or(WIDEST_TABLE).min(WIDEST_TABLE));
-    let header = ["method", "cost", "sign", "linear", "unit", "shows (source)"];
-    table.set_header(header.map(Cell::new));
-    for method in methods {
-        let Facts { measures, unit, signed, linear, cost, paper, .. } = method.facts();
-        table.add_row([
-            Cell::new(method.name()),
-            right_cell(&cost.map_or("-".into(), times)),
-            Cell::new(if signed { "±" } else { "+" }),
-            Cell::new(if linear { "yes" } else { "no" }),
-            Cell::new(match unit {
-                Unit::Objective => "logits",
-                Unit::Activations => "activ.",
-                Unit::None => "none",
-            }),
-            Cell::new(format!("{measures}\n({paper})")),
-        ]);
-    }
-    let mut lines = table_lines(&table);
-    lines.push(String::new());
-    lines.extend(METHODS_KEY.lines().map(|line| format!("   {line}")));
-    write_block(&lines)
-}
-
-/// People read no lines that are longer.
-const WIDEST_TABLE: u16 = 100;
-
-const METHODS_KEY: &str = "\
-cost    time from the decoded photo to one map, grad-cam's being 1 (ViT-B/16, 224 pixels, a processor)
-sign    ±: below 0 is evidence against the prompt, or the other side of an average; +: never below 0
-linear  a contrast's map is the same contrast of plain maps, so strengths can be changed afterwards
-unit    what values count; logits become probability with --aggregate softmax";
-
-/// A multiple: two digits.
-fn times(factor: f64) -> String {
-    match factor {
-        factor if factor >= 10.0 => format!("{factor:.0}"),
-        factor => format!("{factor:.1}"),
-    }
-}
-
 /// A checkpoint's files, after a download.
 pub fn downloaded(model: &str, directory: &Path, files: usize, bytes: u64) -> Result<()> {
     let size = crate::terminal::bytes(bytes);
@@ -156,6 +89,7 @@ pub fn evaluation(summary: &Summary) -> Result<()> {
     for setting in &summary.settings {
         text.push_str(&setting_block(setting));
     }
+    text.push_str(&overview::overview(&summary.settings));
     let (coverage, rounds) = (summary.bootstrap.coverage * 100.0, summary.bootstrap.rounds);
     text.push_str(&format!(
         "\nin brackets: {coverage:.0} % intervals, {rounds} bootstrap rounds over the images\n"
@@ -165,7 +99,11 @@ pub fn evaluation(summary: &Summary) -> Result<()> {
 
 fn setting_block(summary: &SettingSummary) -> String {
     let setting = &summary.setting;
-    let (method, layer, strength) = (&setting.method, setting.layer, setting.strength);
+    let (method, strength) = (&setting.method, setting.strength);
+    let layer = match setting.layers_combine {
+        Some(combination) => format!("{} of layers {}", combination.name(), numbers(&setting.layers)),
+        None => format!("layer {}", setting.layer),
+    };
     let mut table = bare_table();
     let [plain, contrasted, difference, lines] =
         ["plain", "contrasted", "difference", "lines"].map(right_cell);
@@ -176,7 +114,11 @@ fn setting_block(summary: &SettingSummary) -> String {
     add_compared(&mut table, "present, but called absent", summary.present_called_absent.as_ref());
     add_compared(&mut table, "absent, and called absent", summary.absent_called_absent.as_ref());
     let lines = table_lines(&table).join("\n");
-    format!("\n{method}, layer {layer}, strength {strength}, {} of rivals\n{lines}\n", setting.aggregate)
+    format!("\n{method}, {layer}, strength {strength}, {} of rivals\n{lines}\n", setting.aggregate)
+}
+
+fn numbers(numbers: &[i64]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn add_compared(table: &mut Table, title: &str, compared: Option<&Compared>) {

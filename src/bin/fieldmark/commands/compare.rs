@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use fieldmark::{
-    Error, Explainer, Photo, Query, Settings,
-    attribution::METHODS,
+    Photo, Settings,
     coco::Coco,
     files::{Names, path_of, save_png},
     pipeline::{Compare, methods_sheet},
@@ -15,7 +14,7 @@ use fieldmark::{
 };
 
 use crate::{
-    args::{ALL_METHODS, CompareArgs, CompareKind, Kind},
+    args::{CompareArgs, CompareKind, Kind},
     exit::Exit,
     output,
     saving::Files,
@@ -27,7 +26,12 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     super::prepare_output(&args.output)?;
     let (photo, open_seconds) = super::open(&args.image, &args.output, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
-    let all = all_settings(args, &explainer, settings, terminal)?;
+    let with = |name: String| Settings { method: Some(name), ..settings.clone() };
+    let methods = super::methods(&args.methods, &explainer, &settings, terminal)?;
+    let all = match methods.is_empty() {
+        true => vec![settings],
+        false => methods.into_iter().map(with).collect(),
+    };
     let mut compared = explainer.compare_all(&photo, &args.prompts, &all)?;
     compared.iter().for_each(|compared| terminal.warn(&compared.warnings));
     let start = Instant::now();
@@ -44,43 +48,6 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     }
     print(args, &compared.into_iter().map(|compared| compared.report).collect::<Vec<_>>())?;
     Ok(Exit::Done)
-}
-
-/// The settings, once for every method that was asked for. Of all methods, those that cannot be used here are left out
-/// with a note; one that was named is an error.
-fn all_settings(
-    args: &CompareArgs,
-    explainer: &Explainer,
-    settings: Settings,
-    terminal: &Terminal,
-) -> Result<Vec<Settings>> {
-    let with = |name: &str| Settings { method: Some(name.into()), ..settings.clone() };
-    if args.methods.is_empty() {
-        return Ok(vec![settings]);
-    }
-    if !args.methods.iter().any(|name| name == ALL_METHODS) {
-        let mut names: Vec<&String> = Vec::new();
-        args.methods.iter().for_each(|name| {
-            if !names.contains(&name) {
-                names.push(name)
-            }
-        });
-        return Ok(names.into_iter().map(|name| with(name)).collect());
-    }
-    let mut all = Vec::new();
-    for method in METHODS {
-        let settings = with(method.name());
-        match explainer.check(&Query::new(&args.prompts[0]).with(settings.clone())) {
-            Err(Error::Option { option: "method" | "layer", reason }) => {
-                terminal.note(&format!("left out: {reason}"));
-            }
-            checked => {
-                checked?;
-                all.push(settings);
-            }
-        }
-    }
-    Ok(all)
 }
 
 fn print(args: &CompareArgs, reports: &[Comparison]) -> Result<()> {

@@ -10,8 +10,8 @@ use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::Result;
 use fieldmark::{
-    Error, Explainer, Photo, PhotoOptions, Settings,
-    attribution::Combination,
+    Error, Explainer, Photo, PhotoOptions, Query, Settings,
+    attribution::{Combination, METHODS},
     device::DeviceChoice,
     files::prepare_folder,
     geometry::Fit,
@@ -22,7 +22,7 @@ use fieldmark::{
 };
 
 use crate::{
-    args::{CombinationName, DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, ViewArgs},
+    args::{ALL_METHODS, CombinationName, DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, ViewArgs},
     terminal::Terminal,
 };
 
@@ -85,6 +85,41 @@ fn strength(args: &ViewArgs, typed: Option<f64>, usual: f64) -> Result<Strength>
     let reason = format!("expected 0 or 1 with {}, found {}", args.aggregate, typed.get());
     Err(Error::Option { option: "strength", reason }.into())
 }
+
+/// The methods that a list names, each once. Of all methods, those that cannot be used with these settings are left out
+/// with a note; one that was named is left in, to be refused.
+fn methods(
+    list: &[String],
+    explainer: &Explainer,
+    settings: &Settings,
+    terminal: &Terminal,
+) -> Result<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    if !list.iter().any(|name| name == ALL_METHODS) {
+        for name in list {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        return Ok(names);
+    }
+    for method in METHODS {
+        let settings = Settings { method: Some(method.name().into()), ..settings.clone() };
+        match explainer.check(&Query::new(ANY_PROMPT).with(settings)) {
+            Err(Error::Option { option: "method" | "layer", reason }) => {
+                terminal.note(&format!("left out: {reason}"));
+            }
+            checked => {
+                checked?;
+                names.push(method.name().into());
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Whether settings fit a checkpoint does not depend on what is asked.
+const ANY_PROMPT: &str = "a photo";
 
 /// The settings that the maps of one run have in common; the others are the defaults.
 fn view(args: &ViewArgs) -> Result<Settings> {
