@@ -28,7 +28,7 @@ impl Method for GradEclip {
 
     fn facts(&self) -> Facts {
         Facts {
-            measures: "what each patch's value adds to the class token's output, weighted by query-key similarity",
+            measures: "what a patch's value adds to the class token, weighted by query-key similarity",
             unit: Unit::Objective,
             signed: true,
             linear: true,

@@ -44,7 +44,8 @@ impl Method for LeGrad {
     }
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
-        let mut maps = None;
+        let shape = (targets.rows(), trace.grid()?.cells());
+        let mut maps = Tensor::zeros(shape, targets.mixes().dtype(), targets.mixes().device())?;
         for block in trace.layer()..trace.tower().layers() {
             let readout = trace.readout(block)?;
             let directions = logit_gradients(readout.embedding(), targets.mixes(), targets.logit_scale())?;
@@ -54,12 +55,8 @@ impl Method for LeGrad {
                     trace.patches_of_row(&gradient.relu()?.mean((0, 1))?)
                 })
                 .collect();
-            let rows = Tensor::stack(&rows?, 0)?;
-            maps = Some(match maps {
-                Some(sum) => (sum + rows)?,
-                None => rows,
-            });
+            maps = (maps + Tensor::stack(&rows?, 0)?)?;
         }
-        maps.map_or_else(|| Ok(targets.mixes().zeros_like()?), Ok)
+        Ok(maps)
     }
 }

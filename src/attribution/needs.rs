@@ -60,3 +60,71 @@ pub(super) fn require_class_token(method: &str, vision: &VisionConfig) -> Result
 fn last(vision: &VisionConfig) -> usize {
     vision.tower.layers.saturating_sub(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        attribution::METHODS,
+        model::config::{Activation, Projection, TowerConfig},
+    };
+
+    fn vision(pooling: VisionPooling, layers: usize) -> VisionConfig {
+        VisionConfig {
+            tower: TowerConfig {
+                width: 8,
+                mlp_width: 16,
+                layers,
+                heads: 2,
+                activation: Activation::Gelu,
+                epsilon: 1e-5,
+                layer_scale: false,
+            },
+            image_size: 32,
+            patch: 8,
+            class_token: pooling == VisionPooling::ClassToken,
+            patch_bias: false,
+            pre_norm: true,
+            pooling,
+            projection: Projection::Linear,
+        }
+    }
+
+    fn recording(method: &str, layers: usize, asked: Option<usize>) -> Result<Recording> {
+        let method = crate::attribution::method(method)?;
+        Ok(method.needs(&vision(VisionPooling::ClassToken, layers), asked)?.recording)
+    }
+
+    #[test]
+    fn blocks_are_counted_from_the_end_and_never_more_than_there_are() -> Result<()> {
+        assert_eq!(recording("le-grad", 12, None)?.insides, 10..12);
+        assert_eq!(recording("gem", 12, None)?.insides, 6..12);
+        assert_eq!(recording("gem", 4, None)?.insides, 0..4);
+        assert_eq!(recording("game", 12, Some(0))?.insides, 0..12);
+        assert_eq!(recording("attention-rollout", 12, None)?.attention, 0..12);
+        assert_eq!(recording("na-clip", 12, Some(11))?.insides, 11..12);
+        assert!(recording("na-clip", 12, Some(10)).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn towers_without_a_class_token_are_refused_by_name() {
+        let refusal = |pooling| {
+            let refused: Vec<String> = METHODS
+                .iter()
+                .filter_map(|method| method.needs(&vision(pooling, 12), None).err())
+                .map(|error| error.to_string())
+                .collect();
+            refused
+        };
+        assert_eq!(refusal(VisionPooling::ClassToken), [""; 0]);
+        let refused = refusal(VisionPooling::Attention);
+        assert_eq!(refused.len(), 9);
+        assert_eq!(
+            refused[0],
+            "method: grad-eclip expects a vision tower that ends in its class token, found one that pools its \
+             patches by attention"
+        );
+        assert_eq!(refusal(VisionPooling::MeanOfPatches).len(), 9);
+    }
+}

@@ -1,12 +1,12 @@
 //! The methods that look at attention, against what `make_attention.py` computes from their definitions, on the same
 //! weights and pixels.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Tensor;
 use fieldmark::{
     Result,
-    attribution::{self, METHODS, Needs},
+    attribution::{self, METHODS, Needs, Targets},
     gradient::{Differentiation, LayerTrace},
 };
 use serde_json::Value;
@@ -72,12 +72,37 @@ fn the_empty_text_has_the_embedding_of_transformers() -> Result<()> {
 fn every_method_that_looks_at_attention_has_expected_maps() -> Result<()> {
     let golden = Golden::of("tiny-gelu", "attention")?;
     let cases = golden.cases["maps"].as_array().expect("a list");
-    let checked: HashSet<&str> = cases.iter().map(|case| text(&case["method"])).collect();
+    let checked: BTreeSet<&str> = cases.iter().map(|case| text(&case["method"])).collect();
     let vision = &golden.model.config().vision;
     for method in METHODS {
         let recording = method.needs(vision, None)?.recording;
         let looks = !(recording.attention.is_empty() && recording.insides.is_empty());
         assert_eq!(looks, checked.contains(method.name()), "{}", method.name());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_mix_of_nothing_and_a_picture_of_one_colour_give_numbers() -> Result<()> {
+    let golden = Golden::of("tiny-gelu", "attention")?;
+    let (vision, texts) = (&golden.model.config().vision, golden.compared()?);
+    let tower = golden.model.vision()?;
+    let pixels = golden.tensors["pixels.wide"].zeros_like()?;
+    let cases = golden.cases["maps"].as_array().expect("a list");
+    let names: BTreeSet<&str> = cases.iter().map(|case| text(&case["method"])).collect();
+    for name in names {
+        let method = attribution::method(name)?;
+        let Needs { layer, recording } = method.needs(vision, None)?;
+        let trace = LayerTrace::recording(tower, &pixels, layer, Differentiation::Fastest, &recording)?;
+        let weights = Tensor::new(&[[0.0_f32; 4], [1.0, 0.0, 0.0, 0.0]], pixels.device())?;
+        let empty = golden.tensors["empty"].unsqueeze(0)?;
+        let targets = Targets::new(&trace.embedding()?, &texts, &weights, golden.model.logit_scale())?;
+        let maps = method.maps(&trace, &targets.with_extra(Some(empty)))?.to_vec2::<f32>()?;
+        assert!(maps.concat().iter().all(|value| value.is_finite()), "{name}");
+        // Rollout alone does not look at what is explained.
+        let nothing = maps[0].iter().all(|value| *value == 0.0);
+        assert_eq!(nothing, method.facts().discriminative, "{name}");
+        assert!(maps[1].iter().any(|value| *value != 0.0), "{name}");
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ impl Method for ClearClip {
 
     fn facts(&self) -> Facts {
         facts(
-            "similarity of patches that only attend to like queries in the last block, above the photo's mean",
+            "similarity above the photo's mean; patches attend to like queries only in the last block",
             "Lan et al., ECCV 2024, arXiv 2407.12442",
         )
     }

@@ -37,7 +37,7 @@ impl Method for ClipSurgery {
     }
 
     fn facts(&self) -> Facts {
-        let measures = "similarity of patches that attend to like values, less what all prompts share";
+        let measures = "similarity less what all prompts share; the last blocks attend to like values";
         Facts { linear: false, ..facts(measures, "Li et al., Pattern Recognition 2025, arXiv 2304.05653") }
     }
 

@@ -32,7 +32,7 @@ impl Method for NaClip {
 
     fn facts(&self) -> Facts {
         facts(
-            "similarity of patches that attend to like keys and to neighbours in the last block, above the photo's mean",
+            "similarity above the photo's mean; last block attends to like keys and to neighbours",
             "Hajimiri et al., WACV 2025, arXiv 2404.08181",
         )
     }
