@@ -9,7 +9,7 @@ pub struct Facts {
     pub measures: &'static str,
     /// The unit of the map's values.
     pub unit: Unit,
-    /// Whether values below 0 are evidence against the concept; else there are none.
+    /// Whether there are values below 0: evidence against the concept, or the other side of an average.
     pub signed: bool,
     /// Whether the map is linear in the gradient. Then the map of a contrast is the same contrast of plain maps;
     /// else it has to be made from the contrast's own gradient, which is how every map is made here.
@@ -17,8 +17,8 @@ pub struct Facts {
     /// Whether prompts decide what the map shows. Where they do not, they decide its sign at most, and rivals
     /// take nothing out.
     pub discriminative: bool,
-    /// The time from decoded photo to map, in multiples of Grad-CAM's: one prompt, the last layer, ViT-B/16 at its
-    /// trained size, on a processor. `examples/method_costs.rs` measures it. None where nobody has.
+    /// The time from decoded photo to map, in multiples of Grad-CAM's: one prompt, the method's own layer, ViT-B/16 at
+    /// its trained size, on a processor. `examples/method_costs.rs` measures it. None where nobody has.
     pub cost: Option<f64>,
     /// Who describes it: authors, venue, arXiv number or code.
     pub paper: &'static str,

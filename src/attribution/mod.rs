@@ -123,3 +123,52 @@ pub fn method(name: &str) -> Result<&'static dyn Method> {
         Error::Option { option: "method", reason }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{gradient::Differentiation, model::nn::tests::Source};
+
+    #[test]
+    fn methods_of_activations_need_no_class_token() -> Result<()> {
+        let mut source = Source::new(31);
+        let tower = source.siglip_tower();
+        let (pixels, texts, weights) =
+            (source.tensor(&[3, 4, 10]), source.tensor(&[3, 8]), source.tensor(&[2, 3]));
+        let methods: [&dyn Method; 10] = [
+            &GradCam,
+            &HiResCam,
+            &LayerCam,
+            &GradCamElementwise,
+            &GradCamPlusPlus,
+            &XGradCam,
+            &EigenCam,
+            &EigenGradCam,
+            &ScoreCam,
+            &GScoreCam { channels: 3 },
+        ];
+        for layer in 0..3 {
+            let trace = LayerTrace::new(&tower, &pixels, layer, Differentiation::Fastest)?;
+            let targets = Targets::new(&trace.embedding()?, &texts, &weights, 10.0)?;
+            for method in methods {
+                let maps = method.maps(&trace, &targets)?;
+                assert_eq!(maps.dims(), [2, 10], "{}", method.name());
+                let size = maps.abs()?.sum_all()?.to_scalar::<f32>()?;
+                assert!(size.is_finite() && size > 0.0, "{}: {size}", method.name());
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn names_and_measures_are_each_methods_own() {
+        for (index, method) in METHODS.iter().enumerate() {
+            let Facts { measures, .. } = method.facts();
+            assert!(!measures.is_empty() && !measures.ends_with('.'), "{measures}");
+            assert!(measures.len() <= 90, "{measures} is longer than a line");
+            for other in &METHODS[..index] {
+                assert!(other.name() != method.name() && other.facts().measures != measures, "{measures}");
+            }
+        }
+    }
+}

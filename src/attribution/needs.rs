@@ -35,9 +35,9 @@ impl Needs {
     pub(super) fn last_inside(method: &str, vision: &VisionConfig, asked: Option<usize>) -> Result<Self> {
         match asked {
             Some(layer) if layer != last(vision) => {
+                let last = last(vision);
                 let reason = format!(
-                    "{method} looks at the last block only: expected {}, found {layer}",
-                    last(vision)
+                    "{method} looks at the last block only: expected -1 or {last}, found block {layer}"
                 );
                 Err(Error::Option { option: "layer", reason })
             }

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use image::{RgbImage, imageops};
 
 use crate::{
-    attribution::ConceptMap,
+    attribution::{self, ConceptMap},
     photo::Photo,
     progress::Warning,
     refine::{Refinement, guided},
     regions::{Instance, instances},
     render,
-    report::{Comparison, Localization, Score, Setup},
+    report::{Compared, Comparison, Localization, MapUnit, Score, Setup},
 };
 
 /// The answer to a [`Query`](super::Query) on one photo.
@@ -57,29 +57,65 @@ pub struct Compare {
 impl Compare {
     /// One sheet with the photo and all maps on one shared signed scale.
     pub fn sheet(&self, photo: &Photo) -> RgbImage {
-        // Maps that follow the photo's edges are made for the sheet's small pictures: large ones would be many.
+        let shown = self.on_small_pixels(photo);
+        let panels = self.report.prompts.iter().zip(&shown).map(|(prompt, map)| {
+            let mut notes = scores(&prompt.score);
+            notes.push(format!(
+                "softmax {:.1} % · {}",
+                prompt.score.probability * 100.0,
+                prompt.evidence.verdict
+            ));
+            notes.extend(self.report.setup.remarks());
+            render::Panel { title: prompt.score.prompt.clone(), notes, map }
+        });
+        let unit = self.report.setup.unit.name();
+        render::sheet(photo.rgb(), &panels.collect::<Vec<_>>(), render::Scale::Own, unit)
+    }
+
+    /// The maps as a sheet shows them. Those that follow the photo's edges are made for its small pictures: large
+    /// ones would be many.
+    fn on_small_pixels(&self, photo: &Photo) -> Vec<Cow<'_, ConceptMap>> {
         let (width, height) = fitting(photo, render::LONGEST_PANEL);
         let guide = match self.report.setup.refined.contains(&Refinement::Guided) {
             true => imageops::thumbnail(photo.rgb(), width, height),
             false => RgbImage::new(0, 0),
         };
-        let shown: Vec<_> = self.maps.iter().map(|map| on_pixels(map, &self.report.setup, &guide)).collect();
-        let panels = self.report.prompts.iter().zip(&shown).map(|(prompt, map)| {
-            let Score { prompt: title, similarity, logit, probability } = &prompt.score;
-            let mut notes = vec![
-                format!("similarity {similarity:.3} · logit {logit:.2}"),
-                format!("softmax {:.1} % · {}", probability * 100.0, prompt.evidence.verdict),
-            ];
-            notes.extend(self.report.setup.remarks());
-            render::Panel { title: title.clone(), notes, map }
-        });
-        render::sheet(photo.rgb(), &panels.collect::<Vec<_>>(), render::Scale::Own)
+        self.maps.iter().map(|map| on_pixels(map, &self.report.setup, &guide)).collect()
     }
 
     /// One prompt's map as [`Found::on_pixels`] has it; none if there is no such prompt.
     pub fn on_pixels(&self, prompt: usize, photo: &Photo) -> Option<Cow<'_, ConceptMap>> {
         self.maps.get(prompt).map(|map| on_pixels(map, &self.report.setup, photo.rgb()))
     }
+}
+
+/// One sheet with a row for every method that the same prompts were compared by, each row on its own signed scale.
+pub fn methods_sheet(photo: &Photo, compared: &[Compare]) -> RgbImage {
+    let columns = compared.first().map_or(Vec::new(), |compare| {
+        let column = |prompt: &Compared| render::Column {
+            title: prompt.score.prompt.clone(),
+            notes: scores(&prompt.score),
+        };
+        compare.report.prompts.iter().map(column).collect()
+    });
+    let shown: Vec<_> = compared.iter().map(|compare| compare.on_small_pixels(photo)).collect();
+    let rows = compared.iter().zip(&shown).map(|(Compare { report, .. }, maps)| {
+        let measures = attribution::method(&report.setup.method).map(|method| method.facts().measures);
+        render::Row {
+            title: report.setup.method.clone(),
+            note: measures.unwrap_or_default().into(),
+            unit: match report.setup.unit {
+                MapUnit::None => "(no unit)".into(),
+                unit => unit.name().into(),
+            },
+            maps: maps.iter().map(AsRef::as_ref).collect(),
+        }
+    });
+    render::matrix(photo.rgb(), &columns, &rows.collect::<Vec<_>>())
+}
+
+fn scores(score: &Score) -> Vec<String> {
+    vec![format!("similarity {:.3} · logit {:.2}", score.similarity, score.logit)]
 }
 
 /// A map along the edges of a picture of the photo, if its settings ask for that.

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Instant};
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-pub use answer::{Compare, Found};
+pub use answer::{Compare, Found, methods_sheet};
 pub use settings::{Layers, LoadOptions, Query, Settings};
 
 use crate::{

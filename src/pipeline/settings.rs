@@ -1,8 +1,11 @@
 //! What is asked: a target, its rivals, and how the map is made.
 
+use std::{ops::RangeInclusive, str::FromStr};
+
 use crate::{
     attribution::Combination,
     device::DeviceChoice,
+    error::{Error, Result},
     geometry::Fit,
     model::source::HubOptions,
     objective::{self, Strength},
@@ -59,6 +62,33 @@ pub struct Layers {
     pub combination: Combination,
 }
 
+/// More blocks than any tower has.
+const MOST_BLOCKS: u64 = 1000;
+
+impl FromStr for Layers {
+    type Err = Error;
+
+    /// Reads blocks, whose mean is taken: `9..11` (both ends included), `-3..-1`, `9,10,11`, or `2,-3..-1`.
+    fn from_str(text: &str) -> Result<Self> {
+        let mut blocks = Vec::new();
+        for part in text.split(',') {
+            blocks.extend(range(part.trim()).ok_or_else(|| {
+                let expected = "expected blocks such as 9..11, -3..-1 or 9,10,11";
+                Error::Option { option: "layers", reason: format!("{expected}, found {text:?}") }
+            })?);
+        }
+        Ok(Self { blocks, combination: Combination::default() })
+    }
+}
+
+/// The blocks from one to another; none if they are not numbers, count from different ends, or go backwards.
+fn range(text: &str) -> Option<RangeInclusive<i64>> {
+    let (first, last) = text.split_once("..").unwrap_or((text, text));
+    let (first, last) = (first.trim().parse::<i64>().ok()?, last.trim().parse::<i64>().ok()?);
+    let fits = (first < 0) == (last < 0) && first <= last && last.abs_diff(first) < MOST_BLOCKS;
+    fits.then_some(first..=last)
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -107,5 +137,22 @@ impl Query {
     pub fn with(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_ranges_with_both_ends_or_lists() {
+        let blocks = |text: &str| text.parse::<Layers>().map(|layers| layers.blocks).ok();
+        assert_eq!(blocks("9..11"), Some(vec![9, 10, 11]));
+        assert_eq!(blocks("-3..-1"), Some(vec![-3, -2, -1]));
+        assert_eq!(blocks(" 9, 10 ,11"), Some(vec![9, 10, 11]));
+        assert_eq!(blocks("0,-2..-1"), Some(vec![0, -2, -1]));
+        for wrong in ["", "a", "1..", "..2", "-1..2", "3..1", "1,,2", "0..999999999999", "1...3", "1..=3"] {
+            assert_eq!(blocks(wrong), None, "{wrong:?}");
+        }
     }
 }

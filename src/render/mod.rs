@@ -6,11 +6,13 @@
 mod canvas;
 mod colormap;
 mod contour;
+mod matrix;
 mod overlay;
 mod sheet;
 mod text;
 
 pub use colormap::{ColorMap, Sign};
+pub use matrix::{Column, Row, matrix};
 pub use overlay::{heatmap, mask, overlay};
 pub use sheet::{LONGEST_PANEL, Panel, sheet};
 

@@ -2,7 +2,7 @@
 //!
 //! The photo comes first, then a panel a prompt, in the order given. Under the maps the photo is grey and
 //! pale, and colour is laid over it as ink over paper (multiplied), so that its outlines stay readable at
-//! every strength and only the evidence has colour. One colour bar gives the scale in logits.
+//! every strength and only the evidence has colour. One colour bar gives the scale.
 
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
@@ -26,14 +26,14 @@ pub struct Panel<'map> {
     pub map: &'map ConceptMap,
 }
 
-const PAPER: Rgb<u8> = Rgb([255; 3]);
-const INK: Rgb<u8> = Rgb([24; 3]);
-const QUIET_INK: Rgb<u8> = Rgb([96; 3]);
-const LINE: Rgb<u8> = Rgb([190; 3]);
+pub(super) const PAPER: Rgb<u8> = Rgb([255; 3]);
+pub(super) const INK: Rgb<u8> = Rgb([24; 3]);
+pub(super) const QUIET_INK: Rgb<u8> = Rgb([96; 3]);
+pub(super) const LINE: Rgb<u8> = Rgb([190; 3]);
 
 /// Type sizes in pixels per em.
-const TITLE: f32 = 18.0;
-const NOTE: f32 = 14.0;
+pub(super) const TITLE: f32 = 18.0;
+pub(super) const NOTE: f32 = 14.0;
 
 /// White around everything.
 const MARGIN: u32 = 36;
@@ -52,14 +52,14 @@ const BAR: (u32, u32) = (300, 14);
 /// How many lines a title or a note may have.
 const MOST_LINES: usize = 2;
 
-/// One figure: the photo, then every prompt's map over it, all on one scale, with a colour bar in logits.
+/// One figure: the photo, then every prompt's map over it, all on one scale, with a colour bar in the maps' `unit`.
 ///
 /// Equal evidence has equal colour in every panel. [`Scale::Own`] takes the largest absolute value of all
 /// the maps. Panels are at most 480 pixels on their long side, whatever the photo's size. A map without
 /// positive evidence is labelled so.
-pub fn sheet(photo: &RgbImage, panels: &[Panel], scale: Scale) -> RgbImage {
+pub fn sheet(photo: &RgbImage, panels: &[Panel], scale: Scale, unit: &str) -> RgbImage {
     let scale = shared_scale(panels, scale);
-    let small = fitted(photo);
+    let small = fitted(photo, SHORTEST_PANEL, LONGEST_PANEL);
     let cells = cells(photo, &small, panels);
     let layout = Layout::of(&small, &cells);
     let mut page = RgbImage::from_pixel(layout.page.width, layout.page.height, PAPER);
@@ -70,7 +70,7 @@ pub fn sheet(photo: &RgbImage, panels: &[Panel], scale: Scale) -> RgbImage {
         };
         draw_cell(&mut page, layout.picture_corner(index), cell, &picture);
     }
-    draw_bar(&mut page, layout.bar, scale);
+    draw_bar(&mut page, layout.bar, scale, unit);
     page
 }
 
@@ -80,10 +80,10 @@ fn shared_scale(panels: &[Panel], scale: Scale) -> Option<f32> {
     panels.iter().filter_map(own).reduce(f32::max)
 }
 
-/// The photo at a panel's size.
-fn fitted(photo: &RgbImage) -> RgbImage {
+/// The photo with a long side within bounds.
+pub(super) fn fitted(photo: &RgbImage, shortest: u32, longest: u32) -> RgbImage {
     let long = photo.width().max(photo.height()).max(1);
-    let wanted = long.clamp(SHORTEST_PANEL, LONGEST_PANEL);
+    let wanted = long.clamp(shortest, longest);
     let side = |length: u32| {
         let scaled = f64::from(length) * f64::from(wanted) / f64::from(long);
         (scaled.round() as u32).max(1)
@@ -188,7 +188,7 @@ fn best_columns(cells: &[Cell], cell_width: u32, picture_height: u32) -> usize {
     (1..=count).filter(fits).min_by(|a, b| cost(*a).total_cmp(&cost(*b))).unwrap_or(1)
 }
 
-fn lines_height(lines: usize, size: f32) -> u32 {
+pub(super) fn lines_height(lines: usize, size: f32) -> u32 {
     (lines as f32 * size * text::LINE_HEIGHT).ceil() as u32
 }
 
@@ -202,7 +202,13 @@ fn draw_cell(page: &mut RgbImage, (x, y): (u32, u32), cell: &Cell, picture: &Rgb
     draw_lines(page, &cell.notes, (x, y + picture.height() + WORD_GAP), NOTE, QUIET_INK);
 }
 
-fn draw_lines(page: &mut RgbImage, lines: &[String], (x, y): (u32, u32), size: f32, color: Rgb<u8>) {
+pub(super) fn draw_lines(
+    page: &mut RgbImage,
+    lines: &[String],
+    (x, y): (u32, u32),
+    size: f32,
+    color: Rgb<u8>,
+) {
     let height = size * text::LINE_HEIGHT;
     let mut baseline = y as f32 + (height + text::CAP_HEIGHT * size) / 2.0;
     for line in lines {
@@ -212,7 +218,7 @@ fn draw_lines(page: &mut RgbImage, lines: &[String], (x, y): (u32, u32), size: f
 }
 
 /// The photo in pale grey with a map's evidence as ink over it.
-fn tinted(small: &RgbImage, map: &ConceptMap, scale: Option<f32>) -> RgbImage {
+pub(super) fn tinted(small: &RgbImage, map: &ConceptMap, scale: Option<f32>) -> RgbImage {
     let mut picture = paled(small);
     let resampled = Resampled::new(map, Size::new(small.width(), small.height()));
     if let Some(scale) = scale {
@@ -255,16 +261,10 @@ fn bar_height() -> u32 {
 
 /// The colour bar: what it measures, the colours, and three ticks; one tick and no colour where no map has
 /// any evidence.
-fn draw_bar(page: &mut RgbImage, (x, y): (u32, u32), scale: Option<f32>) {
-    draw_lines(page, &["evidence (logits)".to_owned()], (x, y), NOTE, INK);
+fn draw_bar(page: &mut RgbImage, (x, y): (u32, u32), scale: Option<f32>, unit: &str) {
+    draw_lines(page, &[format!("evidence ({unit})")], (x, y), NOTE, INK);
     let area = Area { x, y: y + lines_height(1, NOTE) + 6, width: BAR.0, height: BAR.1 };
-    for column in 0..area.width {
-        let evidence = f64::from(column) / f64::from(area.width - 1) * 2.0 - 1.0;
-        let evidence = if scale.is_some() { evidence } else { 0.0 };
-        let color = Rgb(ColorMap::BlueOrange.color(evidence));
-        fill(page, Area { x: x + column, width: 1, ..area }, color, 1.0);
-    }
-    frame(page, area, LINE);
+    draw_colors(page, area, scale.is_some());
     let top = area.bottom() + 6;
     let mut tick = |label: &str, at: u32, share: f32| {
         fill(page, Area { x: at, y: area.bottom() + 1, width: 1, height: 4 }, QUIET_INK, 1.0);
@@ -279,8 +279,19 @@ fn draw_bar(page: &mut RgbImage, (x, y): (u32, u32), scale: Option<f32>) {
     }
 }
 
+/// The colours from the most evidence against to the most for; without any evidence the middle one alone.
+pub(super) fn draw_colors(page: &mut RgbImage, area: Area, has_evidence: bool) {
+    for column in 0..area.width {
+        let evidence = f64::from(column) / f64::from(area.width - 1) * 2.0 - 1.0;
+        let evidence = if has_evidence { evidence } else { 0.0 };
+        let color = Rgb(ColorMap::BlueOrange.color(evidence));
+        fill(page, Area { x: area.x + column, width: 1, ..area }, color, 1.0);
+    }
+    frame(page, area, LINE);
+}
+
 /// A number with three significant digits.
-fn number(value: f32) -> String {
+pub(super) fn number(value: f32) -> String {
     let digits = f64::from(value).abs().log10().floor();
     if !(-4.0..6.0).contains(&digits) {
         return format!("{value:.2e}");
@@ -300,6 +311,7 @@ mod tests {
 
     #[test]
     fn panels_are_bounded_and_keep_the_aspect() {
+        let fitted = |photo: &RgbImage| fitted(photo, SHORTEST_PANEL, LONGEST_PANEL);
         let size = |width, height| fitted(&RgbImage::new(width, height)).dimensions();
         assert_eq!(size(4000, 2000), (480, 240));
         assert_eq!(size(300, 400), (300, 400));

@@ -14,10 +14,12 @@ mod fake_hub;
 mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
+mod methods;
 mod miniature;
 #[cfg(feature = "cli")]
 mod pages;
 mod parity;
+mod parity_attention;
 mod photo;
 mod properties;
 #[cfg(feature = "cli")]

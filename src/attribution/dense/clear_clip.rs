@@ -22,7 +22,7 @@ impl Method for ClearClip {
 
     fn facts(&self) -> Facts {
         facts(
-            "similarity of each patch, which only attends to like queries in the last block",
+            "similarity of patches that only attend to like queries in the last block, above the photo's mean",
             "Lan et al., ECCV 2024, arXiv 2407.12442",
         )
     }

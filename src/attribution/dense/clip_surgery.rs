@@ -37,7 +37,7 @@ impl Method for ClipSurgery {
     }
 
     fn facts(&self) -> Facts {
-        let measures = "similarity of each patch, which attends to like values, less what all prompts share";
+        let measures = "similarity of patches that attend to like values, less what all prompts share";
         Facts { linear: false, ..facts(measures, "Li et al., Pattern Recognition 2025, arXiv 2304.05653") }
     }
 

@@ -34,7 +34,7 @@ impl Method for Gem {
 
     fn facts(&self) -> Facts {
         facts(
-            "similarity of each patch after the last blocks' tokens were grouped by likeness",
+            "similarity of patches that were grouped by likeness in the last blocks, above the photo's mean",
             "Bousselham et al., CVPR 2024, arXiv 2312.00878",
         )
     }

@@ -26,7 +26,7 @@ impl Method for MaskClip {
 
     fn facts(&self) -> Facts {
         facts(
-            "similarity of each patch, which keeps its own value in the last block",
+            "similarity of patches that keep their own values in the last block, above the photo's mean",
             "Zhou et al., ECCV 2022, arXiv 2112.01071",
         )
     }

@@ -7,8 +7,11 @@
 //! checkpoint's logit scale, so that maps are in logits. They are linear in the mix of prompts: a contrast is the same
 //! contrast of plain maps, exactly.
 //!
-//! The projects rescale otherwise (a scale of 40 or 50 before a softmax over classes, 0..1 over the photo); that
-//! changes no order of patches.
+//! A cosine of CLIP has no zero that means anything: pictures and texts lie in two cones, and every patch may be at
+//! 0.2 of every prompt. The projects therefore scale maps to 0..1 over the photo, or only compare classes. Here zero is
+//! **the photo's mean**: a patch above it fits the prompt better than the photo's patches do on average. It keeps unit
+//! and order, it is linear too, and "more than the mean" is how the field cuts such maps into foreground and background
+//! (the protocol of ImageNet-Segmentation). [`ClipSurgery`] needs none of it: it takes a zero of its own.
 
 mod clear_clip;
 mod clip_surgery;
@@ -57,10 +60,12 @@ fn patch_embeddings(trace: &LayerTrace, tokens: &Tensor) -> Result<Tensor> {
     unit(&tower.project(&tower.post_norm.forward(&patches)?)?)
 }
 
-/// The similarities of patches and mixes of prompts, in logits: [rows, cells].
+/// How much more similar each patch is to the mixes of prompts than the photo's patches are on average, in logits:
+/// [rows, cells].
 fn similarities(trace: &LayerTrace, tokens: &Tensor, targets: &Targets) -> Result<Tensor> {
     let embeddings = patch_embeddings(trace, tokens)?;
-    Ok((targets.mixes().matmul(&embeddings.t()?)? * targets.logit_scale())?)
+    let above_mean = embeddings.broadcast_sub(&embeddings.mean_keepdim(0)?)?;
+    Ok((targets.mixes().matmul(&above_mean.t()?)? * targets.logit_scale())?)
 }
 
 /// The last block and its record.

@@ -32,7 +32,7 @@ impl Method for NaClip {
 
     fn facts(&self) -> Facts {
         facts(
-            "similarity of each patch, which attends to like keys and to its neighbours in the last block",
+            "similarity of patches that attend to like keys and to neighbours in the last block, above the photo's mean",
             "Hajimiri et al., WACV 2025, arXiv 2404.08181",
         )
     }

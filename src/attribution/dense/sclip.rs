@@ -25,7 +25,7 @@ impl Method for Sclip {
 
     fn facts(&self) -> Facts {
         facts(
-            "similarity of each patch, which attends to like queries and like keys in the last block",
+            "similarity of patches that attend to like queries and like keys in the last block, above the photo's mean",
             "Wang et al., ECCV 2024, arXiv 2312.01597",
         )
     }

@@ -9,6 +9,7 @@ use clap::{
 use fieldmark::{
     attribution::METHODS,
     objective::OBJECTIVES,
+    pipeline::Layers,
     refine::{Artifacts, Refinement, Tiles},
     regions::Threshold,
 };
@@ -31,6 +32,7 @@ pub struct Cli {
 pub enum Command {
     Localize(LocalizeArgs),
     Compare(CompareArgs),
+    Methods(MethodsArgs),
     Download(DownloadArgs),
     Evaluate(EvaluateArgs),
 }
@@ -62,9 +64,10 @@ pub struct LocalizeArgs {
           value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub nearest: usize,
 
-    /// How much of the rivals is subtracted; 0 is the plain map (γ of the Finer-CAM paper).
-    #[arg(short, long, value_name = "X", default_value_t = 0.6, allow_negative_numbers = true)]
-    pub strength: f64,
+    /// How much of the rivals is subtracted; 0 is the plain map (γ of the Finer-CAM paper) [default: 0.6; 1, which is
+    /// all of them, with --aggregate softmax]
+    #[arg(short, long, value_name = "X", allow_negative_numbers = true)]
+    pub strength: Option<f64>,
 
     /// Which files to write for each photo.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "overlay")]
@@ -97,9 +100,15 @@ pub struct CompareArgs {
     #[arg(required = true, num_args = 2.., value_name = "PROMPT")]
     pub prompts: Vec<String>,
 
-    /// Above 0, every prompt is contrasted with all the others.
-    #[arg(short, long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
-    pub strength: f64,
+    /// Above 0, every prompt is contrasted with all the others [default: 0]
+    #[arg(short, long, value_name = "X", allow_negative_numbers = true)]
+    pub strength: Option<f64>,
+
+    /// Compare methods too, on one sheet with a row for each: their names, separated by commas, or all. `all` leaves out
+    /// what this checkpoint or --layer does not allow.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["method", "coco"],
+          value_parser = PossibleValuesParser::new(method_names().chain([ALL_METHODS])))]
+    pub methods: Vec<String>,
 
     /// Which files to write: the sheet, and of each prompt what `localize` can write.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "sheet")]
@@ -111,6 +120,21 @@ pub struct CompareArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// In place of the methods' names: every one of them.
+pub const ALL_METHODS: &str = "all";
+
+fn method_names() -> impl Iterator<Item = &'static str> {
+    METHODS.iter().map(|method| method.name())
+}
+
+/// List the methods: what each shows, what it costs, and who describes it
+#[derive(Debug, Args)]
+pub struct MethodsArgs {
+    /// Print one JSON object a line instead of a table for people.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Fetch checkpoints from the Hub into the Hugging Face cache
@@ -144,8 +168,9 @@ pub struct EvaluateArgs {
     /// A directory with a manifest.jsonl, or such a file.
     pub dataset: PathBuf,
 
-    /// Strengths of the contrast, separated by commas; the plain map is always measured beside it.
-    #[arg(short, long, value_name = "LIST", value_delimiter = ',', default_value = "0.6")]
+    /// Strengths of the contrast, separated by commas; the plain map is always measured beside it [default: 0.6; 1 with
+    /// --aggregate softmax]
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',')]
     pub strength: Vec<f64>,
 
     /// How far in pixels beside the truth the pointing game counts a hit [default: 0; 15 around a point]
@@ -160,9 +185,10 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
 
-    /// How activations and gradients become a map, separated by commas [default: what the checkpoint recommends, else grad-cam]
+    /// How activations and gradients become a map, separated by commas, or all [default: what the checkpoint recommends,
+    /// else grad-cam]
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Map",
-          value_parser = PossibleValuesParser::new(METHODS.iter().map(|method| method.name())))]
+          value_parser = PossibleValuesParser::new(method_names().chain([ALL_METHODS])))]
     pub method: Vec<String>,
 
     /// The blocks that are explained, separated by commas; negative counts from the end [default: the method's own,
@@ -206,7 +232,7 @@ Examples:
 #[command(next_help_heading = "Map")]
 pub struct MapArgs {
     /// How activations and gradients become a map [default: what the checkpoint recommends, else grad-cam]
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(METHODS.iter().map(|method| method.name())))]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(method_names()))]
     pub method: Option<String>,
 
     /// The block that is explained, or the first of several; negative counts from the end [default: the method's own,
@@ -227,7 +253,15 @@ pub struct MapArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Map")]
 pub struct ViewArgs {
-    /// How several rivals are put together.
+    /// Several blocks in place of --layer, whose maps become one: 9..11 (both ends included), -3..-1, or 9,10,11.
+    #[arg(long, value_name = "RANGE", allow_hyphen_values = true, conflicts_with = "layer")]
+    pub layers: Option<Layers>,
+
+    /// How the maps of --layers become one.
+    #[arg(long, value_enum, default_value_t = CombinationName::Mean, requires = "layers")]
+    pub layers_combine: CombinationName,
+
+    /// How several rivals are put together; softmax explains the prompt's probability among them, not its logit.
     #[arg(long, value_name = "NAME", default_value = "mean",
           value_parser = PossibleValuesParser::new(OBJECTIVES.iter().map(|objective| objective.name())))]
     pub aggregate: String,
@@ -331,6 +365,15 @@ pub enum CompareKind {
     Mask,
     /// Nothing.
     None,
+}
+
+/// How the maps of several layers become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CombinationName {
+    /// Their mean, with its sign and unit.
+    Mean,
+    /// The product of their positive parts, each over its peak: from 0 to 1, where all layers agree.
+    Product,
 }
 
 /// How a photo becomes the model's input.

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Localize(args) => commands::localize::run(args, &terminal),
         Command::Compare(args) => commands::compare::run(args, &terminal),
+        Command::Methods(args) => commands::methods::run(args),
         Command::Download(args) => commands::download::run(args, &terminal),
         Command::Evaluate(args) => commands::evaluate::run(args, &terminal),
     };

@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use anyhow::Result;
 use fieldmark::{
-    Photo,
+    Photo, Settings,
     coco::Coco,
     files::{Names, path_of, save_png},
-    pipeline::Compare,
+    pipeline::{Compare, methods_sheet},
     regions::instances,
     render::Scale,
+    report::Comparison,
 };
 
 use crate::{
@@ -21,37 +22,69 @@ use crate::{
 };
 
 pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
-    let settings = super::settings(&args.map, args.strength)?;
+    let settings = super::settings(&args.map, args.strength, 0.0)?;
     super::prepare_output(&args.output)?;
     let (photo, open_seconds) = super::open(&args.image, &args.output, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
-    let mut compared = explainer.compare(&photo, &args.prompts, &settings)?;
-    terminal.warn(&compared.warnings);
+    let with = |name: String| Settings { method: Some(name), ..settings.clone() };
+    let methods = super::methods(&args.methods, &explainer, &settings, terminal)?;
+    let all = match methods.is_empty() {
+        true => vec![settings],
+        false => methods.into_iter().map(with).collect(),
+    };
+    let mut compared = explainer.compare_all(&photo, &args.prompts, &all)?;
+    compared.iter().for_each(|compared| terminal.warn(&compared.warnings));
     let start = Instant::now();
     let mut coco = Coco::new(super::coco_description(&explainer, &args.map));
     save(args, &photo, &mut compared, &mut coco)?;
     if let Some(path) = &args.output.coco {
         coco.save(path)?;
     }
-    let mut report = compared.report;
-    report.seconds.render = start.elapsed().as_secs_f64();
-    report.seconds.decode += open_seconds;
-    report.seconds.load = load_seconds;
-    match args.output.json {
-        true => output::json(&report)?,
-        false => output::comparison(&report)?,
+    for compared in &mut compared {
+        let seconds = &mut compared.report.seconds;
+        seconds.render = start.elapsed().as_secs_f64();
+        seconds.decode += open_seconds;
+        seconds.load = load_seconds;
     }
+    print(args, &compared.into_iter().map(|compared| compared.report).collect::<Vec<_>>())?;
     Ok(Exit::Done)
 }
 
-fn save(args: &CompareArgs, photo: &Photo, compared: &mut Compare, coco: &mut Coco) -> Result<()> {
-    let mut names = Names::new();
-    let folder = &args.output.output;
-    if args.save.contains(&CompareKind::Sheet) {
-        let path = path_of(folder, &names.for_image(&args.image), "sheet", "png");
-        save_png(&path, &compared.sheet(photo).into())?;
-        compared.report.files.insert("sheet".into(), path);
+fn print(args: &CompareArgs, reports: &[Comparison]) -> Result<()> {
+    match (args.output.json, reports) {
+        (true, _) => reports.iter().try_for_each(output::json),
+        (false, [report]) => output::comparison(report),
+        (false, _) => output::methods_comparison(reports),
     }
+}
+
+fn save(args: &CompareArgs, photo: &Photo, compared: &mut [Compare], coco: &mut Coco) -> Result<()> {
+    let mut names = Names::new();
+    if args.save.contains(&CompareKind::Sheet) {
+        let path = path_of(&args.output.output, &names.for_image(&args.image), "sheet", "png");
+        let sheet = match &*compared {
+            [only] => only.sheet(photo),
+            all => methods_sheet(photo, all),
+        };
+        save_png(&path, &sheet.into())?;
+        compared.iter_mut().for_each(|one| drop(one.report.files.insert("sheet".into(), path.clone())));
+    }
+    let several = compared.len() > 1;
+    compared.iter_mut().try_for_each(|compared| {
+        let suffix = if several { format!(" {}", compared.report.setup.method) } else { String::new() };
+        save_each(args, photo, compared, (&mut names, &suffix), coco)
+    })
+}
+
+/// Writes the files of each prompt; their names end in the prompt and a suffix.
+fn save_each(
+    args: &CompareArgs,
+    photo: &Photo,
+    compared: &mut Compare,
+    (names, suffix): (&mut Names, &str),
+    coco: &mut Coco,
+) -> Result<()> {
+    let folder = &args.output.output;
     let kinds: Vec<Kind> = args.save.iter().filter_map(|kind| kind.of_one_prompt()).collect();
     let top = |value: fn(&fieldmark::attribution::ConceptMap) -> f32| {
         Scale::Shared(compared.maps.iter().map(value).fold(0.0, f32::max))
@@ -63,7 +96,7 @@ fn save(args: &CompareArgs, photo: &Photo, compared: &mut Compare, coco: &mut Co
         // Of maps on the photo's pixels one at a time is held: they are large.
         let Some(shown) = compared.on_pixels(index, photo) else { continue };
         let prompt = &compared.report.prompts[index].score.prompt;
-        let name = names.for_prompt(&args.image, prompt);
+        let name = names.for_prompt(&args.image, &format!("{prompt}{suffix}"));
         if args.output.coco.is_some() {
             coco.add_instances(image, prompt, &instances(&shown, threshold));
         }

@@ -16,12 +16,13 @@ use indicatif::ProgressBar;
 use crate::{args::EvaluateArgs, exit::Exit, output, terminal::Terminal};
 
 pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit> {
-    let options = options(args)?;
+    let mut options = options(args)?;
     let dataset = Manifest::open(&args.dataset)?;
     if let Some(folder) = args.rows.as_deref().and_then(Path::parent) {
         prepare_folder(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
     }
     let (explainer, _) = super::load(&args.model, terminal)?;
+    options.methods = super::methods(&args.method, &explainer, &options.settings, terminal)?;
     let evaluator = Evaluator::new(&explainer, options)?;
     let looks = args.limit.unwrap_or(usize::MAX).min(dataset.looks());
     let bar = terminal.photos(looks);
@@ -36,8 +37,11 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit> {
 }
 
 fn options(args: &EvaluateArgs) -> Result<Options> {
-    let strengths: fieldmark::Result<Vec<_>> =
-        args.strength.iter().map(|strength| Strength::new(*strength)).collect();
+    let usual = Strength::default().get();
+    let strengths: Result<Vec<_>> = match args.strength[..] {
+        [] => super::strength(&args.view, None, usual).map(|strength| vec![strength]),
+        _ => args.strength.iter().map(|typed| super::strength(&args.view, Some(*typed), usual)).collect(),
+    };
     let tolerance = args.tolerance.map(|pixels| Tolerance { area: pixels, point: pixels });
     Ok(Options {
         settings: super::view(&args.view)?,

@@ -7,6 +7,7 @@ use fieldmark::{
     Error, Explainer, Query,
     coco::Coco,
     files::Names,
+    objective::Strength,
     prompt::{ConceptList, same_words},
     regions::instances,
     render::Scale,
@@ -16,7 +17,7 @@ use fieldmark::{
 use crate::{args::LocalizeArgs, exit::Exit, images, output, saving::Files, terminal::Terminal};
 
 pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
-    let settings = super::settings(&args.map, args.strength)?;
+    let settings = super::settings(&args.map, args.strength, Strength::default().get())?;
     if args.prompt.contains('.') && Path::new(&args.prompt).is_file() {
         terminal.note(&format!("{} is taken as the prompt, which comes before the images", args.prompt));
     }

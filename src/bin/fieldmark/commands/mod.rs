@@ -4,17 +4,25 @@ pub mod compare;
 pub mod download;
 pub mod evaluate;
 pub mod localize;
+pub mod methods;
 
 use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::Result;
 use fieldmark::{
-    Explainer, Photo, PhotoOptions, Settings, device::DeviceChoice, files::prepare_folder, geometry::Fit,
-    model::source::HubOptions, objective::Strength, pipeline::LoadOptions, prompt::Template,
+    Error, Explainer, Photo, PhotoOptions, Query, Settings,
+    attribution::{Combination, METHODS},
+    device::DeviceChoice,
+    files::prepare_folder,
+    geometry::Fit,
+    model::source::HubOptions,
+    objective::{Strength, objective},
+    pipeline::{Layers, LoadOptions},
+    prompt::Template,
 };
 
 use crate::{
-    args::{DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, ViewArgs},
+    args::{ALL_METHODS, CombinationName, DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, ViewArgs},
     terminal::Terminal,
 };
 
@@ -52,10 +60,10 @@ fn coco_description(explainer: &Explainer, map: &MapArgs) -> String {
     format!("places where {} sees the prompts, by fieldmark; threshold {}", explainer.name(), map.threshold)
 }
 
-/// The settings that were typed.
-fn settings(args: &MapArgs, strength: f64) -> Result<Settings> {
+/// The settings that were typed; `usual`: the strength if none was.
+fn settings(args: &MapArgs, strength: Option<f64>, usual: f64) -> Result<Settings> {
     Ok(Settings {
-        strength: Strength::new(strength)?,
+        strength: self::strength(&args.view, strength, usual)?,
         method: args.method.clone(),
         layer: args.layer,
         threshold: args.threshold,
@@ -63,10 +71,65 @@ fn settings(args: &MapArgs, strength: f64) -> Result<Settings> {
     })
 }
 
+/// The strength that was typed, else the usual one. An objective that takes the references whole or not at all would
+/// silently read 0.3 as 1.
+fn strength(args: &ViewArgs, typed: Option<f64>, usual: f64) -> Result<Strength> {
+    let objective = objective(&args.aggregate)?;
+    let Some(typed) = typed else {
+        return Ok(objective.strength_in_force(Strength::new(usual)?));
+    };
+    let typed = Strength::new(typed)?;
+    if objective.strength_in_force(typed) == typed {
+        return Ok(typed);
+    }
+    let reason = format!("expected 0 or 1 with {}, found {}", args.aggregate, typed.get());
+    Err(Error::Option { option: "strength", reason }.into())
+}
+
+/// The methods that a list names, each once. Of all methods, those that cannot be used with these settings are left out
+/// with a note; one that was named is left in, to be refused.
+fn methods(
+    list: &[String],
+    explainer: &Explainer,
+    settings: &Settings,
+    terminal: &Terminal,
+) -> Result<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    if !list.iter().any(|name| name == ALL_METHODS) {
+        for name in list {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        return Ok(names);
+    }
+    for method in METHODS {
+        let settings = Settings { method: Some(method.name().into()), ..settings.clone() };
+        match explainer.check(&Query::new(ANY_PROMPT).with(settings)) {
+            Err(Error::Option { option: "method" | "layer", reason }) => {
+                terminal.note(&format!("left out: {reason}"));
+            }
+            checked => {
+                checked?;
+                names.push(method.name().into());
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Whether settings fit a checkpoint does not depend on what is asked.
+const ANY_PROMPT: &str = "a photo";
+
 /// The settings that the maps of one run have in common; the others are the defaults.
 fn view(args: &ViewArgs) -> Result<Settings> {
     let templates: fieldmark::Result<Vec<_>> = args.template.iter().map(|text| Template::new(text)).collect();
+    let combination = match args.layers_combine {
+        CombinationName::Mean => Combination::Mean,
+        CombinationName::Product => Combination::Product,
+    };
     Ok(Settings {
+        layers: args.layers.clone().map(|layers| Layers { combination, ..layers }),
         aggregate: args.aggregate.clone(),
         fit: match args.fit {
             FitName::Whole => Fit::Whole,
