@@ -191,7 +191,7 @@ impl Setup {
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         if let Some(Tiling { rows, columns, .. }) = self.tiles {
-            remarks.push(format!("{rows} x {columns} tiles and the whole"));
+            remarks.push(format!("{rows} × {columns} tiles and the whole"));
         }
         if !self.refined.is_empty() {
             let names: Vec<_> = self.refined.iter().map(|refinement| refinement.name()).collect();

@@ -9,11 +9,11 @@
 //! M' = D D (B ∘ M)
 //! ```
 //!
-//! Departures from the paper and its code. Maps here are signed: the parts for and against are refined each by
-//! itself, with boxes of its own, and put together again, so neither feeds on the other. D D has rows that sum to
-//! about 1, so M' is an average of evidence and stays in logits, where the code scales it to 0 to 1. The code rounds
-//! the map to 8 bits before it looks for boxes, and its boxes leave out the last row and column of the grid; ours do
-//! neither.
+//! Departures from the paper and its code. Maps here are signed: what is shared is the evidence for the concept, as
+//! there; evidence against it belongs to other things and stays where it is. (Shared too, it would spread over the
+//! thing that is asked about wherever attention is broad, and leave nothing of it.) D D has rows that sum to about 1,
+//! so M' is an average of evidence and stays in logits, where the code scales it to 0 to 1. The code rounds the map
+//! to 8 bits before it looks for boxes, and its boxes leave out the last row and column of the grid; ours do neither.
 
 use crate::attribution::ConceptMap;
 use crate::error::{Error, Result};
@@ -68,18 +68,15 @@ impl Affinity {
         Ok(Self { weights, cells })
     }
 
-    /// The map with its evidence shared, for and against apart.
+    /// The map with its evidence for the concept shared, and that against it where it was.
     ///
     /// # Panics
     /// If the map's grid has another number of cells.
     pub fn refine(&self, map: &ConceptMap) -> ConceptMap {
         assert_eq!(map.grid().cells(), self.cells, "one row a cell");
-        let part = |sign: f32| {
-            let strength: Vec<f32> = map.values().iter().map(|value| (sign * value).max(0.0)).collect();
-            self.shared(&self.shared(&inside_boxes(strength, map.grid())))
-        };
-        let (positive, negative) = (part(1.0), part(-1.0));
-        let values = positive.iter().zip(negative).map(|(positive, negative)| positive - negative).collect();
+        let strength = map.values().iter().map(|value| value.max(0.0)).collect();
+        let shared = self.shared(&self.shared(&inside_boxes(strength, map.grid())));
+        let values = shared.iter().zip(map.values()).map(|(shared, value)| shared + value.min(0.0)).collect();
         map.on_grid(values, *map.placement())
     }
 
@@ -172,8 +169,8 @@ mod tests {
         let mut attention = vec![0.0; 16];
         (0..4).for_each(|cell| attention[cell * 5] = 0.3);
         let refined = Affinity::new(attention, 4).unwrap().refine(&map(4, &[1.0, 0.3, -0.5, -2.0]));
-        // 0.3 and -0.5 are below 0.4 of their signs' largest, and in no box.
-        assert_eq!(refined.values(), [1.0, 0.0, 0.0, -2.0]);
+        // 0.3 is below 0.4 of the largest, and in no box.
+        assert_eq!(refined.values(), [1.0, 0.0, -0.5, -2.0]);
     }
 
     #[test]
@@ -181,7 +178,7 @@ mod tests {
         // Two pairs: 0 and 1, 2 and 3.
         let pairs = [0.4, 0.4, 0.0, 0.0, 0.4, 0.4, 0.0, 0.0, 0.0, 0.0, 0.4, 0.4, 0.0, 0.0, 0.4, 0.4];
         let refined = Affinity::new(pairs.to_vec(), 4).unwrap().refine(&map(4, &[1.0, 0.0, 0.0, -2.0]));
-        for (found, expected) in refined.values().iter().zip([0.5, 0.5, -1.0, -1.0]) {
+        for (found, expected) in refined.values().iter().zip([0.5, 0.5, 0.0, -2.0]) {
             assert!((found - expected).abs() < 1e-6, "{:?}", refined.values());
         }
     }
@@ -210,8 +207,8 @@ mod tests {
         let sum = |values: &[f32]| values.iter().sum::<f32>();
         assert!((sum(refined.values()) / sum(&values) - 1.0).abs() < 0.02);
         assert!(refined.values().iter().all(|value| (1.9..3.1).contains(value)), "{:?}", refined.values());
-        let opposite = Affinity::new(some_attention(12), 12).unwrap().refine(&map(4, &values).negated());
-        assert_eq!(opposite, refined.negated());
+        let against = map(4, &values).negated();
+        assert_eq!(Affinity::new(some_attention(12), 12).unwrap().refine(&against), against, "nothing to share");
     }
 
     #[test]

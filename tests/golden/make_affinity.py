@@ -2,7 +2,7 @@
 
 CLIP-ES is no Python package, so its formulas are written out here, with transformers' attention and scipy's connected
 components: float64, no code shared with the Rust side. Two departures from CLIP-ES's code are ours and are in here too
-(src/refine/affinity.rs says why): maps are signed, each sign refined by itself, and boxes are neither cut at the last
+(src/refine/affinity.rs says why): maps are signed, of which only the part for the concept is refined, and boxes are neither cut at the last
 row and column nor found on a map of 8 bits.
 
     pip install torch==2.9.1 transformers==5.5.4 safetensors==0.8.0 numpy==2.4.6 scipy==1.17.1
@@ -56,11 +56,9 @@ def box_mask(strength):
 
 
 def refined(matrix, signed):
-    parts = []
-    for strength in (np.maximum(signed, 0), np.maximum(-signed, 0)):
-        masked = matrix * box_mask(strength).reshape(1, -1)
-        parts.append((masked @ strength.reshape(-1, 1)).reshape(strength.shape))
-    return parts[0] - parts[1]
+    strength = np.maximum(signed, 0)
+    masked = matrix * box_mask(strength).reshape(1, -1)
+    return (masked @ strength.reshape(-1, 1)).reshape(signed.shape) + np.minimum(signed, 0)
 
 
 def make():
