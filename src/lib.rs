@@ -92,6 +92,8 @@
 //! # Where to go
 //!
 //! - One concept on one photo: [`Explainer::localize`]. Several on one scale: [`Explainer::compare`].
+//! - Rivals from a list of concepts: [`Query::finding`] and [`prompt::ConceptList`]. A whole list on one photo:
+//!   [`Explainer::rank`]. Several strengths from one pass: [`Explainer::sweep`].
 //! - What can be set: [`Settings`]; what a field of the answer means: [`report`].
 //! - The numbers themselves: [`attribution::ConceptMap`].
 //! - Other colours, a mask, a sheet: [`render`].

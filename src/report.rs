@@ -13,7 +13,10 @@ use serde::{Serialize, Serializer};
 use crate::{
     attribution::{self, Combination, ConceptMap},
     geometry::{Fit, Placement},
-    objective,
+    objective::{
+        self,
+        references::{Chosen, PassedOver},
+    },
     refine::{Artifacts, Refinement},
     regions::{Peak, Point, Region, Threshold, instances, peak, points_between},
     verdict::Verdict,
@@ -30,6 +33,43 @@ pub struct Score {
     pub logit: f64,
     /// The softmax over the prompts that compete, from 0 to 1.
     pub probability: f64,
+}
+
+/// What the model says of a rival, and how it became one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Reference {
+    /// What the model says of it.
+    #[serde(flatten)]
+    pub score: Score,
+    /// Why it was chosen; none if it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
+}
+
+/// A prompt's place among all that competed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Ranked {
+    /// From 1, the highest logit first.
+    pub rank: usize,
+    /// What the model says of it.
+    #[serde(flatten)]
+    pub score: Score,
+}
+
+/// What tells one prompt from another: the map of the one minus the map of the other, both plain.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pair {
+    /// The one.
+    pub prompt: String,
+    /// The other.
+    pub against: String,
+    /// The logit of the one minus that of the other.
+    pub difference: f64,
+    /// The sum of the positive values of the difference of their maps, in logits: what speaks for the one and not for
+    /// the other.
+    pub positive: f64,
+    /// The pixel where most does; none where nothing does.
+    pub peak: Option<Peak>,
 }
 
 /// How much speaks for and against the concept.
@@ -263,7 +303,10 @@ pub struct Localization {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best_tile: Option<BestTile>,
     /// The rivals.
-    pub against: Vec<Score>,
+    pub against: Vec<Reference>,
+    /// Concepts that would have been rivals, but are taken for the target in other words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<PassedOver>,
     /// The value of the objective that the map explains.
     pub objective: f64,
     /// How much speaks for and against.
@@ -312,8 +355,13 @@ pub struct Comparison {
     /// How.
     #[serde(flatten)]
     pub setup: Setup,
-    /// The prompts, in the order asked.
+    /// The prompts that have a map: those asked, in their order, then the best of the list of concepts.
     pub prompts: Vec<Compared>,
+    /// All prompts that competed, the highest logit first.
+    pub ranking: Vec<Ranked>,
+    /// Every prompt that has a map against every other, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub matrix: Vec<Pair>,
     /// The files that were written, by kind.
     #[serde(serialize_with = "paths")]
     pub files: BTreeMap<String, PathBuf>,

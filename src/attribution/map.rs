@@ -76,6 +76,24 @@ impl ConceptMap {
         self.values.iter().fold(0.0, |top, value| top.max(value.abs()))
     }
 
+    /// The sum of the positive values, in logits.
+    pub fn positive(&self) -> f64 {
+        // A sum of nothing is -0, which would be shown with its sign.
+        self.values.iter().map(|value| f64::from(value.max(0.0))).sum::<f64>() + 0.0
+    }
+
+    /// This map plus so many times another of the same photo, cell by cell. Of a method that is linear in the gradient
+    /// it is the map of that mix.
+    ///
+    /// # Panics
+    /// If the two grids have different numbers of cells.
+    #[must_use]
+    pub fn plus(&self, times: f64, other: &Self) -> Self {
+        assert_eq!(self.values.len(), other.values.len(), "two maps of one grid");
+        let sum = |(one, other): (&f32, &f32)| (f64::from(*one) + times * f64::from(*other)) as f32;
+        Self::new(self.values.iter().zip(&other.values).map(sum).collect(), self.placement)
+    }
+
     /// The map at every pixel of the photo, row by row: bilinear between the cells' centres, constant
     /// outside the outermost ones (`align_corners = false`); NaN where the map does not cover the photo.
     pub fn at_photo_size(&self) -> Vec<f32> {

@@ -90,7 +90,7 @@ impl Row {
         let report = &contrasted.report;
         let setup = &report.setup;
         let target = &report.target;
-        let beats = report.against.iter().all(|rival| target.similarity > rival.similarity);
+        let beats = report.against.iter().all(|rival| target.similarity > rival.score.similarity);
         let present = question.truth.is_present();
         Self {
             line: question.line,

@@ -48,8 +48,10 @@ impl Found {
 pub struct Compare {
     /// The numbers.
     pub report: Comparison,
-    /// The prompts' signed maps on their grid, in their order.
+    /// The signed maps of the report's prompts on their grid, in their order.
     pub maps: Vec<ConceptMap>,
+    /// The signed maps of the report's matrix, in its order.
+    pub pairs: Vec<ConceptMap>,
     /// What the user should know.
     pub warnings: Vec<Warning>,
 }
@@ -83,6 +85,31 @@ impl Compare {
         self.maps.iter().map(|map| on_pixels(map, &self.report.setup, &guide)).collect()
     }
 
+    /// One figure with every one of the first prompts, `most` at most, against every other; none if the pairs were not
+    /// asked for.
+    pub fn matrix(&self, photo: &Photo, most: usize) -> Option<RgbImage> {
+        let prompts = &self.report.prompts;
+        if self.pairs.is_empty() {
+            return None;
+        }
+        // The pairs are in rows of all prompts but the row's own.
+        let cell = |row: usize, column: usize| {
+            let place = column.checked_sub(usize::from(column > row)).filter(|_| column != row)?;
+            let index = row * (prompts.len() - 1) + place;
+            let difference = format!("{:+.2}", self.report.matrix[index].difference).replace('-', "−");
+            Some((difference, &self.pairs[index]))
+        };
+        let shown = prompts.len().min(most);
+        let row = |(index, prompt): (usize, &Compared)| render::PairRow {
+            title: prompt.score.prompt.clone(),
+            note: format!("logit {:.2}", prompt.score.logit),
+            cells: (0..shown).map(|column| cell(index, column)).collect(),
+        };
+        let rows: Vec<_> = prompts.iter().take(shown).enumerate().map(row).collect();
+        let unit = self.report.setup.unit.name();
+        Some(render::pairs(photo.rgb(), &rows, render::Scale::Own, unit))
+    }
+
     /// One prompt's map as [`Found::on_pixels`] has it; none if there is no such prompt.
     pub fn on_pixels(&self, prompt: usize, photo: &Photo) -> Option<Cow<'_, ConceptMap>> {
         self.maps.get(prompt).map(|map| on_pixels(map, &self.report.setup, photo.rgb()))
@@ -92,7 +119,7 @@ impl Compare {
 /// One sheet with a row for every method that the same prompts were compared by, each row on its own signed scale.
 pub fn methods_sheet(photo: &Photo, compared: &[Compare]) -> RgbImage {
     let columns = compared.first().map_or(Vec::new(), |compare| {
-        let column = |prompt: &Compared| render::Column {
+        let column = |prompt: &Compared| render::MethodColumn {
             title: prompt.score.prompt.clone(),
             notes: scores(&prompt.score),
         };
@@ -101,7 +128,7 @@ pub fn methods_sheet(photo: &Photo, compared: &[Compare]) -> RgbImage {
     let shown: Vec<_> = compared.iter().map(|compare| compare.on_small_pixels(photo)).collect();
     let rows = compared.iter().zip(&shown).map(|(Compare { report, .. }, maps)| {
         let measures = attribution::method(&report.setup.method).map(|method| method.facts().measures);
-        render::Row {
+        render::MethodRow {
             title: report.setup.method.clone(),
             note: measures.unwrap_or_default().into(),
             unit: match report.setup.unit {
@@ -111,7 +138,7 @@ pub fn methods_sheet(photo: &Photo, compared: &[Compare]) -> RgbImage {
             maps: maps.iter().map(AsRef::as_ref).collect(),
         }
     });
-    render::matrix(photo.rgb(), &columns, &rows.collect::<Vec<_>>())
+    render::methods(photo.rgb(), &columns, &rows.collect::<Vec<_>>())
 }
 
 fn scores(score: &Score) -> Vec<String> {
@@ -136,4 +163,30 @@ fn fitting(photo: &Photo, longest: u32) -> (u32, u32) {
     let scale = (f64::from(longest) / f64::from(size.width.max(size.height))).min(1.0);
     let side = |pixels: u32| ((f64::from(pixels) * scale).round() as u32).max(1);
     (side(size.width), side(size.height))
+}
+
+/// One figure with the photo and the maps of one query at several strengths (see
+/// [`Explainer::sweep`](super::Explainer::sweep)), all on one signed scale; none if there are none.
+pub fn strip(photo: &Photo, answers: &[Found]) -> Option<RgbImage> {
+    let report = &answers.first()?.report;
+    let rivals: Vec<&str> = report.against.iter().map(|rival| rival.score.prompt.as_str()).collect();
+    let mut words = vec![report.target.prompt.clone()];
+    if !rivals.is_empty() {
+        words.push(format!("against {}", rivals.join(", ")));
+    }
+    words.push("all maps on one scale".into());
+    let panels = answers.iter().map(|found| {
+        let (strength, evidence) = (found.report.setup.strength, &found.report.evidence);
+        let plain = if strength == 0.0 { " (plain)" } else { "" };
+        render::Panel {
+            title: format!("strength {strength}{plain}"),
+            notes: vec![
+                format!("objective {:.2}", found.report.objective).replace('-', "−"),
+                format!("evidence +{:.2} for, −{:.2} against", evidence.positive, -evidence.negative),
+            ],
+            map: &found.map,
+        }
+    });
+    let unit = report.setup.unit.name();
+    Some(render::strip(photo.rgb(), &words, &panels.collect::<Vec<_>>(), render::Scale::Own, unit))
 }

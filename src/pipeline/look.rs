@@ -121,6 +121,9 @@ impl<'m> Look<'m> {
         extra: Option<&Tensor>,
         mixes: &[Vec<f64>],
     ) -> Result<Vec<ConceptMap>> {
+        if mixes.is_empty() {
+            return Ok(Vec::new());
+        }
         let weights: Vec<f32> = mixes.iter().flatten().map(|weight| *weight as f32).collect();
         let mixes = Tensor::from_vec(weights, (mixes.len(), texts.dim(0)?), texts.device())?;
         let targets =

@@ -1,36 +1,36 @@
 //! `Explainer`: a checkpoint that answers questions about photographs. The only module that knows all stages.
 
 mod answer;
+mod compare;
+mod localize;
 mod look;
 mod passes;
 mod plan;
+mod rivals;
 mod settings;
 mod texts;
 
 use std::{sync::Arc, time::Instant};
 
-use candle_core::Tensor;
 use rayon::prelude::*;
 
-pub use answer::{Compare, Found, methods_sheet};
-pub use settings::{Layers, LoadOptions, Query, Settings};
+pub use answer::{Compare, Found, methods_sheet, strip};
+pub use settings::{Layers, Lineup, LoadOptions, Pairs, Query, Rivals, Settings};
 
 use crate::{
     attribution::{ConceptMap, Method},
     embed::Scores,
     error::{Error, Result},
     model::{Model, source::ModelSpec},
-    objective::references,
     photo::Photo,
     progress::{ProgressHandler, Silent, Warning},
-    prompt::{Template, repeated, same_words},
+    prompt::repeated,
     refine::Refinement,
-    report::{Compared, Comparison, Evidence, Localization, Place, Score, Setup},
+    report::{Evidence, Place, Setup},
     verdict::{NEUTRAL, Presence, sigmoid, verdict},
 };
 use look::{Look, View};
-use passes::Task;
-use plan::{Mix, Plan};
+use plan::Plan;
 use texts::Texts;
 
 /// A checkpoint that answers questions about photographs.
@@ -94,226 +94,12 @@ impl Explainer {
         plan::method(self.model.config(), settings)
     }
 
-    /// Checks a query before any photo is opened, and embeds its prompts.
-    ///
-    /// # Errors
-    /// If a prompt is empty, a rival is the target itself or there twice, or a setting is not one of the
-    /// checkpoint's.
-    pub fn check(&self, query: &Query) -> Result<()> {
-        self.ask(query).map(drop)
-    }
-
-    /// Chooses rivals: the concepts most similar to the target by text embedding, without the target itself.
-    ///
-    /// # Errors
-    /// If a prompt is empty, or no concept is left beside the target.
-    pub fn nearest(
-        &self,
-        target: &str,
-        concepts: &[String],
-        count: usize,
-        templates: &[Template],
-    ) -> Result<Vec<String>> {
-        let others: Vec<&str> =
-            concepts.iter().map(String::as_str).filter(|concept| !same_words(concept, target)).collect();
-        if others.is_empty() {
-            let reason = "expected a concept that is neither the target nor a rival already, found none";
-            return Err(Error::Option { option: "concepts", reason: reason.into() });
-        }
-        let (target, _) = self.texts.embed(&self.model, &[target], templates)?;
-        let (embeddings, _) = self.texts.embed(&self.model, &others, templates)?;
-        let chosen = references::nearest(&target.get(0)?, &embeddings, count)?;
-        Ok(chosen.into_iter().map(|index| others[index].to_owned()).collect())
-    }
-
-    /// Where the photo shows the target, and what tells it from its rivals.
-    ///
-    /// # Errors
-    /// If the query is not sound (see [`check`](Self::check)), or a computation gives no numbers.
-    pub fn localize(&self, photo: &Photo, query: &Query) -> Result<Found> {
-        Ok(self.localize_all(photo, std::slice::from_ref(query))?.remove(0))
-    }
-
-    /// Answers several queries on one photo, in their order. Queries that see the photo alike (the same layer, fit
-    /// and detail) share one pass through the vision tower.
-    ///
-    /// An answer's seconds count the pass that it shares, and only its own head.
-    ///
-    /// # Errors
-    /// As [`localize`](Self::localize), if any of the queries fails.
-    pub fn localize_all(&self, photo: &Photo, queries: &[Query]) -> Result<Vec<Found>> {
-        let mut looks = Looks::new(self, photo);
-        let mut answers = Vec::with_capacity(queries.len());
-        for query in queries {
-            let mut clock = Clock::start();
-            let asked = self.ask(query)?;
-            let text = clock.lap();
-            let (view, look) = looks.of(&query.settings, &asked.plan)?;
-            clock.lap();
-            let mut found = self.answer(photo, (view, look), asked)?;
-            let tiles = found.report.seconds.tower() - look.seconds.tower();
-            found.report.seconds = found.report.seconds.with(text, clock.lap() - tiles);
-            answers.push(found);
-        }
-        Ok(answers)
-    }
-
-    /// Checks a query, resolves its settings and embeds its prompts.
-    fn ask<'q>(&self, query: &'q Query) -> Result<Asked<'q>> {
-        if let Some(same) = query.references.iter().find(|reference| same_words(reference, &query.target)) {
-            let reason = "it is the target itself, so it cannot be a rival".to_owned();
-            return Err(Error::Prompt { prompt: same.clone(), reason });
-        }
-        refuse_repeated(&query.references)?;
-        let plan = Plan::new(&self.model, &query.settings, 1 + query.references.len())?;
-        let (texts, warnings) =
-            self.texts.embed(&self.model, &self.prompts_of(query), &query.settings.templates)?;
-        let extra = self.texts.embed_extra(&self.model, plan.method, &query.settings.templates)?;
-        Ok(Asked { query, plan, texts, extra, warnings })
-    }
-
-    /// What one look says to one query; its seconds are those of the vision tower alone.
-    fn answer(&self, photo: &Photo, (view, look): (&View, &Look), asked: Asked) -> Result<Found> {
-        let Asked { query, plan, texts, extra, mut warnings } = asked;
-        let competing = 1 + query.references.len();
-        warnings.extend(ignoring_prompts(plan.method, competing));
-        let scores = look.scores(&texts)?;
-        let logits = &scores.logits[..competing];
-        let settings = &query.settings;
-        let mixes = |logits: &[f64]| vec![plan.objective.gradient(logits, settings.strength)];
-        let extra = extra.as_ref();
-        let task = Task { plan: &plan, settings, view, texts: &texts, extra, competing, mixes: &mixes };
-        let mut seen = self.see(photo, look, &task)?;
-        let map = seen.maps.remove(0);
-        let mut competitors = self.competitors(query, &scores);
-        let presence = self.presence(&scores, 0, competing);
-        let report = Localization {
-            image: photo.path().into(),
-            image_size: [photo.size().width, photo.size().height],
-            model: self.name.clone(),
-            target: competitors.remove(0),
-            best_tile: seen.best_tiles.remove(0),
-            against: competitors,
-            objective: plan.objective.value(logits, query.settings.strength),
-            evidence: evidence(&map, presence),
-            place: place(&map, &seen.setup, photo),
-            setup: seen.setup,
-            files: Default::default(),
-            seconds: look.seconds.and_tower(&seen.seconds),
-        };
-        Ok(Found { report, map, warnings })
-    }
-
-    /// Scores and maps of several prompts. At strength 0 every map is plain; above, each prompt is contrasted
-    /// with all the others.
-    ///
-    /// # Errors
-    /// If there is no prompt, one is empty or there twice, or a setting is not one of the checkpoint's.
-    pub fn compare(&self, photo: &Photo, prompts: &[String], settings: &Settings) -> Result<Compare> {
-        Ok(self.compare_all(photo, prompts, std::slice::from_ref(settings))?.remove(0))
-    }
-
-    /// [`compare`](Self::compare) with several settings in turn, several methods for instance. Those that see the
-    /// photo alike share one pass through the vision tower.
-    ///
-    /// # Errors
-    /// As [`compare`](Self::compare), if any of them fails.
-    pub fn compare_all(
-        &self,
-        photo: &Photo,
-        prompts: &[String],
-        settings: &[Settings],
-    ) -> Result<Vec<Compare>> {
-        if prompts.is_empty() {
-            return Err(Error::Option {
-                option: "prompts",
-                reason: "expected at least one, found none".into(),
-            });
-        }
-        refuse_repeated(prompts)?;
-        // What cannot be done is told before the first of many passes.
-        let plans: Result<Vec<_>> =
-            settings.iter().map(|settings| Plan::new(&self.model, settings, prompts.len())).collect();
-        let mut looks = Looks::new(self, photo);
-        let each = plans?.into_iter().zip(settings);
-        each.map(|(plan, settings)| self.compare_with(&mut looks, prompts, settings, plan)).collect()
-    }
-
-    fn compare_with(
-        &self,
-        looks: &mut Looks,
-        prompts: &[String],
-        settings: &Settings,
-        plan: Plan,
-    ) -> Result<Compare> {
-        let mut clock = Clock::start();
-        let asked = self.with_neutral(prompts.iter().map(String::as_str).collect());
-        let (texts, mut warnings) = self.texts.embed(&self.model, &asked, &settings.templates)?;
-        warnings.extend(ignoring_prompts(plan.method, prompts.len()));
-        let extra = self.texts.embed_extra(&self.model, plan.method, &settings.templates)?;
-        let text = clock.lap();
-        let photo = looks.photo;
-        let (view, look) = looks.of(settings, &plan)?;
-        clock.lap();
-        let scores = look.scores(&texts)?;
-        let logits = &scores.logits[..prompts.len()];
-        let mix = |logits: &[f64], target| Mix::new(&plan, logits, target, settings);
-        let weights = |logits: &[f64]| (0..prompts.len()).map(|target| mix(logits, target).weights).collect();
-        let (competing, extra) = (prompts.len(), extra.as_ref());
-        let task = Task { plan: &plan, settings, view, texts: &texts, extra, competing, mixes: &weights };
-        let seen = self.see(photo, look, &task)?;
-        let maps = seen.maps;
-        let probabilities = crate::embed::softmax(logits);
-        let places = places(&maps, &seen.setup, photo);
-        let compared = places.into_iter().zip(&maps).enumerate().map(|(index, (place, map))| Compared {
-            score: Score {
-                prompt: prompts[index].clone(),
-                similarity: scores.similarities[index],
-                logit: logits[index],
-                probability: probabilities[index],
-            },
-            best_tile: seen.best_tiles[index],
-            objective: mix(logits, index).value,
-            evidence: evidence(map, self.presence(&scores, index, prompts.len())),
-            place,
-            files: Default::default(),
-        });
-        let report = Comparison {
-            image: photo.path().into(),
-            image_size: [photo.size().width, photo.size().height],
-            model: self.name.clone(),
-            prompts: compared.collect(),
-            setup: seen.setup,
-            files: Default::default(),
-            seconds: look.seconds.and_tower(&seen.seconds).with(text, clock.lap() - seen.seconds.tower()),
-        };
-        Ok(Compare { report, maps, warnings })
-    }
-
-    /// Target, references and, where the verdict needs it, the neutral prompt.
-    fn prompts_of<'q>(&self, query: &'q Query) -> Vec<&'q str> {
-        let prompts = std::iter::once(&query.target).chain(&query.references).map(String::as_str);
-        self.with_neutral(prompts.collect())
-    }
-
+    /// Adds the neutral prompt where the verdict needs it.
     fn with_neutral<'p>(&self, mut prompts: Vec<&'p str>) -> Vec<&'p str> {
         if self.model.config().presence.is_none() {
             prompts.push(NEUTRAL);
         }
         prompts
-    }
-
-    fn competitors(&self, query: &Query, scores: &Scores) -> Vec<Score> {
-        let prompts = std::iter::once(&query.target).chain(&query.references);
-        let probabilities = crate::embed::softmax(&scores.logits[..1 + query.references.len()]);
-        let numbers = scores.similarities.iter().zip(&scores.logits).zip(probabilities);
-        let score = |(prompt, ((similarity, logit), probability)): (&String, ((&f64, &f64), f64))| Score {
-            prompt: prompt.clone(),
-            similarity: *similarity,
-            logit: *logit,
-            probability,
-        };
-        prompts.zip(numbers).map(score).collect()
     }
 
     /// What decides whether prompt `target` of `competing` is there; the neutral prompt, if any, comes after them.
@@ -374,17 +160,6 @@ fn ignoring_prompts(method: &dyn Method, competing: usize) -> Option<Warning> {
     ignored.then(|| Warning::PromptsIgnored { method: method.name() })
 }
 
-/// One query, made ready.
-struct Asked<'q> {
-    query: &'q Query,
-    plan: Plan,
-    /// Target, references and, where the verdict needs it, the neutral prompt: [prompts, embedding].
-    texts: Tensor,
-    /// What the method asks for beside them.
-    extra: Option<Tensor>,
-    warnings: Vec<Warning>,
-}
-
 fn place(map: &ConceptMap, setup: &Setup, photo: &Photo) -> Place {
     Place::of(&answer::on_pixels(map, setup, photo.rgb()), setup.threshold)
 }
@@ -400,8 +175,8 @@ fn places(maps: &[ConceptMap], setup: &Setup, photo: &Photo) -> Vec<Place> {
 
 fn evidence(map: &ConceptMap, presence: Presence) -> Evidence {
     let values = || map.values().iter().map(|value| f64::from(*value));
+    let positive = map.positive();
     // A sum of nothing is -0, which would be shown with its sign.
-    let positive = values().filter(|value| *value > 0.0).sum::<f64>() + 0.0;
     let negative = values().filter(|value| *value < 0.0).sum::<f64>() + 0.0;
     Evidence { positive, negative, verdict: verdict(positive, presence) }
 }

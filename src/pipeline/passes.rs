@@ -30,7 +30,9 @@ pub(super) struct Task<'a> {
     pub(super) extra: Option<&'a Tensor>,
     /// How many compete.
     pub(super) competing: usize,
-    /// A pass's logits become the mixes that its maps explain; the first is about the first prompt, and so on.
+    /// The prompt that each mix is about.
+    pub(super) targets: &'a [usize],
+    /// A pass's logits become the mixes that its maps explain.
     pub(super) mixes: &'a dyn Fn(&[f64]) -> Vec<Vec<f64>>,
 }
 
@@ -104,7 +106,8 @@ impl Explainer {
         ([x, y], maps): ([u32; 2], &[ConceptMap]),
     ) -> Result<()> {
         let scores = look.scores(task.texts)?;
-        for (prompt, (best, map)) in best.iter_mut().zip(maps).enumerate() {
+        for ((prompt, best), map) in task.targets.iter().zip(best).zip(maps) {
+            let prompt = *prompt;
             let (similarity, logit) = (scores.similarities[prompt], scores.logits[prompt]);
             if best.is_none_or(|best| logit > best.logit) {
                 let Evidence { verdict, .. } = evidence(map, self.presence(&scores, prompt, task.competing));

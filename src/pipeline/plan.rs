@@ -6,7 +6,7 @@ use crate::{
     attribution::{self, Combination, Method, Needs},
     error::{Error, Result},
     model::{Model, config::ClipConfig, nn::Recording},
-    objective::{self, Objective},
+    objective::{self, Objective, Strength},
     refine::{self, Refinement},
     report::{MapUnit, Setup},
 };
@@ -25,8 +25,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Resolves the settings' names against what there is, for so many prompts that compete.
-    pub(super) fn new(model: &Model, settings: &Settings, competing: usize) -> Result<Self> {
+    /// Resolves the settings' names against what there is.
+    pub(super) fn new(model: &Model, settings: &Settings) -> Result<Self> {
         let config = model.config();
         fit_request(model, settings).check()?;
         let mut refined = settings.refine.clone();
@@ -47,7 +47,7 @@ impl Plan {
         let combination = settings.layers.as_ref().map(|several| several.combination);
         let combined = combination.filter(|_| layers.len() > 1);
         let facts = method.facts();
-        let objective_unit = objective.unit(competing, settings.strength);
+        let objective_unit = objective::Unit::Logits;
         let setup = Setup {
             method: method.name().into(),
             layer: asked.last().copied().unwrap_or(-1),
@@ -74,6 +74,22 @@ impl Plan {
             recording = recording.and(&Recording { attention, ..Recording::default() });
         }
         Ok(Self { layers, combination: combination.unwrap_or_default(), recording, method, objective, setup })
+    }
+
+    /// Whether the map of a mix of prompts is the same mix of their maps.
+    pub(super) fn is_linear(&self) -> bool {
+        self.setup.linear
+    }
+
+    /// A setup with what depends on the strength and on how many prompts compete.
+    pub(super) fn in_force(&self, setup: Setup, competing: usize, strength: Strength) -> Setup {
+        let objective_unit = self.objective.unit(competing, strength);
+        Setup {
+            strength: self.objective.strength_in_force(strength).get(),
+            objective_unit,
+            unit: MapUnit::new(self.method.facts().unit, objective_unit, setup.layers_combine),
+            ..setup
+        }
     }
 }
 

@@ -8,8 +8,11 @@ use crate::{
     error::{Error, Result},
     geometry::Fit,
     model::source::HubOptions,
-    objective::{self, Strength},
-    prompt::Template,
+    objective::{
+        self, Strength,
+        references::{By, SYNONYM_THRESHOLD},
+    },
+    prompt::{ConceptList, Template},
     refine::{Artifacts, Refinement, Tiles},
     regions::Threshold,
 };
@@ -108,6 +111,40 @@ impl Default for Settings {
     }
 }
 
+/// Rivals that are to be found among the concepts of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rivals {
+    /// The list.
+    pub concepts: ConceptList,
+    /// By what they are chosen.
+    pub by: By,
+    /// How many, at least 1; fewer where the list has no more to offer.
+    pub count: usize,
+    /// Concepts whose text has a larger cosine with the target's are taken for synonyms and passed over; -1 to 1, and
+    /// 1 passes over none. What the target belongs to is never passed over.
+    pub synonym_threshold: f64,
+}
+
+impl Rivals {
+    /// The three concepts that are most similar to the target by text.
+    pub fn among(concepts: ConceptList) -> Self {
+        Self { concepts, by: By::default(), count: 3, synonym_threshold: SYNONYM_THRESHOLD }
+    }
+
+    /// Refuses what cannot be meant.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.count == 0 {
+            let reason = "expected at least 1, found 0".into();
+            return Err(Error::Option { option: "nearest", reason });
+        }
+        if (-1.0..=1.0).contains(&self.synonym_threshold) {
+            return Ok(());
+        }
+        let reason = format!("expected a cosine from -1 to 1, found {}", self.synonym_threshold);
+        Err(Error::Option { option: "synonym threshold", reason })
+    }
+}
+
 /// What is asked: a target, its rivals, and how.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Query {
@@ -115,6 +152,8 @@ pub struct Query {
     pub target: String,
     /// Its rivals. None of them may be the target itself.
     pub references: Vec<String>,
+    /// Further rivals, to be found.
+    pub rivals: Option<Rivals>,
     /// How the map is made.
     pub settings: Settings,
 }
@@ -132,12 +171,52 @@ impl Query {
         self
     }
 
+    /// Has further rivals found.
+    ///
+    /// ```
+    /// use fieldmark::{Query, pipeline::Rivals, prompt::ConceptList};
+    ///
+    /// # fn main() -> fieldmark::Result<()> {
+    /// let birds = ConceptList::open("birds")?; // a list that ships, or a file
+    /// let query = Query::new("rusty blackbird").finding(Rivals::among(birds));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn finding(mut self, rivals: Rivals) -> Self {
+        self.rivals = Some(rivals);
+        self
+    }
+
     /// Replaces the settings.
     #[must_use]
     pub fn with(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
+}
+
+/// What competes on one photo, and what of it is looked at more closely.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lineup {
+    /// Prompts that get a map each.
+    pub prompts: Vec<String>,
+    /// Concepts that compete too. Those with the same words as a prompt are left out.
+    pub concepts: Vec<String>,
+    /// How many of the concepts get a map: those with the highest logits.
+    pub top: usize,
+    /// Which pairs of prompts with a map are told apart.
+    pub pairs: Pairs,
+}
+
+/// Which pairs of prompts are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pairs {
+    /// None.
+    #[default]
+    None,
+    /// Every prompt that has a map and every other, in both orders.
+    All,
 }
 
 #[cfg(test)]

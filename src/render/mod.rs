@@ -6,15 +6,19 @@
 mod canvas;
 mod colormap;
 mod contour;
-mod matrix;
+mod figure;
+mod methods;
 mod overlay;
+mod pairs;
 mod sheet;
 mod text;
 
 pub use colormap::{ColorMap, Sign};
-pub use matrix::{Column, Row, matrix};
+pub use figure::LONGEST_PANEL;
+pub use methods::{MethodColumn, MethodRow, methods};
 pub use overlay::{heatmap, mask, overlay};
-pub use sheet::{LONGEST_PANEL, Panel, sheet};
+pub use pairs::{PairRow, pairs};
+pub use sheet::{Panel, sheet, strip};
 
 use crate::attribution::ConceptMap;
 

@@ -14,6 +14,8 @@ mod fake_hub;
 mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
+#[cfg(feature = "cli")]
+mod lists;
 mod methods;
 mod miniature;
 #[cfg(feature = "cli")]
@@ -21,6 +23,7 @@ mod pages;
 mod parity;
 mod parity_attention;
 mod photo;
+mod prompts;
 mod properties;
 #[cfg(feature = "cli")]
 mod refine;

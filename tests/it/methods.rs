@@ -12,7 +12,7 @@ use fieldmark::{
     gradient::{Differentiation, LayerTrace},
     model::nn::Recording,
     objective,
-    pipeline::Layers,
+    pipeline::{Layers, Lineup},
     progress::{Event, ProgressHandler},
     report::MapUnit,
 };
@@ -31,6 +31,10 @@ fn photo() -> Result<Photo> {
 
 fn prompts() -> Vec<String> {
     ["red square", "blue circle", "green"].map(str::to_owned).to_vec()
+}
+
+fn lineup() -> Lineup {
+    Lineup { prompts: prompts(), ..Lineup::default() }
 }
 
 fn settings(method: &str, layers: &[i64], combination: Combination) -> Settings {
@@ -165,7 +169,7 @@ fn score_cams_tell_their_passes_and_share_them() -> Result<()> {
     let passes = Arc::new(Passes::default());
     let explainer = explainer()?.telling(Arc::<Passes>::clone(&passes));
     let all = ["score-cam", "gscore-cam", "grad-cam"].map(|name| settings(name, &[-1], Combination::Mean));
-    assert_eq!(explainer.compare_all(&photo()?, &prompts(), &all)?.len(), 3);
+    assert_eq!(explainer.rank_all(&photo()?, &lineup(), &all)?.len(), 3);
     // One pass a channel, whatever the prompts and methods.
     assert_eq!(*passes.0.lock().unwrap_or_else(PoisonError::into_inner), (64, 64));
     Ok(())
@@ -176,7 +180,7 @@ fn several_methods_at_once_are_the_same_as_one_by_one() -> Result<()> {
     let (explainer, photo, prompts) = (explainer()?, photo()?, prompts());
     let all = ["grad-cam", "le-grad", "eigen-cam"]
         .map(|name| Settings { method: Some(name.into()), ..Settings::default() });
-    let together = explainer.compare_all(&photo, &prompts, &all)?;
+    let together = explainer.rank_all(&photo, &lineup(), &all)?;
     for (settings, compared) in all.iter().zip(&together) {
         assert_eq!(compared.maps, explainer.compare(&photo, &prompts, settings)?.maps);
     }

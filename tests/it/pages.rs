@@ -27,8 +27,10 @@ fn options(command: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_option_is_in_the_readme_and_no_other() {
-    let known: BTreeSet<String> =
-        ["localize", "compare", "evaluate", "download", "methods"].into_iter().flat_map(options).collect();
+    let known: BTreeSet<String> = ["localize", "compare", "methods", "prompts", "evaluate", "download"]
+        .into_iter()
+        .flat_map(options)
+        .collect();
     assert!(known.len() > 10, "the help was understood: {known:?}");
     let readme = readme();
     for option in &known {

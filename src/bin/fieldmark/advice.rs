@@ -37,6 +37,10 @@ fn for_error(error: &Error) -> Option<&'static str> {
             "check permissions and free space, or choose another directory (--output for results, HF_HOME for \
              checkpoints)",
         ),
+        Error::Option { option: "concepts" | "template", .. } => Some(
+            "run `fieldmark prompts` for the lists and templates that ship; prompts/README.md describes a list of your \
+             own",
+        ),
         Error::Device { .. } => Some("use --device cpu, or build with --features cuda or metal"),
         _ => None,
     }

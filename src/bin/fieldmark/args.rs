@@ -33,6 +33,7 @@ pub enum Command {
     Localize(LocalizeArgs),
     Compare(CompareArgs),
     Methods(MethodsArgs),
+    Prompts(PromptsArgs),
     Download(DownloadArgs),
     Evaluate(EvaluateArgs),
 }
@@ -55,22 +56,16 @@ pub struct LocalizeArgs {
     #[arg(short, long, value_name = "PROMPT")]
     pub against: Vec<String>,
 
-    /// A file with a concept a line; those most similar to the prompt become rivals.
-    #[arg(long, value_name = "FILE")]
-    pub concepts: Option<PathBuf>,
+    #[command(flatten)]
+    pub rivals: RivalArgs,
 
-    /// How many of the concepts become rivals.
-    #[arg(long, value_name = "K", default_value_t = 3, requires = "concepts",
-          value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
-    pub nearest: usize,
+    /// How much of the rivals is subtracted; 0 is the plain map (γ of the Finer-CAM paper). Several, separated by
+    /// commas, give a strip of maps from one pass [default: 0.6; 1, which is all of them, with --aggregate softmax]
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', allow_negative_numbers = true)]
+    pub strength: Vec<f64>,
 
-    /// How much of the rivals is subtracted; 0 is the plain map (γ of the Finer-CAM paper) [default: 0.6; 1, which is
-    /// all of them, with --aggregate softmax]
-    #[arg(short, long, value_name = "X", allow_negative_numbers = true)]
-    pub strength: Option<f64>,
-
-    /// Which files to write for each photo.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "overlay")]
+    /// Which files to write for each photo [default: overlay; strip with several strengths]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub save: Vec<Kind>,
 
     #[command(flatten)]
@@ -85,20 +80,68 @@ const LOCALIZE_EXAMPLES: &str = "\
 Examples:
   fieldmark localize \"red-winged blackbird shoulder\" photo.jpg \\
       --against \"yellow-headed blackbird\" --against \"rusty blackbird\"
+  fieldmark localize \"red-winged blackbird\" photo.jpg --concepts birds --by image
   fieldmark localize \"orange beak\" photos/ --save overlay,map --json > results.jsonl";
 
-/// Compare several prompts on one photo, on one shared scale
-///
-/// Prints similarities, logits and the softmax over the prompts, and draws one sheet with the photo and every
-/// prompt's signed map.
+/// Which rivals are to be found.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Rivals")]
+pub struct RivalArgs {
+    /// A list of concepts among which rivals are found: one that ships (see `fieldmark prompts`) or a file.
+    #[arg(long, value_name = "NAME or FILE")]
+    pub concepts: Option<String>,
+
+    /// How many rivals are found [default: 3; 1 with --by group]
+    #[arg(long, value_name = "K", requires = "concepts",
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub nearest: Option<usize>,
+
+    /// By what they are found.
+    #[arg(long, value_enum, default_value_t = ByName::Text, requires = "concepts")]
+    pub by: ByName,
+
+    /// Concepts whose text is more similar to the prompt's than this cosine are taken for synonyms and passed over.
+    #[arg(long, value_name = "X", requires = "concepts", allow_negative_numbers = true,
+          default_value_t = fieldmark::objective::references::SYNONYM_THRESHOLD)]
+    pub synonym_threshold: f64,
+}
+
+/// By what rivals are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ByName {
+    /// Their words are most similar to the prompt's.
+    Text,
+    /// They fit the photo best, as in the Finer-CAM paper.
+    Image,
+    /// What the prompt belongs to: "blackbird" for "rusty blackbird".
+    Group,
+}
+
+/// Compare prompts, or a whole list of concepts, on one photo
+///
+/// Ranks all of them by how well they fit, and draws one sheet with the photo and the prompts' signed maps on one
+/// shared scale. Of a list, the best get a map.
+#[derive(Debug, Args)]
+#[command(after_help = COMPARE_EXAMPLES)]
 pub struct CompareArgs {
     /// The photo.
     pub image: PathBuf,
 
-    /// The prompts, two or more.
-    #[arg(required = true, num_args = 2.., value_name = "PROMPT")]
+    /// The prompts, two or more; with --concepts, none or more.
+    #[arg(required_unless_present = "concepts", value_name = "PROMPT")]
     pub prompts: Vec<String>,
+
+    /// A list of concepts that compete too: one that ships (see `fieldmark prompts`) or a file.
+    #[arg(long, value_name = "NAME or FILE")]
+    pub concepts: Option<String>,
+
+    /// How many of the list's concepts get a map: those that fit best.
+    #[arg(long, value_name = "K", default_value_t = 8, requires = "concepts")]
+    pub top: usize,
+
+    /// Tell every prompt that has a map from every other: a table, and a picture of the first ten.
+    #[arg(long)]
+    pub matrix: bool,
 
     /// Above 0, every prompt is contrasted with all the others [default: 0]
     #[arg(short, long, value_name = "X", allow_negative_numbers = true)]
@@ -106,7 +149,7 @@ pub struct CompareArgs {
 
     /// Compare methods too, on one sheet with a row for each: their names, separated by commas, or all. `all` leaves out
     /// what this checkpoint or --layer does not allow.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["method", "coco"],
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["method", "coco", "matrix"],
           value_parser = PossibleValuesParser::new(method_names().chain([ALL_METHODS])))]
     pub methods: Vec<String>,
 
@@ -122,6 +165,11 @@ pub struct CompareArgs {
     pub output: OutputArgs,
 }
 
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  fieldmark compare photo.jpg \"red-winged blackbird\" \"rusty blackbird\"
+  fieldmark compare photo.jpg --concepts birds --template birds --top 5 --matrix";
+
 /// In place of the methods' names: every one of them.
 pub const ALL_METHODS: &str = "all";
 
@@ -133,6 +181,21 @@ fn method_names() -> impl Iterator<Item = &'static str> {
 #[derive(Debug, Args)]
 pub struct MethodsArgs {
     /// Print one JSON object a line instead of a table for people.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// List the concepts and templates that ship
+///
+/// Without a name, the lists and the sets of templates. With one, what is in it, in the format of a list of your own;
+/// a file of your own is read and shown in the same way.
+#[derive(Debug, Args)]
+pub struct PromptsArgs {
+    /// A list of concepts, a set of templates, or a file with a list.
+    #[arg(value_name = "NAME or FILE")]
+    pub name: Option<String>,
+
+    /// Print one JSON object a line instead of a list for people.
     #[arg(long)]
     pub json: bool,
 }
@@ -288,8 +351,9 @@ pub struct ViewArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub refine: Vec<Refinement>,
 
-    /// How prompts are phrased: a text in which {} stands for the prompt. Repeatable: several are averaged.
-    #[arg(long, value_name = "TEXT", default_value = "{}")]
+    /// How prompts are phrased: a text in which {} stands for the prompt, or a set that ships (see `fieldmark
+    /// prompts`). Repeatable: several are averaged.
+    #[arg(long, value_name = "TEXT or NAME", default_value = "{}")]
     pub template: Vec<String>,
 }
 
@@ -344,6 +408,8 @@ pub enum Kind {
     Full,
     /// White where the evidence reaches the threshold (PNG, at the photo's size).
     Mask,
+    /// The photo and the map at every strength, in one row on one scale (PNG).
+    Strip,
     /// Nothing.
     None,
 }

@@ -7,19 +7,22 @@ mod overview;
 pub use methods::{methods, methods_comparison};
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use fieldmark::{
     evaluate::{Compared, Estimate, METRICS, SettingSummary, Summary},
+    objective::references::{By, Chosen},
     regions::Region,
-    report::{Comparison, Evidence, Localization, MapUnit, Place, Score},
+    report::{Comparison, Evidence, Localization, MapUnit, Pair, Place, Score},
 };
 use serde::Serialize;
+
+use crate::commands::prompts::{ListLine, TemplateLine};
 
 /// Writes text, and tells at once if nobody reads it.
 fn write(text: &str) -> Result<()> {
@@ -32,25 +35,81 @@ pub fn json(record: &impl Serialize) -> Result<()> {
     write(&format!("{}\n", serde_json::to_string(record)?))
 }
 
+/// Text as it is, on lines of its own.
+pub fn text(text: &str) -> Result<()> {
+    write(&format!("{text}\n"))
+}
+
 /// One photo's answer.
 pub fn localization(found: &Localization) -> Result<()> {
-    let mut table = score_table();
-    table.add_row(score_row(&found.target, ""));
-    for reference in &found.against {
-        table.add_row(score_row(reference, "against "));
-    }
     let mut lines = vec![format!("{}: {}", shown_path(&found.image), found.evidence.verdict)];
-    lines.extend(table_lines(&table));
+    lines.extend(competitor_lines(found));
     lines.extend(evidence_lines(&found.evidence, &found.place, found.setup.unit));
     lines.extend(file_lines(&found.files));
     write_block(&lines)
 }
 
-/// Several prompts on one photo.
+/// One photo's answers at several strengths.
+pub fn strengths(answers: &[Localization]) -> Result<()> {
+    let Some(first) = answers.first() else { return Ok(()) };
+    let mut table = bare_table();
+    let [objective, positive, negative, peak] = ["objective", "for it", "against it", "peak"].map(right_cell);
+    table.set_header([right_cell("strength"), objective, positive, negative, peak, Cell::new("verdict")]);
+    for found in answers {
+        let peak = found.place.peak.map_or("none".into(), |peak| format!("{}, {}", peak.x, peak.y));
+        table.add_row([
+            right_cell(&found.setup.strength.to_string()),
+            right_cell(&format!("{:.2}", found.objective)),
+            right_cell(&amount(found.evidence.positive)),
+            right_cell(&amount(found.evidence.negative)),
+            right_cell(&peak),
+            Cell::new(found.evidence.verdict),
+        ]);
+    }
+    let mut lines = vec![shown_path(&first.image)];
+    lines.extend(competitor_lines(first));
+    lines.extend(table_lines(&table));
+    let files: BTreeSet<_> = answers.iter().flat_map(|found| file_lines(&found.files)).collect();
+    lines.extend(files);
+    write_block(&lines)
+}
+
+/// The scores of the target and its rivals, and what was passed over.
+fn competitor_lines(found: &Localization) -> Vec<String> {
+    let mut table = bare_table();
+    let mut header = score_header();
+    header.extend(found.against.iter().any(|rival| rival.chosen.is_some()).then(|| Cell::new("chosen by")));
+    table.set_header(header);
+    table.add_row(score_row(&found.target, ""));
+    for rival in &found.against {
+        let mut row = score_row(&rival.score, "against ");
+        row.extend(rival.chosen.map(|chosen| Cell::new(shown_choice(&chosen))));
+        table.add_row(row);
+    }
+    let passed_over = found.passed_over.iter().map(|other| {
+        let (prompt, similarity) = (shown(&other.prompt), other.similarity);
+        format!("   passed over as a synonym: {prompt} (text {similarity:.3})")
+    });
+    table_lines(&table).into_iter().chain(passed_over).collect()
+}
+
+fn shown_choice(chosen: &Chosen) -> String {
+    let Chosen { by, similarity, rank } = chosen;
+    match by {
+        By::Text => format!("text {similarity:.3}, rank {rank}"),
+        By::Image => format!("photo, rank {rank}, text {similarity:.3}"),
+        By::Group => format!("group, text {similarity:.3}"),
+    }
+}
+
+/// The prompts on one photo, the best first, and what there is to say of those with a map.
 pub fn comparison(compared: &Comparison) -> Result<()> {
-    let mut table = score_table();
-    for prompt in &compared.prompts {
-        table.add_row(score_row(&prompt.score, ""));
+    let mut table = bare_table();
+    let header = std::iter::once(right_cell("rank")).chain(score_header());
+    table.set_header(header);
+    for ranked in &compared.ranking {
+        let rank = right_cell(&ranked.rank.to_string());
+        table.add_row(std::iter::once(rank).chain(score_row(&ranked.score, "")));
     }
     let mut lines = vec![shown_path(&compared.image)];
     lines.extend(table_lines(&table));
@@ -59,8 +118,70 @@ pub fn comparison(compared: &Comparison) -> Result<()> {
         let details = evidence_lines(&prompt.evidence, &prompt.place, compared.setup.unit).into_iter();
         lines.extend(details.chain(file_lines(&prompt.files)).map(|line| format!("   {line}")));
     }
+    lines.extend(pair_lines(&compared.matrix));
     lines.extend(file_lines(&compared.files));
     write_block(&lines)
+}
+
+/// What tells every prompt from every other: a line a pair, the prompt that fits better first.
+fn pair_lines(pairs: &[Pair]) -> Vec<String> {
+    if pairs.is_empty() {
+        return Vec::new();
+    }
+    let mut table = bare_table();
+    let [difference, positive, peak] = ["by logits", "evidence", "peak"].map(right_cell);
+    table.set_header([Cell::new("told apart"), Cell::new("from"), difference, positive, peak]);
+    for pair in pairs.iter().filter(|pair| pair.difference > 0.0) {
+        let peak = pair.peak.map_or("none".into(), |peak| format!("{}, {}", peak.x, peak.y));
+        table.add_row([
+            Cell::new(shown(&pair.prompt)),
+            Cell::new(shown(&pair.against)),
+            right_cell(&format!("{:+.2}", pair.difference)),
+            right_cell(&format!("{:+.2}", pair.positive)),
+            right_cell(&peak),
+        ]);
+    }
+    table_lines(&table)
+}
+
+/// The lists of concepts and the templates that ship.
+pub fn prompts(lists: &[ListLine], sets: &[TemplateLine]) -> Result<()> {
+    let mut table = bare_table();
+    let [count, groups] = ["concepts", "groups"].map(right_cell);
+    table.set_header([Cell::new("list"), count, groups, Cell::new("about"), Cell::new("example")]);
+    for list in lists {
+        table.add_row([
+            Cell::new(list.list),
+            right_cell(&list.count.to_string()),
+            right_cell(&list.groups.to_string()),
+            Cell::new(list.about.unwrap_or_default()),
+            Cell::new(&list.example),
+        ]);
+    }
+    // Names and numbers stay whole in a narrow window; sentences are broken.
+    for column in table.column_iter_mut().take(3) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    let mut templates = bare_table();
+    templates.set_header([
+        Cell::new("templates"),
+        right_cell("texts"),
+        Cell::new("about"),
+        Cell::new("the first"),
+    ]);
+    for set in sets {
+        templates.add_row([
+            Cell::new(set.template),
+            right_cell(&set.count.to_string()),
+            Cell::new(set.about),
+            Cell::new(set.texts.first().copied().unwrap_or_default()),
+        ]);
+    }
+    let use_them =
+        "use them with --concepts LIST and --template TEMPLATES; `fieldmark prompts NAME` shows one";
+    let blocks =
+        [table_lines(&table).join("\n"), table_lines(&templates).join("\n"), format!("  {use_them}")];
+    text(&blocks.join("\n\n"))
 }
 
 /// A checkpoint's files, after a download.
@@ -157,20 +278,17 @@ fn right_cell(text: &str) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
-fn score_table() -> Table {
-    let mut table = bare_table();
+fn score_header() -> Vec<Cell> {
     let [similarity, logit, softmax] = ["similarity", "logit", "softmax"].map(right_cell);
-    table.set_header([Cell::new("prompt"), similarity, logit, softmax]);
-    table
+    vec![Cell::new("prompt"), similarity, logit, softmax]
 }
 
-fn score_row(score: &Score, before: &str) -> [Cell; 4] {
-    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-    [
+fn score_row(score: &Score, before: &str) -> Vec<Cell> {
+    vec![
         Cell::new(format!("{before}{}", shown(&score.prompt))),
-        right(format!("{:.4}", score.similarity)),
-        right(format!("{:.2}", score.logit)),
-        right(format!("{:.1} %", score.probability * 100.0)),
+        right_cell(&format!("{:.4}", score.similarity)),
+        right_cell(&format!("{:.2}", score.logit)),
+        right_cell(&format!("{:.1} %", score.probability * 100.0)),
     ]
 }
 

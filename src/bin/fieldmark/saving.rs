@@ -50,7 +50,8 @@ impl Files<'_> {
         let (size, grid) = (self.photo.size(), self.map.grid());
         let [scale, signed_scale] = self.scales;
         let (kind, path) = match kind {
-            Kind::None => return Ok(None),
+            // A strip belongs to several maps.
+            Kind::None | Kind::Strip => return Ok(None),
             Kind::Overlay => {
                 let options = RenderOptions { scale, contour: self.contour(), ..Default::default() };
                 let path = path("overlay", "png");

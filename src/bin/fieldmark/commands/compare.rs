@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use fieldmark::{
     Photo, Settings,
     coco::Coco,
     files::{Names, path_of, save_png},
-    pipeline::{Compare, methods_sheet},
+    pipeline::{Compare, Lineup, Pairs, methods_sheet},
+    prompt::ConceptList,
     regions::instances,
     render::Scale,
     report::Comparison,
@@ -21,8 +22,12 @@ use crate::{
     terminal::Terminal,
 };
 
+/// The most prompts whose maps against each other are drawn: more would be too small to see.
+const MOST_IN_MATRIX: usize = 10;
+
 pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
-    let settings = super::settings(&args.map, args.strength, 0.0)?;
+    let lineup = lineup(args)?;
+    let settings = super::settings(&args.map, super::strength(&args.map.view, args.strength, 0.0)?)?;
     super::prepare_output(&args.output)?;
     let (photo, open_seconds) = super::open(&args.image, &args.output, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
@@ -32,7 +37,7 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
         true => vec![settings],
         false => methods.into_iter().map(with).collect(),
     };
-    let mut compared = explainer.compare_all(&photo, &args.prompts, &all)?;
+    let mut compared = explainer.rank_all(&photo, &lineup, &all)?;
     compared.iter().for_each(|compared| terminal.warn(&compared.warnings));
     let start = Instant::now();
     let mut coco = Coco::new(super::coco_description(&explainer, &args.map));
@@ -50,6 +55,23 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// What competes: the prompts, and the concepts that are not one of them by another name.
+fn lineup(args: &CompareArgs) -> Result<Lineup> {
+    let prompts = args.prompts.clone();
+    let pairs = if args.matrix { Pairs::All } else { Pairs::None };
+    let Some(concepts) = &args.concepts else {
+        if prompts.len() < 2 {
+            bail!("prompts: expected two or more, or a list of concepts, found {}", prompts.len());
+        }
+        return Ok(Lineup { prompts, pairs, ..Lineup::default() });
+    };
+    let list = ConceptList::open(concepts)?;
+    let own: Vec<_> = prompts.iter().filter_map(|prompt| list.find(prompt)).collect();
+    let others = list.concepts().iter().filter(|concept| !own.contains(concept));
+    let concepts = others.map(|concept| concept.name.clone()).collect();
+    Ok(Lineup { prompts, concepts, top: args.top, pairs })
+}
+
 fn print(args: &CompareArgs, reports: &[Comparison]) -> Result<()> {
     match (args.output.json, reports) {
         (true, _) => reports.iter().try_for_each(output::json),
@@ -60,14 +82,22 @@ fn print(args: &CompareArgs, reports: &[Comparison]) -> Result<()> {
 
 fn save(args: &CompareArgs, photo: &Photo, compared: &mut [Compare], coco: &mut Coco) -> Result<()> {
     let mut names = Names::new();
+    let (folder, image_name) = (&args.output.output, names.for_image(&args.image));
     if args.save.contains(&CompareKind::Sheet) {
-        let path = path_of(&args.output.output, &names.for_image(&args.image), "sheet", "png");
+        let path = path_of(folder, &image_name, "sheet", "png");
         let sheet = match &*compared {
             [only] => only.sheet(photo),
             all => methods_sheet(photo, all),
         };
         save_png(&path, &sheet.into())?;
         compared.iter_mut().for_each(|one| drop(one.report.files.insert("sheet".into(), path.clone())));
+    }
+    if let [only] = compared {
+        if let Some(matrix) = only.matrix(photo, MOST_IN_MATRIX) {
+            let path = path_of(folder, &image_name, "matrix", "png");
+            save_png(&path, &matrix.into())?;
+            only.report.files.insert("matrix".into(), path);
+        }
     }
     let several = compared.len() > 1;
     compared.iter_mut().try_for_each(|compared| {

@@ -9,7 +9,6 @@ use fieldmark::{
     evaluate::{Evaluator, Options, Summary, Tally, Tolerance},
     files::{prepare_folder, write_atomically},
     metric::Bootstrap,
-    objective::Strength,
 };
 use indicatif::ProgressBar;
 
@@ -37,17 +36,12 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit> {
 }
 
 fn options(args: &EvaluateArgs) -> Result<Options> {
-    let usual = Strength::default().get();
-    let strengths: Result<Vec<_>> = match args.strength[..] {
-        [] => super::strength(&args.view, None, usual).map(|strength| vec![strength]),
-        _ => args.strength.iter().map(|typed| super::strength(&args.view, Some(*typed), usual)).collect(),
-    };
     let tolerance = args.tolerance.map(|pixels| Tolerance { area: pixels, point: pixels });
     Ok(Options {
         settings: super::view(&args.view)?,
         methods: args.method.clone(),
         layers: args.layer.clone(),
-        strengths: strengths?,
+        strengths: super::strengths(&args.view, &args.strength)?,
         tolerance: tolerance.unwrap_or_default(),
         photo: PhotoOptions { pixel_limit: args.pixel_limit },
     })

@@ -2,36 +2,41 @@
 
 use std::{path::Path, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use fieldmark::{
-    Error, Explainer, Query,
+    Error, Explainer, Photo, Query,
     coco::Coco,
-    files::Names,
-    objective::Strength,
-    prompt::{ConceptList, same_words},
-    regions::instances,
+    files::{Names, path_of, save_png},
+    objective::{Strength, references::By},
+    pipeline::{Found, Rivals, strip},
+    prompt::ConceptList,
     render::Scale,
     report::Localization,
 };
 
-use crate::{args::LocalizeArgs, exit::Exit, images, output, saving::Files, terminal::Terminal};
+use crate::{
+    args::{ByName, Kind, LocalizeArgs, RivalArgs},
+    exit::Exit,
+    images, output,
+    saving::Files,
+    terminal::Terminal,
+};
 
 pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
-    let settings = super::settings(&args.map, args.strength, Strength::default().get())?;
+    let strengths = strengths(args)?;
+    let settings = super::settings(&args.map, strengths[0])?;
     if args.prompt.contains('.') && Path::new(&args.prompt).is_file() {
         terminal.note(&format!("{} is taken as the prompt, which comes before the images", args.prompt));
     }
-    let concepts = args.concepts.as_deref().map(ConceptList::read).transpose()?;
+    let rivals = rivals(&args.rivals)?;
     super::prepare_output(&args.output)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let mut query = Query::new(&args.prompt).against(args.against.iter()).with(settings);
-    if let Some(list) = concepts {
-        query = add_nearest(query, &list, &explainer, args, terminal)?;
-    }
+    query.rivals = rivals;
     let start = Instant::now();
     explainer.check(&query)?;
     let text_seconds = start.elapsed().as_secs_f64();
-    let run = Run { args, explainer: &explainer, query: &query, load_seconds, text_seconds, terminal };
+    let run = Run { args, explainer: &explainer, query, strengths, load_seconds, text_seconds, terminal };
     let mut coco = Coco::new(super::coco_description(&explainer, &args.map));
     let exit = run.all(&mut coco)?;
     if let Some(path) = &args.output.coco {
@@ -40,26 +45,36 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     Ok(exit)
 }
 
-/// Makes the concepts nearest to the target its rivals, and says which.
-fn add_nearest(
-    query: Query,
-    list: &ConceptList,
-    explainer: &Explainer,
-    args: &LocalizeArgs,
-    terminal: &Terminal,
-) -> Result<Query> {
-    let templates = &query.settings.templates;
-    let is_new = |concept: &&String| !query.references.iter().any(|given| same_words(given, concept));
-    let others: Vec<String> = list.concepts().iter().filter(is_new).cloned().collect();
-    let chosen = explainer.nearest(&query.target, &others, args.nearest, templates)?;
-    terminal.note(&format!("rivals, by similarity of the texts: {}", chosen.join(", ")));
-    Ok(query.against(chosen))
+/// The strengths that were typed; each makes files of its own, so none may be there twice.
+fn strengths(args: &LocalizeArgs) -> Result<Vec<Strength>> {
+    let strengths = super::strengths(&args.map.view, &args.strength)?;
+    match strengths.iter().enumerate().find(|(place, strength)| strengths[..*place].contains(strength)) {
+        Some((_, strength)) => bail!("strength: {} is there twice", strength.get()),
+        None => Ok(strengths),
+    }
+}
+
+/// Which rivals are to be found, if any.
+fn rivals(args: &RivalArgs) -> Result<Option<Rivals>> {
+    let Some(concepts) = &args.concepts else { return Ok(None) };
+    let (by, count) = match args.by {
+        ByName::Text => (By::Text, 3),
+        ByName::Image => (By::Image, 3),
+        ByName::Group => (By::Group, 1),
+    };
+    Ok(Some(Rivals {
+        concepts: ConceptList::open(concepts)?,
+        by,
+        count: args.nearest.unwrap_or(count),
+        synonym_threshold: args.synonym_threshold,
+    }))
 }
 
 struct Run<'a> {
     args: &'a LocalizeArgs,
     explainer: &'a Explainer,
-    query: &'a Query,
+    query: Query,
+    strengths: Vec<Strength>,
     load_seconds: f64,
     text_seconds: f64,
     terminal: &'a Terminal,
@@ -94,34 +109,71 @@ impl Run<'_> {
         Ok(Exit::of(done, failed))
     }
 
-    fn one(&self, image: &Path, name: &str, coco: &mut Coco) -> Result<Localization> {
+    /// A photo's answers, one for every strength.
+    fn one(&self, image: &Path, name: &str, coco: &mut Coco) -> Result<Vec<Localization>> {
         let (photo, open_seconds) = super::open(image, &self.args.output, self.terminal)?;
-        let found = self.explainer.localize(&photo, self.query)?;
-        self.terminal.warn(&found.warnings);
+        let mut answers = self.explainer.sweep(&photo, &self.query, &self.strengths)?;
         let start = Instant::now();
-        let folder = &self.args.output.output;
-        let shown = found.on_pixels(&photo);
-        let threshold = self.query.settings.threshold;
-        let (map, scales) = (&found.map, [Scale::Own; 2]);
-        let files = Files { folder, name, photo: &photo, map, shown: &shown, threshold, scales }
-            .save(&self.args.save)?;
+        self.save(&photo, name, &mut answers)?;
         if self.args.output.coco.is_some() {
             let id = coco.add_image(image, photo.size());
-            coco.add_instances(id, &self.query.target, &instances(&shown, threshold));
+            for found in &answers {
+                coco.add_instances(id, &self.query.target, &found.instances(&photo));
+            }
         }
-        let mut report = found.report;
-        report.files = files;
-        report.seconds.render = start.elapsed().as_secs_f64();
-        report.seconds.decode += open_seconds;
-        report.seconds.load = self.load_seconds;
-        report.seconds.text += self.text_seconds;
-        Ok(report)
+        let render_seconds = start.elapsed().as_secs_f64();
+        let finished = |found: Found| {
+            self.terminal.warn(&found.warnings);
+            let mut report = found.report;
+            report.seconds.render = render_seconds;
+            report.seconds.decode += open_seconds;
+            report.seconds.load = self.load_seconds;
+            report.seconds.text += self.text_seconds;
+            report
+        };
+        Ok(answers.into_iter().map(finished).collect())
     }
 
-    fn print(&self, found: &Localization) -> Result<()> {
-        match self.args.output.json {
-            true => output::json(found),
-            false => output::localization(found),
+    /// Writes the files of all strengths; where there are several, a file of one of them has it in its name.
+    fn save(&self, photo: &Photo, name: &str, answers: &mut [Found]) -> Result<()> {
+        let folder = &self.args.output.output;
+        let several = answers.len() > 1;
+        let kinds = match (&self.args.save[..], several) {
+            ([], true) => &[Kind::Strip][..],
+            ([], false) => &[Kind::Overlay],
+            (kinds, _) => kinds,
+        };
+        let strip = match kinds.contains(&Kind::Strip) {
+            true => strip(photo, answers),
+            false => None,
+        };
+        for found in &mut *answers {
+            let name = match several {
+                true => format!("{name}.strength-{}", found.report.setup.strength),
+                false => name.to_owned(),
+            };
+            let (map, scales, threshold) = (&found.map, [Scale::Own; 2], found.report.setup.threshold);
+            let shown = found.on_pixels(photo);
+            let files = Files { folder, name: &name, photo, map, shown: &shown, threshold, scales };
+            let files = files.save(kinds)?;
+            drop(shown);
+            found.report.files = files;
+        }
+        if let Some(strip) = strip {
+            let path = path_of(folder, name, "strip", "png");
+            save_png(&path, &strip.into())?;
+            answers.iter_mut().for_each(|found| {
+                found.report.files.insert("strip".into(), path.clone());
+            });
+        }
+        Ok(())
+    }
+
+    fn print(&self, answers: &[Localization]) -> Result<()> {
+        match (self.args.output.json, answers) {
+            (true, _) => answers.iter().try_for_each(output::json),
+            (false, [found]) => output::localization(found),
+            (false, _) => output::strengths(answers),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod download;
 pub mod evaluate;
 pub mod localize;
 pub mod methods;
+pub mod prompts;
 
 use std::{path::Path, sync::Arc, time::Instant};
 
@@ -18,7 +19,7 @@ use fieldmark::{
     model::source::HubOptions,
     objective::{Strength, objective},
     pipeline::{Layers, LoadOptions},
-    prompt::Template,
+    prompt::templates,
 };
 
 use crate::{
@@ -60,10 +61,10 @@ fn coco_description(explainer: &Explainer, map: &MapArgs) -> String {
     format!("places where {} sees the prompts, by fieldmark; threshold {}", explainer.name(), map.threshold)
 }
 
-/// The settings that were typed; `usual`: the strength if none was.
-fn settings(args: &MapArgs, strength: Option<f64>, usual: f64) -> Result<Settings> {
+/// The settings that were typed.
+fn settings(args: &MapArgs, strength: Strength) -> Result<Settings> {
     Ok(Settings {
-        strength: self::strength(&args.view, strength, usual)?,
+        strength,
         method: args.method.clone(),
         layer: args.layer,
         threshold: args.threshold,
@@ -84,6 +85,15 @@ fn strength(args: &ViewArgs, typed: Option<f64>, usual: f64) -> Result<Strength>
     }
     let reason = format!("expected 0 or 1 with {}, found {}", args.aggregate, typed.get());
     Err(Error::Option { option: "strength", reason }.into())
+}
+
+/// The strengths that were typed, else the usual one.
+fn strengths(args: &ViewArgs, typed: &[f64]) -> Result<Vec<Strength>> {
+    let usual = Strength::default().get();
+    match typed {
+        [] => Ok(vec![strength(args, None, usual)?]),
+        _ => typed.iter().map(|typed| strength(args, Some(*typed), usual)).collect(),
+    }
 }
 
 /// The methods that a list names, each once. Of all methods, those that cannot be used with these settings are left out
@@ -123,7 +133,7 @@ const ANY_PROMPT: &str = "a photo";
 
 /// The settings that the maps of one run have in common; the others are the defaults.
 fn view(args: &ViewArgs) -> Result<Settings> {
-    let templates: fieldmark::Result<Vec<_>> = args.template.iter().map(|text| Template::new(text)).collect();
+    let sets: fieldmark::Result<Vec<_>> = args.template.iter().map(|template| templates(template)).collect();
     let combination = match args.layers_combine {
         CombinationName::Mean => Combination::Mean,
         CombinationName::Product => Combination::Product,
@@ -140,7 +150,7 @@ fn view(args: &ViewArgs) -> Result<Settings> {
         tiles: args.tiles,
         artifacts: args.artifacts,
         refine: args.refine.clone(),
-        templates: templates?,
+        templates: sets?.concat(),
         ..Settings::default()
     })
 }

@@ -8,13 +8,14 @@ use fieldmark::{
 };
 
 use super::{
-    bare_table, file_lines, right_cell, score_row, score_table, shown, shown_path, table_lines, write_block,
+    bare_table, file_lines, right_cell, score_header, score_row, shown, shown_path, table_lines, write_block,
 };
 
 /// Several prompts on one photo, by several methods.
 pub fn methods_comparison(all: &[Comparison]) -> Result<()> {
     let Some(first) = all.first() else { return Ok(()) };
-    let mut scores = score_table();
+    let mut scores = bare_table();
+    scores.set_header(score_header());
     for prompt in &first.prompts {
         scores.add_row(score_row(&prompt.score, ""));
     }

@@ -7,7 +7,7 @@ use image::{RgbImage, imageops};
 
 use super::Scale;
 use super::canvas::{Area, frame};
-use super::sheet::{
+use super::figure::{
     INK, LINE, NOTE, PAPER, QUIET_INK, TITLE, draw_colors, draw_lines, fitted, lines_height, number, tinted,
 };
 use super::{colormap::Sign, text};
@@ -15,7 +15,7 @@ use crate::attribution::ConceptMap;
 
 /// The words above one column.
 #[derive(Clone, Debug)]
-pub struct Column {
+pub struct MethodColumn {
     /// The prompt. Up to two lines, then an ellipsis.
     pub title: String,
     /// Below it, quieter: its numbers.
@@ -24,7 +24,7 @@ pub struct Column {
 
 /// One method's maps.
 #[derive(Clone, Debug)]
-pub struct Row<'map> {
+pub struct MethodRow<'map> {
     /// The method.
     pub title: String,
     /// What its maps show; wraps.
@@ -57,7 +57,7 @@ const MOST_NOTE_LINES: usize = 4;
 ///
 /// Within a row equal values have equal colours; between rows they have not. A map that is nowhere above zero is
 /// labelled so.
-pub fn matrix(photo: &RgbImage, columns: &[Column], rows: &[Row]) -> RgbImage {
+pub fn methods(photo: &RgbImage, columns: &[MethodColumn], rows: &[MethodRow]) -> RgbImage {
     let small = fitted(photo, side(columns.len()), side(columns.len()));
     let count = blocks(columns.len(), rows.len(), small.height());
     let blocks: Vec<_> = match rows.is_empty() {
@@ -89,7 +89,7 @@ fn blocks(columns: usize, rows: usize, picture_height: u32) -> usize {
     (1..=MOST_BLOCKS).min_by(|one, other| cost(*one).total_cmp(&cost(*other))).unwrap_or(1)
 }
 
-fn block(photo: &RgbImage, columns: &[Column], rows: &[Row], small: &RgbImage) -> RgbImage {
+fn block(photo: &RgbImage, columns: &[MethodColumn], rows: &[MethodRow], small: &RgbImage) -> RgbImage {
     let layout = Layout::of(photo, small, columns, rows);
     let mut page = RgbImage::from_pixel(layout.width(columns.len()), layout.height, PAPER);
     draw_top(&mut page, &layout, photo, columns);
@@ -120,7 +120,7 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(photo: &RgbImage, small: &RgbImage, columns: &[Column], rows: &[Row]) -> Self {
+    fn of(photo: &RgbImage, small: &RgbImage, columns: &[MethodColumn], rows: &[MethodRow]) -> Self {
         let picture = small.dimensions();
         let room = picture.0.max(SIDES.0);
         let wrapped = |words: &str, size: f32| text::wrap(words, size, room as f32, 2);
@@ -151,7 +151,7 @@ impl Layout {
     }
 }
 
-fn label_lines(row: &Row) -> [Vec<String>; 3] {
+fn label_lines(row: &MethodRow) -> [Vec<String>; 3] {
     let room = LABEL as f32;
     let scale = match row_scale(row) {
         Some(scale) => format!("± {} {}", number(scale), row.unit),
@@ -164,13 +164,13 @@ fn label_lines(row: &Row) -> [Vec<String>; 3] {
     ]
 }
 
-fn label_height(row: &Row) -> u32 {
+fn label_height(row: &MethodRow) -> u32 {
     let [title, scale, note] = label_lines(row);
     lines_height(title.len(), TITLE) + lines_height(scale.len() + note.len(), NOTE)
 }
 
 /// Room for the words below maps that are nowhere above zero.
-fn blank_height(row: &Row) -> u32 {
+fn blank_height(row: &MethodRow) -> u32 {
     match row.maps.iter().any(|map| map.max() <= 0.0) {
         true => lines_height(1, NOTE) + WORD_GAP / 2,
         false => 0,
@@ -178,12 +178,12 @@ fn blank_height(row: &Row) -> u32 {
 }
 
 /// The value that gets the last colour; none if no map of the row has any.
-fn row_scale(row: &Row) -> Option<f32> {
+fn row_scale(row: &MethodRow) -> Option<f32> {
     row.maps.iter().filter_map(|map| Scale::Own.of(map, Sign::Both)).reduce(f32::max)
 }
 
 /// The photo, and the prompts beside it, standing on the first row.
-fn draw_top(page: &mut RgbImage, layout: &Layout, photo: &RgbImage, columns: &[Column]) {
+fn draw_top(page: &mut RgbImage, layout: &Layout, photo: &RgbImage, columns: &[MethodColumn]) {
     let label = fitted(photo, LABEL, LABEL);
     let top = layout.top - WORD_GAP - label.height();
     imageops::replace(page, &label, i64::from(MARGIN), i64::from(top));
@@ -197,7 +197,7 @@ fn draw_top(page: &mut RgbImage, layout: &Layout, photo: &RgbImage, columns: &[C
     }
 }
 
-fn draw_row(page: &mut RgbImage, layout: &Layout, (row, top): (&Row, u32), small: &RgbImage) {
+fn draw_row(page: &mut RgbImage, layout: &Layout, (row, top): (&MethodRow, u32), small: &RgbImage) {
     let [title, scale, note] = label_lines(row);
     let below_title = top + lines_height(title.len(), TITLE);
     draw_lines(page, &title, (MARGIN, top), TITLE, INK);
@@ -206,7 +206,12 @@ fn draw_row(page: &mut RgbImage, layout: &Layout, (row, top): (&Row, u32), small
     let (width, height) = layout.picture;
     for (column, map) in row.maps.iter().enumerate() {
         let x = layout.left(column);
-        imageops::replace(page, &tinted(small, map, row_scale(row)), i64::from(x), i64::from(top));
+        imageops::replace(
+            page,
+            &tinted(small, map, row_scale(row), Sign::Both),
+            i64::from(x),
+            i64::from(top),
+        );
         frame(page, Area { x, y: top, width, height }, LINE);
         if map.max() <= 0.0 {
             let words = ["no positive evidence".to_owned()];
@@ -224,7 +229,7 @@ fn key_height() -> u32 {
 /// What the colours mean.
 fn draw_key(page: &mut RgbImage, top: u32) {
     let area = Area { x: MARGIN, y: top + lines_height(1, NOTE) / 4, width: KEY.0, height: KEY.1 };
-    draw_colors(page, area, true);
+    draw_colors(page, area, true, Sign::Both);
     let words = [
         "against the prompt, none, for it. Each row has its own scale:".to_owned(),
         "the last colours are the values beside its name.".to_owned(),

@@ -1,0 +1,289 @@
+//! Many prompts on one photo: a ranking of all, maps of some, and every pair of these told apart, all from one pass
+//! through the vision tower.
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use crate::{
+    attribution::ConceptMap,
+    embed::{Scores, softmax},
+    error::{Error, Result},
+    photo::Photo,
+    prompt::same_words,
+    regions,
+    report::{Compared, Comparison, Pair, Ranked, Score},
+};
+
+use super::{
+    Clock, Compare, Explainer, Lineup, Looks, Pairs, Settings, evidence, ignoring_prompts,
+    look::{Look, View},
+    passes::{Seen, Task},
+    places,
+    plan::{Mix, Plan},
+    refuse_repeated,
+};
+
+/// The most prompts of which every pair is told apart: four thousand maps.
+const MOST_IN_PAIRS: usize = 64;
+
+/// Maps of pairs that are made at once where they cannot be subtracted.
+const PAIR_BATCH: usize = 64;
+
+impl Explainer {
+    /// Scores and maps of several prompts. At strength 0 every map is plain; above, each prompt is contrasted
+    /// with all the others.
+    ///
+    /// # Errors
+    /// If there is no prompt, one is empty or there twice, or a setting is not one of the checkpoint's.
+    pub fn compare(&self, photo: &Photo, prompts: &[String], settings: &Settings) -> Result<Compare> {
+        self.rank(photo, &Lineup { prompts: prompts.to_vec(), ..Lineup::default() }, settings)
+    }
+
+    /// Scores of many prompts, and maps of those that were asked for and of the best of the others. At strength 0
+    /// every map is plain; above, each prompt is contrasted with all the others, those without a map included.
+    ///
+    /// # Errors
+    /// As [`compare`](Self::compare), or if pairs are asked of more than 64 prompts with maps.
+    pub fn rank(&self, photo: &Photo, lineup: &Lineup, settings: &Settings) -> Result<Compare> {
+        Ok(self.rank_all(photo, lineup, std::slice::from_ref(settings))?.remove(0))
+    }
+
+    /// [`rank`](Self::rank) with several settings in turn, several methods for instance. Those that see the photo alike
+    /// share one pass through the vision tower.
+    ///
+    /// # Errors
+    /// As [`rank`](Self::rank), if any of them fails.
+    pub fn rank_all(&self, photo: &Photo, lineup: &Lineup, settings: &[Settings]) -> Result<Vec<Compare>> {
+        // What cannot be done is told before the first of many passes.
+        let names = names(lineup)?;
+        let plans: Result<Vec<_>> =
+            settings.iter().map(|settings| Plan::new(self.model(), settings)).collect();
+        let mut looks = Looks::new(self, photo);
+        let each = plans?.into_iter().zip(settings);
+        each.map(|(plan, settings)| self.rank_with(&mut looks, (lineup, &names), settings, plan)).collect()
+    }
+
+    fn rank_with(
+        &self,
+        looks: &mut Looks,
+        (lineup, names): (&Lineup, &[&str]),
+        settings: &Settings,
+        plan: Plan,
+    ) -> Result<Compare> {
+        let mut clock = Clock::start();
+        let asked = self.with_neutral(names.to_vec());
+        let (texts, mut warnings) = self.texts.embed(self.model(), &asked, &settings.templates)?;
+        let extra = self.texts.embed_extra(self.model(), plan.method, &settings.templates)?;
+        warnings.extend(ignoring_prompts(plan.method, names.len()));
+        let text = clock.lap();
+        let photo = looks.photo;
+        let (view, look) = looks.of(settings, &plan)?;
+        clock.lap();
+        let board = Board::new(names.to_vec(), texts, look)?;
+        let asker =
+            Asker { explainer: self, photo, plan: &plan, settings, view, look, extra: extra.as_ref() };
+        let mapped = board.mapped(lineup)?;
+        let mix = |logits: &[f64], target| Mix::new(&plan, logits, target, settings);
+        let mixes = |logits: &[f64]| mapped.iter().map(|target| mix(logits, *target).weights).collect();
+        let seen = asker.see(&board, &mapped, &mixes)?;
+        let pairs = match lineup.pairs {
+            Pairs::None => Vec::new(),
+            Pairs::All if !plan.is_linear() => board.contrasted_pairs(&mapped, &asker)?,
+            Pairs::All if settings.strength.get() == 0.0 => subtracted_pairs(&seen.maps),
+            Pairs::All => subtracted_pairs(&board.plain_maps(&mapped, &asker)?),
+        };
+        let setup = plan.in_force(seen.setup, names.len(), settings.strength);
+        let places = places(&seen.maps, &setup, photo);
+        let compared = places.into_iter().zip(&seen.maps).enumerate().map(|(index, (place, map))| Compared {
+            score: board.score(mapped[index]),
+            best_tile: seen.best_tiles[index],
+            objective: mix(board.logits(), mapped[index]).value,
+            evidence: evidence(map, self.presence(&board.scores, mapped[index], names.len())),
+            place,
+            files: Default::default(),
+        });
+        let report = Comparison {
+            image: photo.path().into(),
+            image_size: [photo.size().width, photo.size().height],
+            model: self.name().into(),
+            prompts: compared.collect(),
+            ranking: board.ranking(),
+            matrix: board.matrix(&mapped, &pairs),
+            setup,
+            files: Default::default(),
+            seconds: look.seconds.and_tower(&seen.seconds).with(text, clock.lap() - seen.seconds.tower()),
+        };
+        Ok(Compare { report, maps: seen.maps, pairs, warnings })
+    }
+}
+
+/// What maps of one comparison have in common.
+struct Asker<'a> {
+    explainer: &'a Explainer,
+    photo: &'a Photo,
+    plan: &'a Plan,
+    settings: &'a Settings,
+    view: &'a View,
+    look: &'a Look<'a>,
+    extra: Option<&'a Tensor>,
+}
+
+impl Asker<'_> {
+    /// The maps of mixes of a board's names; each is about one of them.
+    fn see(&self, board: &Board, targets: &[usize], mixes: &dyn Fn(&[f64]) -> Vec<Vec<f64>>) -> Result<Seen> {
+        let Self { plan, settings, view, extra, .. } = *self;
+        let (texts, competing) = (&board.all_texts, board.names.len());
+        let task = Task { plan, settings, view, texts, extra, competing, targets, mixes };
+        self.explainer.see(self.photo, self.look, &task)
+    }
+}
+
+/// All that competes: the prompts, then the concepts that are none of them.
+fn names(lineup: &Lineup) -> Result<Vec<&str>> {
+    refuse_repeated(&lineup.prompts)?;
+    refuse_repeated(&lineup.concepts)?;
+    let is_new = |concept: &&String| !lineup.prompts.iter().any(|prompt| same_words(prompt, concept));
+    let concepts = lineup.concepts.iter().filter(is_new);
+    let names: Vec<&str> = lineup.prompts.iter().chain(concepts).map(String::as_str).collect();
+    match names.is_empty() {
+        true => {
+            let reason = "expected at least one, found none".into();
+            Err(Error::Option { option: "prompts", reason })
+        }
+        false => Ok(names),
+    }
+}
+
+/// What competes on one photo, and its scores.
+struct Board<'n> {
+    names: Vec<&'n str>,
+    /// The names' texts, and the neutral prompt's where the verdict needs it: [texts, embedding].
+    all_texts: Tensor,
+    scores: Scores,
+    probabilities: Vec<f64>,
+    /// Indices of names, the highest logit first.
+    order: Vec<usize>,
+}
+
+impl<'n> Board<'n> {
+    fn new(names: Vec<&'n str>, all_texts: Tensor, look: &Look) -> Result<Self> {
+        let scores = look.scores(&all_texts)?;
+        let logits = &scores.logits[..names.len()];
+        let mut order: Vec<usize> = (0..names.len()).collect();
+        order.sort_by(|one, other| logits[*other].total_cmp(&logits[*one]));
+        let probabilities = softmax(logits);
+        Ok(Self { names, all_texts, scores, probabilities, order })
+    }
+
+    fn logits(&self) -> &[f64] {
+        &self.scores.logits[..self.names.len()]
+    }
+
+    /// The prompts that were asked for, then the best of the concepts. Too many are refused if all their pairs count.
+    fn mapped(&self, lineup: &Lineup) -> Result<Vec<usize>> {
+        let prompts = lineup.prompts.len();
+        let best = self.order.iter().copied().filter(|index| *index >= prompts).take(lineup.top);
+        let mapped: Vec<usize> = (0..prompts).chain(best).collect();
+        if lineup.pairs == Pairs::None || mapped.len() <= MOST_IN_PAIRS {
+            return Ok(mapped);
+        }
+        let reason = format!("expected at most {MOST_IN_PAIRS} prompts with a map, found {}", mapped.len());
+        Err(Error::Option { option: "matrix", reason })
+    }
+
+    fn score(&self, index: usize) -> Score {
+        Score {
+            prompt: self.names[index].into(),
+            similarity: self.scores.similarities[index],
+            logit: self.scores.logits[index],
+            probability: self.probabilities[index],
+        }
+    }
+
+    fn ranking(&self) -> Vec<Ranked> {
+        let ranked = |(place, index): (usize, &usize)| Ranked { rank: place + 1, score: self.score(*index) };
+        self.order.iter().enumerate().map(ranked).collect()
+    }
+
+    /// The maps of some prompts alone.
+    fn plain_maps(&self, mapped: &[usize], asker: &Asker) -> Result<Vec<ConceptMap>> {
+        let rows = |_: &[f64]| mapped.iter().map(|one| self.weights(&[(*one, 1.0)])).collect();
+        Ok(asker.see(self, mapped, &rows)?.maps)
+    }
+
+    /// The maps of every pair's contrast, for methods whose maps cannot be subtracted.
+    fn contrasted_pairs(&self, mapped: &[usize], asker: &Asker) -> Result<Vec<ConceptMap>> {
+        let mut maps = Vec::new();
+        for batch in pairs(mapped.len()).chunks(PAIR_BATCH) {
+            let targets: Vec<usize> = batch.iter().map(|(one, _)| mapped[*one]).collect();
+            let row =
+                |(one, other): &(usize, usize)| self.weights(&[(mapped[*one], 1.0), (mapped[*other], -1.0)]);
+            let rows = |_: &[f64]| batch.iter().map(row).collect();
+            maps.extend(asker.see(self, &targets, &rows)?.maps);
+        }
+        Ok(maps)
+    }
+
+    /// A mix of the names, most of which do not count.
+    fn weights(&self, counting: &[(usize, f64)]) -> Vec<f64> {
+        let mut weights = vec![0.0; self.names.len()];
+        counting.iter().for_each(|(index, weight)| weights[*index] = *weight);
+        weights
+    }
+
+    /// What there is to say of every pair; `maps` are theirs, or none.
+    fn matrix(&self, mapped: &[usize], maps: &[ConceptMap]) -> Vec<Pair> {
+        let told = pairs(mapped.len()).into_par_iter().zip(maps).map(|((one, other), map)| {
+            let (one, other) = (mapped[one], mapped[other]);
+            Pair {
+                prompt: self.names[one].into(),
+                against: self.names[other].into(),
+                difference: self.scores.logits[one] - self.scores.logits[other],
+                positive: map.positive(),
+                peak: regions::peak(map),
+            }
+        });
+        told.collect()
+    }
+}
+
+/// Every one of `count` and every other, row by row.
+fn pairs(count: usize) -> Vec<(usize, usize)> {
+    let all = (0..count).flat_map(|one| (0..count).map(move |other| (one, other)));
+    all.filter(|(one, other)| one != other).collect()
+}
+
+/// The maps of every pair's contrast, where they are the differences of plain maps.
+fn subtracted_pairs(plain: &[ConceptMap]) -> Vec<ConceptMap> {
+    pairs(plain.len()).into_iter().map(|(one, other)| plain[one].plus(-1.0, &plain[other])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subtracted_maps_are_those_of_the_contrast() -> Result<()> {
+        let explainer = Explainer::load("tests/fixtures/models/tiny-gelu")?;
+        let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
+        let settings = Settings::default();
+        let plan = Plan::new(explainer.model(), &settings)?;
+        let mut looks = Looks::new(&explainer, &photo);
+        let (view, look) = looks.of(&settings, &plan)?;
+        let (explainer, photo, plan, settings) = (&explainer, &photo, &plan, &settings);
+        let asker = Asker { explainer, photo, plan, settings, view, look, extra: None };
+        let names = vec!["reed", "crow", "marsh wren"];
+        let asked = explainer.with_neutral(names.clone());
+        let (texts, _) = explainer.texts.embed(explainer.model(), &asked, &settings.templates)?;
+        let board = Board::new(names, texts, look)?;
+        let subtracted = subtracted_pairs(&board.plain_maps(&[2, 0], &asker)?);
+        let contrasted = board.contrasted_pairs(&[2, 0], &asker)?;
+        assert_eq!((subtracted.len(), contrasted.len()), (2, 2));
+        for (one, other) in subtracted.iter().zip(&contrasted) {
+            let close = |(one, other): (&f32, &f32)| (one - other).abs() < 1e-4 * subtracted[0].max_abs();
+            assert!(one.values().iter().zip(other.values()).all(close));
+        }
+        assert_eq!(pairs(3), [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)]);
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! One target on one photo: queries are made ready, and answered from one pass through the vision tower.
+
+use candle_core::Tensor;
+
+use crate::{
+    attribution::ConceptMap,
+    error::{Error, Result},
+    objective::{Strength, references::By},
+    photo::Photo,
+    progress::Warning,
+    prompt::same_words,
+    refine::Tiles,
+    report::{BestTile, Localization},
+};
+
+use super::{
+    Clock, Explainer, Found, Looks, Query, Settings, evidence, ignoring_prompts,
+    look::{Look, View},
+    passes::Task,
+    place,
+    plan::Plan,
+    refuse_repeated,
+    rivals::{Candidates, Competitors},
+};
+
+impl Explainer {
+    /// Checks a query before any photo is opened, and embeds its prompts.
+    ///
+    /// # Errors
+    /// If a prompt is empty, a rival is the target itself or there twice, no rival can be found among the concepts,
+    /// or a setting is not one of the checkpoint's.
+    pub fn check(&self, query: &Query) -> Result<()> {
+        self.ask(query).map(drop)
+    }
+
+    /// Where the photo shows the target, and what tells it from its rivals.
+    ///
+    /// # Errors
+    /// If the query is not sound (see [`check`](Self::check)), or a computation gives no numbers.
+    pub fn localize(&self, photo: &Photo, query: &Query) -> Result<Found> {
+        Ok(self.localize_all(photo, std::slice::from_ref(query))?.remove(0))
+    }
+
+    /// Answers several queries on one photo, in their order. Queries that see the photo alike (the same layer, fit
+    /// and detail) share one pass through the vision tower.
+    ///
+    /// An answer's seconds count the pass that it shares, and only its own head.
+    ///
+    /// # Errors
+    /// As [`localize`](Self::localize), if any of the queries fails.
+    pub fn localize_all(&self, photo: &Photo, queries: &[Query]) -> Result<Vec<Found>> {
+        let mut looks = Looks::new(self, photo);
+        let mut answers = Vec::with_capacity(queries.len());
+        for query in queries {
+            answers.extend(self.answer_timed(&mut looks, query, &[query.settings.strength])?);
+        }
+        Ok(answers)
+    }
+
+    /// Answers one query at several strengths, in their order, from one pass through the vision tower; the strength
+    /// of the query's settings does not count. Where the method allows, all maps are recombined from two.
+    ///
+    /// The answers' seconds are those of all of them together.
+    ///
+    /// # Errors
+    /// As [`localize`](Self::localize).
+    pub fn sweep(&self, photo: &Photo, query: &Query, strengths: &[Strength]) -> Result<Vec<Found>> {
+        self.answer_timed(&mut Looks::new(self, photo), query, strengths)
+    }
+
+    fn answer_timed(&self, looks: &mut Looks, query: &Query, strengths: &[Strength]) -> Result<Vec<Found>> {
+        let mut clock = Clock::start();
+        let asked = self.ask(query)?;
+        let text = clock.lap();
+        let photo = looks.photo;
+        let (view, look) = looks.of(&query.settings, &asked.plan)?;
+        clock.lap();
+        let mut answers = self.answer(photo, (view, look), asked, strengths)?;
+        let head = clock.lap();
+        for found in &mut answers {
+            let tiles = found.report.seconds.tower() - look.seconds.tower();
+            found.report.seconds = found.report.seconds.with(text, head - tiles);
+        }
+        Ok(answers)
+    }
+
+    /// Checks a query, resolves its settings, embeds its prompts and, where no photo is needed for it, finds its
+    /// rivals.
+    fn ask<'q>(&self, query: &'q Query) -> Result<Asked<'q>> {
+        if let Some(same) = query.references.iter().find(|reference| same_words(reference, &query.target)) {
+            let reason = "it is the target itself, so it cannot be a rival".to_owned();
+            return Err(Error::Prompt { prompt: same.clone(), reason });
+        }
+        refuse_repeated(&query.references)?;
+        let plan = Plan::new(self.model(), &query.settings)?;
+        let names = Candidates::names(query)?;
+        let given = 1 + query.references.len();
+        let prompts = std::iter::once(&query.target).chain(&query.references).map(String::as_str);
+        let prompts = self.with_neutral(prompts.chain(names.iter().copied()).collect());
+        let (texts, warnings) = self.texts.embed(self.model(), &prompts, &query.settings.templates)?;
+        let neutral = given + names.len();
+        let neutral = (neutral < prompts.len()).then(|| texts.narrow(0, neutral, 1)).transpose()?;
+        let extra = self.texts.embed_extra(self.model(), plan.method, &query.settings.templates)?;
+        let mut competitors = Competitors::given(query, texts.narrow(0, 0, given)?);
+        let candidates = Candidates::new(query, names, &texts, &competitors)?;
+        let (now, later) = match &query.rivals {
+            Some(rivals) if rivals.by == By::Image => (None, candidates),
+            _ => (candidates, None),
+        };
+        if let Some(candidates) = now {
+            competitors.add(candidates.choose_by_text(), &candidates)?;
+        }
+        Ok(Asked { query, plan, competitors, candidates: later, neutral, extra, warnings })
+    }
+
+    /// What one look says to one query at some strengths; the seconds are those of the vision tower alone.
+    fn answer(
+        &self,
+        photo: &Photo,
+        (view, look): (&View, &Look),
+        asked: Asked,
+        strengths: &[Strength],
+    ) -> Result<Vec<Found>> {
+        let Asked { query, plan, mut competitors, candidates, neutral, extra, mut warnings } = asked;
+        if let Some(candidates) = candidates {
+            let choice = candidates.choose_by(&look.scores(&candidates.texts)?.logits);
+            competitors.add(choice, &candidates)?;
+        }
+        let competing = competitors.texts.dim(0)?;
+        warnings.extend(ignoring_prompts(plan.method, competing));
+        let texts = match &neutral {
+            Some(neutral) => Tensor::cat(&[&competitors.texts, neutral], 0)?,
+            None => competitors.texts.clone(),
+        };
+        let scores = look.scores(&texts)?;
+        let logits = &scores.logits[..competing];
+        let rows = Rows::of(&plan, &query.settings, logits, strengths)?;
+        let mixes = |logits: &[f64]| rows.weights(&plan, logits);
+        let (targets, extra) = (vec![0; rows.count()], extra.as_ref());
+        let (settings, plan) = (&query.settings, &plan);
+        let task =
+            Task { plan, settings, view, texts: &texts, extra, competing, targets: &targets, mixes: &mixes };
+        let seen = self.see(photo, look, &task)?;
+        let presence = self.presence(&scores, 0, competing);
+        let (target, against) = competitors.scored(&scores);
+        let found = |((map, strength), best_tile): ((ConceptMap, &Strength), Option<BestTile>)| {
+            let setup = plan.in_force(seen.setup.clone(), competing, *strength);
+            let report = Localization {
+                image: photo.path().into(),
+                image_size: [photo.size().width, photo.size().height],
+                model: self.name().into(),
+                target: target.clone(),
+                best_tile,
+                against: against.clone(),
+                passed_over: competitors.passed_over.clone(),
+                objective: plan.objective.value(logits, *strength),
+                evidence: evidence(&map, presence),
+                place: place(&map, &setup, photo),
+                setup,
+                files: Default::default(),
+                seconds: look.seconds.and_tower(&seen.seconds),
+            };
+            Found { report, map, warnings: warnings.clone() }
+        };
+        let best_tiles = seen.best_tiles.iter().copied().chain(std::iter::repeat(None));
+        let maps = rows.maps(seen.maps.clone()).into_iter();
+        Ok(maps.zip(strengths).zip(best_tiles).map(found).collect())
+    }
+}
+
+/// The mixes whose maps give those of every strength.
+enum Rows<'s> {
+    /// One a strength.
+    Each(&'s [Strength]),
+    /// The plain one and what a strength of 1 adds: map(γ) = map(0) + γ (map(1) - map(0)).
+    Line(&'s [Strength]),
+}
+
+impl<'s> Rows<'s> {
+    /// Two mixes are enough where the map is linear, the objective's weights are a straight line over the strengths,
+    /// as the mean's are, and nothing but the map is asked of a mix, as it is with tiles.
+    fn of(plan: &Plan, settings: &Settings, logits: &[f64], strengths: &'s [Strength]) -> Result<Self> {
+        let weights = |strength| plan.objective.gradient(logits, strength);
+        let [plain, slope] = line(plan, logits)?;
+        let is_on_line = |strength: &Strength| {
+            let line = plain.iter().zip(&slope).map(|(zero, slope)| zero + strength.get() * slope);
+            weights(*strength).iter().zip(line).all(|(weight, on_line)| (weight - on_line).abs() < 1e-12)
+        };
+        let is_worth_it = strengths.len() > 2 && plan.is_linear() && settings.tiles == Tiles::Off;
+        match is_worth_it && strengths.iter().all(is_on_line) {
+            true => Ok(Self::Line(strengths)),
+            false => Ok(Self::Each(strengths)),
+        }
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Each(strengths) => strengths.len(),
+            Self::Line(_) => 2,
+        }
+    }
+
+    fn weights(&self, plan: &Plan, logits: &[f64]) -> Vec<Vec<f64>> {
+        match self {
+            Self::Each(strengths) => {
+                strengths.iter().map(|strength| plan.objective.gradient(logits, *strength)).collect()
+            }
+            Self::Line(_) => line(plan, logits).map_or(Vec::new(), Vec::from),
+        }
+    }
+
+    /// The map of every strength, from the mixes' maps.
+    fn maps(&self, maps: Vec<ConceptMap>) -> Vec<ConceptMap> {
+        match (self, &maps[..]) {
+            (Self::Line(strengths), [plain, slope]) => {
+                strengths.iter().map(|strength| plain.plus(strength.get(), slope)).collect()
+            }
+            _ => maps,
+        }
+    }
+}
+
+/// The objective's weights at strength 0, and how they change up to strength 1.
+fn line(plan: &Plan, logits: &[f64]) -> Result<[Vec<f64>; 2]> {
+    let plain = plan.objective.gradient(logits, Strength::new(0.0)?);
+    let one = plan.objective.gradient(logits, Strength::new(1.0)?);
+    let slope = one.iter().zip(&plain).map(|(one, zero)| one - zero).collect();
+    Ok([plain, slope])
+}
+
+/// One query, made ready.
+struct Asked<'q> {
+    query: &'q Query,
+    plan: Plan,
+    /// The target, the references that were given and those that were found.
+    competitors: Competitors,
+    /// Among which references are to be found on the photo.
+    candidates: Option<Candidates<'q>>,
+    /// The neutral prompt's text, where the verdict needs it: [1, embedding].
+    neutral: Option<Tensor>,
+    /// What the method asks for beside the prompts.
+    extra: Option<Tensor>,
+    warnings: Vec<Warning>,
+}

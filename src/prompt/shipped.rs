@@ -1,0 +1,142 @@
+//! What ships of the folder `prompts`: lists of concepts and sets of templates, compiled in.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+use super::{
+    list::{ConceptList, list_error},
+    template::Template,
+};
+
+/// The lists of concepts that ship, by name, as the text of their files.
+pub static CONCEPT_LISTS: &[(&str, &str)] = &[
+    ("cub-birds", include_str!("../../prompts/cub-birds.txt")),
+    ("blackbirds", include_str!("../../prompts/blackbirds.txt")),
+    ("blackbird-marks", include_str!("../../prompts/blackbird-marks.txt")),
+    ("birds-525", include_str!("../../prompts/birds-525.txt")),
+    ("bird-parts", include_str!("../../prompts/bird-parts.txt")),
+    ("colours", include_str!("../../prompts/colours.txt")),
+    ("dogs", include_str!("../../prompts/dogs.txt")),
+    ("flowers", include_str!("../../prompts/flowers.txt")),
+    ("cars", include_str!("../../prompts/cars.txt")),
+    ("aircraft", include_str!("../../prompts/aircraft.txt")),
+    ("imagenet", include_str!("../../prompts/imagenet.txt")),
+];
+
+/// What a list is also called.
+const OTHER_NAMES: [(&str, &str); 2] = [("birds", "cub-birds"), ("colors", "colours")];
+
+/// Templates that belong together.
+#[derive(Clone, Copy, Debug)]
+pub struct TemplateSet {
+    /// What stands for the set on the command line.
+    pub name: &'static str,
+    text: &'static str,
+}
+
+/// The sets of templates that ship.
+pub static TEMPLATE_SETS: &[TemplateSet] = &[
+    TemplateSet { name: "plain", text: include_str!("../../prompts/templates/plain.txt") },
+    TemplateSet { name: "photo", text: include_str!("../../prompts/templates/photo.txt") },
+    TemplateSet { name: "openai-7", text: include_str!("../../prompts/templates/openai-7.txt") },
+    TemplateSet { name: "openai-80", text: include_str!("../../prompts/templates/openai-80.txt") },
+    TemplateSet { name: "birds", text: include_str!("../../prompts/templates/birds.txt") },
+    TemplateSet { name: "pets", text: include_str!("../../prompts/templates/pets.txt") },
+    TemplateSet { name: "flowers", text: include_str!("../../prompts/templates/flowers.txt") },
+    TemplateSet { name: "cars", text: include_str!("../../prompts/templates/cars.txt") },
+    TemplateSet { name: "aircraft", text: include_str!("../../prompts/templates/aircraft.txt") },
+];
+
+impl TemplateSet {
+    /// What they are, as the first line of their file says.
+    pub fn about(&self) -> &'static str {
+        self.text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
+    }
+
+    /// The templates, in the file's order.
+    ///
+    /// # Errors
+    /// None for the sets that ship: a test reads them all.
+    pub fn templates(&self) -> Result<Vec<Template>> {
+        let lines = self.text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(Template::new).collect()
+    }
+}
+
+impl ConceptList {
+    /// The list that is meant: one that ships, by its name, or else a file. A file whose name is also that of a list
+    /// is meant by a path, `./birds`.
+    ///
+    /// # Errors
+    /// As [`ConceptList::read`]; or [`Error::Option`], which names the lists, if it is neither a list that ships nor
+    /// looks like a file.
+    pub fn open(name_or_file: &str) -> Result<Self> {
+        let other = OTHER_NAMES.iter().find(|(other, _)| *other == name_or_file);
+        let name = other.map_or(name_or_file, |(_, name)| name);
+        if let Some((_, text)) = CONCEPT_LISTS.iter().find(|(shipped, _)| *shipped == name) {
+            return Self::parse(text);
+        }
+        let path = Path::new(name_or_file);
+        if path.exists() || name_or_file.contains(['.', '/', std::path::MAIN_SEPARATOR]) {
+            return Self::read(path);
+        }
+        let names: Vec<_> = CONCEPT_LISTS.iter().map(|(name, _)| *name).collect();
+        let reason = format!("expected a file or one of {}; found {name_or_file:?}", names.join(", "));
+        Err::<Self, Error>(list_error(reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_that_ship_are_whole_and_say_what_they_are() -> Result<()> {
+        let whole = [
+            ("cub-birds", 200),
+            ("birds-525", 525),
+            ("dogs", 120),
+            ("flowers", 102),
+            ("cars", 196),
+            ("aircraft", 100),
+            ("imagenet", 1000),
+        ];
+        for (name, text) in CONCEPT_LISTS {
+            let list = ConceptList::parse(text)?;
+            let expected = whole.iter().find(|(known, _)| known == name);
+            assert!(expected.is_none_or(|(_, count)| list.concepts().len() == *count), "{name}");
+            assert!(list.concepts().len() >= 10 && list.about().is_some(), "{name}");
+            assert!(!list.templates().is_empty(), "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn templates_that_ship_are_whole_and_say_what_they_are() -> Result<()> {
+        for set in TEMPLATE_SETS {
+            let templates = set.templates()?;
+            let expected = set.name.strip_prefix("openai-").and_then(|count| count.parse().ok());
+            assert!(expected.is_none_or(|count: usize| templates.len() == count), "{}", set.name);
+            assert!(!templates.is_empty() && !set.about().is_empty(), "{}", set.name);
+            let repeated = templates.iter().enumerate().find(|(at, one)| templates[..*at].contains(one));
+            assert!(repeated.is_none(), "{}: {repeated:?}", set.name);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn all_that_ships_is_small() {
+        let lists: usize = CONCEPT_LISTS.iter().map(|(_, text)| text.len()).sum();
+        let templates: usize = TEMPLATE_SETS.iter().map(|set| set.text.len()).sum();
+        assert!(lists + templates < 300_000);
+    }
+
+    #[test]
+    fn a_list_has_its_name_and_may_have_another() -> Result<()> {
+        assert_eq!(ConceptList::open("birds")?, ConceptList::open("cub-birds")?);
+        let reason = ConceptList::open("brids").err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(reason.contains("cub-birds, blackbirds") && reason.ends_with("found \"brids\""), "{reason}");
+        Ok(())
+    }
+}
