@@ -2,14 +2,14 @@
 
 use candle_core::Tensor;
 
-use crate::error::Result;
+use crate::{error::Result, model::config::ProbabilityKind};
 
 /// What the model says of one image and several prompts. All lists are in the prompts' order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scores {
     /// Cosines of image and prompt, from -1 to 1.
     pub similarities: Vec<f64>,
-    /// Similarities times the checkpoint's logit scale.
+    /// Similarities times the checkpoint's logit scale, plus its bias where it has one.
     pub logits: Vec<f64>,
 }
 
@@ -28,10 +28,25 @@ impl Scores {
         Ok(Self { similarities, logits })
     }
 
-    /// The softmax over all prompts.
-    pub fn probabilities(&self) -> Vec<f64> {
-        softmax(&self.logits)
+    /// Adds the bias of a checkpoint that was trained with a sigmoid to every logit.
+    #[must_use]
+    pub fn with_bias(mut self, logit_bias: f64) -> Self {
+        self.logits.iter_mut().for_each(|logit| *logit += logit_bias);
+        self
     }
+}
+
+/// What a checkpoint's logits say as probabilities, from 0 to 1.
+pub fn probabilities(logits: &[f64], kind: ProbabilityKind) -> Vec<f64> {
+    match kind {
+        ProbabilityKind::Softmax => softmax(logits),
+        ProbabilityKind::Sigmoid => logits.iter().copied().map(sigmoid).collect(),
+    }
+}
+
+/// 1 / (1 + e^-x).
+pub fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
 }
 
 /// The softmax of some logits.
@@ -84,6 +99,21 @@ mod tests {
             let expected = (at(1e-4) - at(-1e-4)) / 2e-4;
             assert!((f64::from(found) - expected).abs() < 1e-4, "{found} against {expected}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_bias_is_part_of_the_logit_and_of_its_sigmoid() -> Result<()> {
+        let image = Tensor::new(&[1.0_f32, 0.0], &Device::Cpu)?;
+        let texts = Tensor::new(&[[0.5_f32, 0.0], [1.0, 0.0]], &Device::Cpu)?;
+        let scores = Scores::new(&image, &texts, 10.0)?.with_bias(-5.0);
+        assert_eq!(
+            (scores.similarities.as_slice(), scores.logits.as_slice()),
+            (&[0.5, 1.0][..], &[0.0, 5.0][..])
+        );
+        let found = probabilities(&scores.logits, ProbabilityKind::Sigmoid);
+        assert_eq!(found, [0.5, 1.0 / (1.0 + (-5.0_f64).exp())]);
+        assert_eq!(probabilities(&[0.0, 0.0], ProbabilityKind::Softmax), [0.5, 0.5]);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     attribution::{self, Combination, ConceptMap},
     geometry::{Fit, Placement},
+    model::config::ProbabilityKind,
     objective::{
         self,
         references::{Chosen, PassedOver},
@@ -29,10 +30,26 @@ pub struct Score {
     pub prompt: String,
     /// The cosine of image and prompt, from -1 to 1.
     pub similarity: f64,
-    /// The similarity times the checkpoint's logit scale.
+    /// The similarity times the checkpoint's logit scale, plus its bias where it has one.
     pub logit: f64,
-    /// The softmax over the prompts that compete, from 0 to 1.
+    /// From 0 to 1; the record's `probability_kind` says what it means.
     pub probability: f64,
+}
+
+impl Score {
+    /// The probability for people, in percent. A sigmoid's is often small and says something all the same, so it
+    /// keeps two digits down to a millionth.
+    pub fn percent(&self, kind: ProbabilityKind) -> String {
+        let percent = self.probability * 100.0;
+        match kind {
+            ProbabilityKind::Sigmoid if percent < 1e-4 => "< 0.0001 %".into(),
+            ProbabilityKind::Sigmoid if percent < 0.95 => {
+                let decimals = (1.0 - percent.log10().floor()) as usize;
+                format!("{percent:.decimals$} %")
+            }
+            _ => format!("{percent:.1} %"),
+        }
+    }
 }
 
 /// What the model says of a rival, and how it became one.
@@ -293,6 +310,8 @@ pub struct Localization {
     pub image_size: [u32; 2],
     /// The checkpoint as it was asked for.
     pub model: String,
+    /// What the probabilities mean.
+    pub probability_kind: ProbabilityKind,
     /// What was asked about.
     #[serde(flatten)]
     pub target: Score,
@@ -352,6 +371,8 @@ pub struct Comparison {
     pub image_size: [u32; 2],
     /// The checkpoint as it was asked for.
     pub model: String,
+    /// What the probabilities mean.
+    pub probability_kind: ProbabilityKind,
     /// How.
     #[serde(flatten)]
     pub setup: Setup,
@@ -376,4 +397,23 @@ fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
 
 fn paths<S: Serializer>(paths: &BTreeMap<String, PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(paths.iter().map(|(kind, path)| (kind, path.to_string_lossy())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_probabilities_of_a_sigmoid_keep_their_digits() {
+        let percent = |probability: f64, kind| {
+            Score { prompt: String::new(), similarity: 0.0, logit: 0.0, probability }.percent(kind)
+        };
+        let sigmoid = |probability| percent(probability, ProbabilityKind::Sigmoid);
+        assert_eq!([0.5, 0.0123, 0.00123, 0.0000456].map(sigmoid), ["50.0 %", "1.2 %", "0.12 %", "0.0046 %"]);
+        assert_eq!(
+            [0.0, 1e-12, 1.2e-6, 1.0].map(sigmoid),
+            ["< 0.0001 %", "< 0.0001 %", "0.00012 %", "100.0 %"]
+        );
+        assert_eq!(percent(0.00123, ProbabilityKind::Softmax), "0.1 %");
+    }
 }

@@ -82,11 +82,6 @@ pub fn verdict(positive: f64, presence: Presence) -> Verdict {
     }
 }
 
-/// 1 / (1 + e^-x).
-pub fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -315,3 +315,65 @@ impl<'a> Parts<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::Path};
+
+    use super::*;
+
+    fn expected_of(config: &str) -> BTreeMap<String, Vec<usize>> {
+        let config = ClipConfig::parse(config.as_bytes(), Path::new("config.json")).expect("is valid");
+        expected(&config).into_iter().map(|Expected { name, shape }| (name, shape)).collect()
+    }
+
+    #[test]
+    fn both_models_of_transformers_have_their_tensors() {
+        let small = r#"{"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                        "patch_size": 4, "image_size": 8, "vocab_size": 5, "max_position_embeddings": 3}"#;
+        let config = |kind: &str| {
+            format!(
+                r#"{{"model_type": "{kind}", "projection_dim": 6, "text_config": {small}, "vision_config": {small}}}"#
+            )
+        };
+        let (clip, siglip) = (expected_of(&config("clip")), expected_of(&config("siglip")));
+        assert_eq!(
+            (clip.len(), siglip.len()),
+            (1 + 4 + 2 * 16 + 1 + 3 + 2 + 2 + 1, 2 + 4 + 2 * 16 + 2 + 3 + 2 + 11)
+        );
+        assert_eq!(clip["text_model.encoder.layers.0.self_attn.k_proj.weight"], [8, 8]);
+        assert_eq!(clip["vision_model.embeddings.position_embedding.weight"], [5, 8]);
+        assert_eq!(clip["visual_projection.weight"], [6, 8]);
+        assert_eq!(siglip["vision_model.embeddings.position_embedding.weight"], [4, 8]);
+        assert_eq!(siglip["vision_model.embeddings.patch_embedding.bias"], [8]);
+        assert_eq!(siglip["vision_model.head.attention.in_proj_weight"], [24, 8]);
+        assert_eq!(siglip["text_model.head.weight"], [8, 8]);
+    }
+
+    /// Extra: the tensors of published checkpoints, as their files list them.
+    #[test]
+    #[ignore = "needs ../shared"]
+    fn the_tensors_of_published_checkpoints_are_those_expected() {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/models");
+        let read = |path: &Path| std::fs::read_to_string(path).expect("the file is there");
+        let mut checked = 0;
+        for entry in std::fs::read_dir(models.join("_state_dict_shapes")).expect("the folder is there") {
+            let path = entry.expect("an entry").path();
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+            let Some(model) = stem.strip_prefix("hf.") else { continue };
+            let shapes: serde_json::Value = serde_json::from_str(&read(&path)).expect("is JSON");
+            let mut found: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+            for (name, tensor) in shapes["tensors"].as_object().expect("an object") {
+                let sides = tensor[1].as_array().expect("a shape").iter();
+                let shape = sides.map(|side| side.as_u64().expect("a side") as usize);
+                found.insert(name.clone(), shape.filter(|side| *side != 1).collect());
+            }
+            found.retain(|name, _| !name.ends_with(".position_ids"));
+            let mut expected = expected_of(&read(&models.join(model).join("config.json")));
+            expected.values_mut().for_each(|shape| shape.retain(|side| *side != 1));
+            assert_eq!(found, expected, "{model}");
+            checked += 1;
+        }
+        assert!(checked >= 8, "{checked}");
+    }
+}

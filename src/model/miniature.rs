@@ -7,7 +7,11 @@ use candle_core::Device;
 use serde_json::Value;
 
 use super::{
-    Model, config::ClipConfig, preprocess::Preprocess, tokenizer::PromptTokenizer, weights::Weights,
+    Model,
+    config::ClipConfig,
+    preprocess::{Preprocess, ProcessorKind},
+    tokenizer::PromptTokenizer,
+    weights::Weights,
 };
 use crate::error::{Error, Result};
 
@@ -25,6 +29,6 @@ pub(super) fn open(device: Device) -> Result<Model> {
     let path = Path::new("miniature/preprocessor_config.json");
     let processor: Value = serde_json::from_slice(PREPROCESSOR)
         .map_err(|error| Error::Config { path: path.into(), reason: format!("not valid JSON: {error}") })?;
-    let preprocess = Preprocess::from_transformers(path, &processor)?;
+    let preprocess = Preprocess::from_transformers(path, &processor, ProcessorKind::Clip)?;
     Model::assemble(config, weights, tokenizer, preprocess, device)
 }

@@ -21,9 +21,9 @@ use crate::{
     files::read_bounded,
     progress::ProgressHandler,
 };
-use config::ClipConfig;
+use config::{ClipConfig, TensorNames};
 use nn::{Linear, TextTower, VisionTower};
-use preprocess::Preprocess;
+use preprocess::{Preprocess, ProcessorKind};
 use source::{HubOptions, ModelSpec};
 use tokenizer::{PromptTokenizer, Tokens};
 use weights::Weights;
@@ -78,7 +78,11 @@ impl Model {
         // Weights that do not fit are told before a tokenizer that is missing: they are the larger mistake.
         weights.check(&build::expected(&config))?;
         let tokenizer = PromptTokenizer::open(directory, &config.text)?;
-        let preprocess = Preprocess::from_directory(directory, config.vision.image_size as u32)?;
+        let kind = match config.names {
+            TensorNames::TransformersSiglip => ProcessorKind::Siglip,
+            TensorNames::TransformersClip => ProcessorKind::Clip,
+        };
+        let preprocess = Preprocess::from_directory(directory, kind, config.vision.image_size as u32)?;
         Self::assemble(config, weights, tokenizer, preprocess, device)
     }
 
@@ -219,4 +223,30 @@ fn loaded<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T>
 /// Reads a configuration, a tokenizer or another text file of a checkpoint.
 pub(crate) fn read_text_file(path: &Path) -> Result<Vec<u8>> {
     read_bounded(path, LARGEST_TEXT_FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> Result<Model> {
+        Model::open(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name),
+            Device::Cpu,
+        )
+    }
+
+    #[test]
+    fn a_tower_is_loaded_when_it_is_needed_and_the_other_is_not() -> Result<()> {
+        for name in ["tiny-gelu", "tiny-siglip"] {
+            let model = fixture(name)?;
+            assert!(model.vision.get().is_none() && model.text.get().is_none(), "opening loads none");
+            model.embed_texts(&[model.tokenize("a bird")?])?;
+            assert!(model.vision.get().is_none() && model.text.get().is_some(), "texts need no pictures");
+            let model = fixture(name)?;
+            model.vision()?;
+            assert!(model.vision.get().is_some() && model.text.get().is_none(), "pictures need no texts");
+        }
+        Ok(())
+    }
 }

@@ -45,6 +45,15 @@ pub struct Preprocess {
     pub std: [f32; 3],
 }
 
+/// Which of transformers' image processors a checkpoint is for, where its files do not say so themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessorKind {
+    /// CLIPImageProcessor.
+    Clip,
+    /// SiglipImageProcessor.
+    Siglip,
+}
+
 /// How large a photo is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resize {
@@ -140,6 +149,14 @@ impl Preprocess {
         }
     }
 
+    /// What an image processor of that kind does by itself, for a model whose input is `image_size` pixels square.
+    pub fn default_of(kind: ProcessorKind, image_size: u32) -> Self {
+        match kind {
+            ProcessorKind::Clip => Self::clip_default(image_size),
+            ProcessorKind::Siglip => Self::siglip_default(image_size),
+        }
+    }
+
     /// What SigLIP was trained with, for a model whose input is `image_size` pixels square.
     pub fn siglip_default(image_size: u32) -> Self {
         Self {
@@ -152,35 +169,36 @@ impl Preprocess {
     }
 
     /// Reads a checkpoint directory: the image processor in `processor_config.json` (newer transformers),
-    /// else `preprocessor_config.json`, else [`Preprocess::clip_default`] of `image_size`.
+    /// else `preprocessor_config.json`, else [`Preprocess::default_of`] `kind` and `image_size`. What files do not
+    /// say which processor they are for are read as those of `kind`.
     ///
     /// # Errors
     /// [`Error::Read`] if a file that is there cannot be read, [`Error::Config`] if it is broken or asks
     /// for something that is not supported.
-    pub fn from_directory(directory: &Path, image_size: u32) -> Result<Self> {
+    pub fn from_directory(directory: &Path, kind: ProcessorKind, image_size: u32) -> Result<Self> {
         let nested = directory.join("processor_config.json");
         let config = read_config(&nested)?;
         if let Some(processor) = config.as_ref().and_then(|config| config.get("image_processor"))
             && !processor.is_null()
         {
-            return Self::from_transformers(&nested, processor);
+            return Self::from_transformers(&nested, processor, kind);
         }
         let plain = directory.join("preprocessor_config.json");
         match read_config(&plain)? {
-            Some(config) => Self::from_transformers(&plain, &config),
-            None => Ok(Self::clip_default(image_size)),
+            Some(config) => Self::from_transformers(&plain, &config, kind),
+            None => Ok(Self::default_of(kind, image_size)),
         }
     }
 
-    /// From transformers' image processor settings, old or new. What is missing or null has the default of
-    /// CLIPImageProcessor, or of SiglipImageProcessor if the settings say that they are for that.
+    /// From transformers' image processor settings, old or new. What is missing or null has the default of the
+    /// processor that the settings name, or of `kind` if they name none.
     ///
     /// # Errors
     /// [`Error::Config`] with `path` if a value is broken or not supported.
-    pub fn from_transformers(path: &Path, config: &Value) -> Result<Self> {
+    pub fn from_transformers(path: &Path, config: &Value, kind: ProcessorKind) -> Result<Self> {
         let fields = Fields::new(path, config)?;
-        let siglip = fields.is_for_siglip()?;
-        let mut out = if siglip { Self::siglip_default(224) } else { Self::clip_default(224) };
+        let kind = fields.processor()?.unwrap_or(kind);
+        let mut out = Self::default_of(kind, 224);
         if let Some(resize) = fields.resize("size")? {
             out.resize = resize;
         }
@@ -190,7 +208,7 @@ impl Preprocess {
         if !fields.flag("do_resize", true)? {
             out.resize = Resize::Keep;
         }
-        if !fields.flag("do_center_crop", !siglip)? {
+        if !fields.flag("do_center_crop", kind == ProcessorKind::Clip)? {
             out.crop = None;
         }
         if let Some(resample) = fields.resample("resample")? {
@@ -533,15 +551,18 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn is_for_siglip(&self) -> Result<bool> {
+    /// The processor that the settings name.
+    fn processor(&self) -> Result<Option<ProcessorKind>> {
         let name = ["image_processor_type", "feature_extractor_type"]
             .into_iter()
             .find(|name| self.get(name).is_some());
-        let Some(name) = name else { return Ok(false) };
+        let Some(name) = name else { return Ok(None) };
         let kind = self.text(name)?.unwrap_or_default();
         match kind.trim_end_matches("Fast").trim_end_matches("Pil") {
-            "CLIPImageProcessor" | "CLIPFeatureExtractor" | "ChineseCLIPImageProcessor" => Ok(false),
-            "SiglipImageProcessor" => Ok(true),
+            "CLIPImageProcessor" | "CLIPFeatureExtractor" | "ChineseCLIPImageProcessor" => {
+                Ok(Some(ProcessorKind::Clip))
+            }
+            "SiglipImageProcessor" => Ok(Some(ProcessorKind::Siglip)),
             _ => Err(self.error(name, "CLIPImageProcessor or SiglipImageProcessor", &format!("{kind:?}"))),
         }
     }
@@ -579,7 +600,7 @@ mod tests {
     use serde_json::json;
 
     fn parse(config: Value) -> Result<Preprocess> {
-        Preprocess::from_transformers(Path::new("dir/preprocessor_config.json"), &config)
+        Preprocess::from_transformers(Path::new("dir/preprocessor_config.json"), &config, ProcessorKind::Clip)
     }
 
     fn message(config: Value) -> String {
@@ -603,6 +624,25 @@ mod tests {
         let config =
             json!({"image_processor_type": "SiglipImageProcessor", "size": {"height": 256, "width": 256}});
         assert_eq!(parse(config).unwrap(), Preprocess::siglip_default(256));
+    }
+
+    #[test]
+    fn siglip_2_is_resized_bilinearly() {
+        let config = json!({"image_processor_type": "SiglipImageProcessorFast", "do_convert_rgb": null,
+            "resample": 2, "size": {"height": 224, "width": 224}});
+        let expected = Preprocess { resample: Resample::Bilinear, ..Preprocess::siglip_default(224) };
+        assert_eq!(parse(config).unwrap(), expected);
+    }
+
+    #[test]
+    fn files_without_a_name_are_those_of_the_model() {
+        let path = Path::new("preprocessor_config.json");
+        let config = json!({"size": {"height": 224, "width": 224}});
+        let found = Preprocess::from_transformers(path, &config, ProcessorKind::Siglip).unwrap();
+        assert_eq!(found, Preprocess::siglip_default(224));
+        let folder = tempfile::tempdir().unwrap();
+        let found = Preprocess::from_directory(folder.path(), ProcessorKind::Siglip, 384).unwrap();
+        assert_eq!(found, Preprocess::siglip_default(384));
     }
 
     #[test]
@@ -645,19 +685,20 @@ mod tests {
 
     #[test]
     fn a_nested_processor_goes_before_a_plain_one() {
+        let open = |folder: &Path| Preprocess::from_directory(folder, ProcessorKind::Clip, 98);
         let folder = tempfile::tempdir().unwrap();
-        let default = Preprocess::from_directory(folder.path(), 98).unwrap();
+        let default = open(folder.path()).unwrap();
         assert_eq!(default, Preprocess::clip_default(98));
         std::fs::write(folder.path().join("preprocessor_config.json"), r#"{"size": 30, "crop_size": 30}"#)
             .unwrap();
-        assert_eq!(Preprocess::from_directory(folder.path(), 98).unwrap(), Preprocess::clip_default(30));
+        assert_eq!(open(folder.path()).unwrap(), Preprocess::clip_default(30));
         let nested = folder.path().join("processor_config.json");
         std::fs::write(&nested, r#"{"processor_class": "CLIPProcessor"}"#).unwrap();
-        assert_eq!(Preprocess::from_directory(folder.path(), 98).unwrap(), Preprocess::clip_default(30));
+        assert_eq!(open(folder.path()).unwrap(), Preprocess::clip_default(30));
         std::fs::write(&nested, r#"{"image_processor": {"size": 40, "crop_size": 40}}"#).unwrap();
-        assert_eq!(Preprocess::from_directory(folder.path(), 98).unwrap(), Preprocess::clip_default(40));
+        assert_eq!(open(folder.path()).unwrap(), Preprocess::clip_default(40));
         std::fs::write(&nested, "{").unwrap();
-        assert!(matches!(Preprocess::from_directory(folder.path(), 98), Err(Error::Config { .. })));
+        assert!(matches!(open(folder.path()), Err(Error::Config { .. })));
     }
 
     #[test]

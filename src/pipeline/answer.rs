@@ -62,11 +62,8 @@ impl Compare {
         let shown = self.on_small_pixels(photo);
         let panels = self.report.prompts.iter().zip(&shown).map(|(prompt, map)| {
             let mut notes = scores(&prompt.score);
-            notes.push(format!(
-                "softmax {:.1} % · {}",
-                prompt.score.probability * 100.0,
-                prompt.evidence.verdict
-            ));
+            let (kind, verdict) = (self.report.probability_kind, prompt.evidence.verdict);
+            notes.push(format!("{} {} · {verdict}", kind.name(), prompt.score.percent(kind)));
             notes.extend(self.report.setup.remarks());
             render::Panel { title: prompt.score.prompt.clone(), notes, map }
         });

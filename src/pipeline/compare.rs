@@ -6,8 +6,9 @@ use rayon::prelude::*;
 
 use crate::{
     attribution::ConceptMap,
-    embed::{Scores, softmax},
+    embed::{Scores, probabilities},
     error::{Error, Result},
+    model::config::ProbabilityKind,
     photo::Photo,
     prompt::same_words,
     regions,
@@ -79,7 +80,8 @@ impl Explainer {
         let photo = looks.photo;
         let (view, look) = looks.of(settings, &plan)?;
         clock.lap();
-        let board = Board::new(names.to_vec(), texts, look)?;
+        let kind = self.model.config().probability;
+        let board = Board::new(names.to_vec(), texts, look, kind)?;
         let asker =
             Asker { explainer: self, photo, plan: &plan, settings, view, look, extra: extra.as_ref() };
         let mapped = board.mapped(lineup)?;
@@ -106,6 +108,7 @@ impl Explainer {
             image: photo.path().into(),
             image_size: [photo.size().width, photo.size().height],
             model: self.name().into(),
+            probability_kind: kind,
             prompts: compared.collect(),
             ranking: board.ranking(),
             matrix: board.matrix(&mapped, &pairs),
@@ -166,12 +169,12 @@ struct Board<'n> {
 }
 
 impl<'n> Board<'n> {
-    fn new(names: Vec<&'n str>, all_texts: Tensor, look: &Look) -> Result<Self> {
+    fn new(names: Vec<&'n str>, all_texts: Tensor, look: &Look, kind: ProbabilityKind) -> Result<Self> {
         let scores = look.scores(&all_texts)?;
         let logits = &scores.logits[..names.len()];
         let mut order: Vec<usize> = (0..names.len()).collect();
         order.sort_by(|one, other| logits[*other].total_cmp(&logits[*one]));
-        let probabilities = softmax(logits);
+        let probabilities = probabilities(logits, kind);
         Ok(Self { names, all_texts, scores, probabilities, order })
     }
 
@@ -275,7 +278,7 @@ mod tests {
         let names = vec!["reed", "crow", "marsh wren"];
         let asked = explainer.with_neutral(names.clone());
         let (texts, _) = explainer.texts.embed(explainer.model(), &asked, &settings.templates)?;
-        let board = Board::new(names, texts, look)?;
+        let board = Board::new(names, texts, look, ProbabilityKind::Softmax)?;
         let subtracted = subtracted_pairs(&board.plain_maps(&[2, 0], &asker)?);
         let contrasted = board.contrasted_pairs(&[2, 0], &asker)?;
         assert_eq!((subtracted.len(), contrasted.len()), (2, 2));

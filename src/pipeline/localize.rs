@@ -142,13 +142,15 @@ impl Explainer {
             Task { plan, settings, view, texts: &texts, extra, competing, targets: &targets, mixes: &mixes };
         let seen = self.see(photo, look, &task)?;
         let presence = self.presence(&scores, 0, competing);
-        let (target, against) = competitors.scored(&scores);
+        let kind = self.model.config().probability;
+        let (target, against) = competitors.scored(&scores, kind);
         let found = |((map, strength), best_tile): ((ConceptMap, &Strength), Option<BestTile>)| {
             let setup = plan.in_force(seen.setup.clone(), competing, *strength);
             let report = Localization {
                 image: photo.path().into(),
                 image_size: [photo.size().width, photo.size().height],
                 model: self.name().into(),
+                probability_kind: kind,
                 target: target.clone(),
                 best_tile,
                 against: against.clone(),

@@ -64,6 +64,7 @@ pub(super) struct Look<'m> {
     artifacts: Artifacts,
     /// The cells whose tokens are not about their place.
     pub(super) outliers: Vec<usize>,
+    logit_bias: f64,
     pub(super) placement: Placement,
     pub(super) seconds: Seconds,
 }
@@ -103,6 +104,7 @@ impl<'m> Look<'m> {
             logit_scale: model.logit_scale(),
             affinity: affinity.transpose()?,
             artifacts: view.artifacts,
+            logit_bias: model.logit_bias(),
             placement: prepared.placement,
             seconds: Seconds { decode, trunk: clock.lap(), ..Default::default() },
         })
@@ -110,7 +112,7 @@ impl<'m> Look<'m> {
 
     /// What the texts score on the photo.
     pub(super) fn scores(&self, texts: &Tensor) -> Result<Scores> {
-        Scores::new(&self.unit, texts, self.logit_scale)
+        Ok(Scores::new(&self.unit, texts, self.logit_scale)?.with_bias(self.logit_bias))
     }
 
     /// A map for every mix of the texts, refined on its grid; `extra`: what the method asked for beside the texts.

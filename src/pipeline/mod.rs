@@ -19,7 +19,7 @@ pub use settings::{Layers, Lineup, LoadOptions, Pairs, Query, Rivals, Settings};
 
 use crate::{
     attribution::{ConceptMap, Method},
-    embed::Scores,
+    embed::{Scores, sigmoid},
     error::{Error, Result},
     model::{Model, source::ModelSpec},
     photo::Photo,
@@ -27,7 +27,7 @@ use crate::{
     prompt::repeated,
     refine::Refinement,
     report::{Evidence, Place, Setup},
-    verdict::{NEUTRAL, Presence, sigmoid, verdict},
+    verdict::{NEUTRAL, Presence, verdict},
 };
 use look::{Look, View};
 use plan::Plan;

@@ -3,8 +3,9 @@
 use candle_core::Tensor;
 
 use crate::{
-    embed::{Scores, softmax},
+    embed::{Scores, probabilities},
     error::{Error, Result},
+    model::config::ProbabilityKind,
     objective::references::{By, Choice, Chosen, PassedOver, choose},
     prompt::same_words,
     report::{Reference, Score},
@@ -47,9 +48,9 @@ impl Competitors {
         Ok(())
     }
 
-    /// The target's score and the references', with the softmax over all of them. `scores` begin with theirs.
-    pub(super) fn scored(&self, scores: &Scores) -> (Score, Vec<Reference>) {
-        let probabilities = softmax(&scores.logits[..self.prompts.len()]);
+    /// The target's score and the references', with their probabilities. `scores` begin with theirs.
+    pub(super) fn scored(&self, scores: &Scores, kind: ProbabilityKind) -> (Score, Vec<Reference>) {
+        let probabilities = probabilities(&scores.logits[..self.prompts.len()], kind);
         let score = |index: usize| Score {
             prompt: self.prompts[index].0.clone(),
             similarity: scores.similarities[index],

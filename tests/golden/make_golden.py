@@ -1,4 +1,4 @@
-"""Makes the parity fixtures: small seeded CLIP checkpoints, two pictures, and what the reference computes for them.
+"""Makes the parity fixtures: small seeded CLIP and SigLIP checkpoints, two pictures, and what the reference computes for them.
 
 The reference is transformers (tokenizer, preprocessing, both towers) and pytorch-grad-cam (Grad-CAM, HiResCAM and
 the weighted contrast), in float32 on the processor. The Rust tests only read what this script writes; they need
@@ -32,6 +32,7 @@ PINNED = {
     "grad-cam": "1.5.7",
     "pillow": "13.0.0",
     "numpy": "2.4.6",
+    "sentencepiece": "0.2.3",
 }
 
 
@@ -53,10 +54,12 @@ from pytorch_grad_cam import GradCAM, HiResCAM  # noqa: E402
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget, FinerWeightedTarget  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
-from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer, logging  # noqa: E402
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil  # noqa: E402
+from transformers import logging  # noqa: E402
 
+import families  # noqa: E402
 import tiny_checkpoints  # noqa: E402
+import tiny_siglips  # noqa: E402
+from families import unit  # noqa: E402
 from tiny_checkpoints import PHOTOS, write_json  # noqa: E402
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -88,17 +91,18 @@ LAYERS = [-1, -2, -3]
 
 def golden_text(checkpoint, folder, model):
     """Token ids of every prompt, and the unit text embeddings [prompts, dim]."""
-    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    tokenizer = checkpoint.family.tokenizer(folder)
     context = checkpoint.context
-    ids = [tokenizer(prompt, truncation=True, max_length=context).input_ids for prompt in PROMPTS]
-    lengths = [len(tokenizer(prompt).input_ids) for prompt in PROMPTS]
+    texts = [checkpoint.family.text(prompt) for prompt in PROMPTS]
+    ids = [checkpoint.family.ids(tokenizer, text, context) for text in texts]
+    lengths = [len(tokenizer(text).input_ids) for text in texts]
     if checkpoint.tokenizer_json:
         check_tokenizer_json(folder, ids, context)
-    padded = tokenizer(PROMPTS, truncation=True, max_length=context, padding="max_length", return_tensors="pt")
+    padded = tokenizer(texts, truncation=True, max_length=context, padding="max_length", return_tensors="pt")
     with torch.no_grad():
         embeds = torch.cat([unit(model.get_text_features(torch.tensor([row])).pooler_output) for row in ids])
         together = unit(model.get_text_features(padded.input_ids).pooler_output)
-    assert (embeds - together).abs().max() < 1e-5, "padding changed a text embedding"
+    assert (embeds - together).abs().max() < 1e-5, "CLIP's padding, or company, changed a text embedding"
     tokens = [
         {"prompt": prompt, "ids": row, "untruncated_length": length}
         for prompt, row, length in zip(PROMPTS, ids, lengths)
@@ -116,17 +120,14 @@ def check_tokenizer_json(folder, ids, context):
 def golden_preprocessing(checkpoint, folder, photos):
     """8-bit [3, height, width] pictures, resized and cropped by both of transformers' processors and by Pillow."""
     size = checkpoint.image_size
-    processors = {
-        "crop.torchvision": CLIPImageProcessor.from_pretrained(folder),
-        "crop.pillow": CLIPImageProcessorPil.from_pretrained(folder),
-    }
+    processors = {kind: made.from_pretrained(folder) for kind, made in checkpoint.family.image_processors.items()}
     tensors = {}
     for name, photo in photos.items():
         for kind, processor in processors.items():
             pixels = processor(photo, do_rescale=False, do_normalize=False, return_tensors="pt").pixel_values[0]
             assert pixels.shape == (3, size, size) and torch.equal(pixels, pixels.to(torch.uint8).to(pixels.dtype))
             tensors[f"preprocess.{name}.{kind}"] = pixels.to(torch.uint8)
-        tensors[f"preprocess.{name}.squash"] = eight_bit(photo.resize((size, size), Image.Resampling.BICUBIC))
+        tensors[f"preprocess.{name}.squash"] = eight_bit(resized(checkpoint, photo, size, size))
     return tensors
 
 
@@ -135,10 +136,16 @@ def case_pixels(checkpoint, folder, photos):
     size, patch = checkpoint.image_size, checkpoint.patch_size
     rows, columns = checkpoint.wide_grid
     landscape, portrait = (photos[name] for name in PHOTOS)
-    squash = landscape.resize((size, size), Image.Resampling.BICUBIC)
-    wide = landscape.resize((columns * patch, rows * patch), Image.Resampling.BICUBIC)
-    crop = CLIPImageProcessor.from_pretrained(folder)(portrait, return_tensors="pt").pixel_values[0]
+    squash = resized(checkpoint, landscape, size, size)
+    wide = resized(checkpoint, landscape, columns * patch, rows * patch)
+    processor = checkpoint.family.image_processors["crop.torchvision"].from_pretrained(folder)
+    crop = processor(portrait, return_tensors="pt").pixel_values[0]
     return {"squash": normalised(checkpoint, squash), "crop": crop, "wide": normalised(checkpoint, wide)}
+
+
+def resized(checkpoint, photo, width, height):
+    """By Pillow, with the checkpoint's filter."""
+    return photo.resize((width, height), Image.Resampling(checkpoint.preprocessor["resample"]))
 
 
 def eight_bit(picture):
@@ -150,10 +157,6 @@ def normalised(checkpoint, picture):
     return (eight_bit(picture).float() / 255 - mean) / std
 
 
-def unit(vectors):
-    return vectors / vectors.norm(dim=-1, keepdim=True)
-
-
 # --------------------------------------------------------------------------------------------------------------------
 # What the reference computes: maps.
 
@@ -161,13 +164,12 @@ def unit(vectors):
 class Scores(torch.nn.Module):
     """Pixels to logits_per_image [batch, prompts] for fixed text embeddings: what pytorch-grad-cam differentiates."""
 
-    def __init__(self, model, text_embeds):
+    def __init__(self, family, model, text_embeds):
         super().__init__()
-        self.model, self.text_embeds = model, text_embeds
+        self.family, self.model, self.text_embeds = family, model, text_embeds
 
     def from_pooled(self, pooled):
-        image_embeds = unit(self.model.visual_projection(pooled))
-        return image_embeds, self.model.logit_scale.exp() * image_embeds @ self.text_embeds.T
+        return self.family.scores(self.model, pooled, self.text_embeds)
 
     def embed(self, pixels):
         pooled = self.model.vision_model(pixel_values=pixels, interpolate_pos_encoding=True).pooler_output
@@ -235,7 +237,7 @@ def trace(method, scores, layer, pixels, target):
     rows, columns = pixels.shape[2] // patch, pixels.shape[3] // patch
 
     def to_grid(tokens):
-        return tokens[:, 1:].reshape(tokens.shape[0], rows, columns, -1).permute(0, 3, 1, 2)
+        return tokens[:, scores.family.prefix_tokens :].reshape(tokens.shape[0], rows, columns, -1).permute(0, 3, 1, 2)
 
     layer_norm = scores.model.vision_model.encoder.layers[layer].layer_norm1
     with method(scores, [layer_norm], reshape_transform=to_grid) as cam:
@@ -247,13 +249,13 @@ def trace(method, scores, layer, pixels, target):
 
 
 def by_hand(scores, layer, pixels, target):
-    """Activations and gradients [1 + patches, width] at a block's layer_norm1 output, with no hooks, in float64.
+    """Activations and gradients [tokens, width] at a block's layer_norm1 output, with no hooks, in float64.
 
     The block is written out here (its first norm's output is the leaf), so this does not depend on the package.
     """
     vision = scores.model.vision_model
     layers = vision.encoder.layers
-    hidden = vision.pre_layrnorm(vision.embeddings(pixels, interpolate_pos_encoding=True))
+    hidden = scores.family.first_hidden(vision, pixels)
     index = layer % len(layers)
     for block in layers[:index]:
         hidden = block(hidden, None)
@@ -263,13 +265,12 @@ def by_hand(scores, layer, pixels, target):
     hidden = hidden + block.mlp(block.layer_norm2(hidden))
     for block in layers[index + 1 :]:
         hidden = block(hidden, None)
-    logits = scores.from_pooled(vision.post_layernorm(hidden[:, 0]))[1][0]
+    logits = scores.from_pooled(scores.family.pooled(vision, hidden))[1][0]
     (gradient,) = torch.autograd.grad(target(logits), leaf)
     return leaf.detach()[0], gradient[0]
 
 
-def map_by_hand(method, activations, gradients, grid):
-    patches, slopes = activations[1:], gradients[1:]
+def map_by_hand(method, patches, slopes, grid):
     weights = slopes.mean(dim=0) if method == "grad-cam" else slopes
     return (weights * patches).sum(dim=-1).reshape(grid).numpy()
 
@@ -287,14 +288,15 @@ def golden_maps(scores, exact, fit, pixels):
     batch = pixels[None].contiguous()
     for layer in LAYERS:
         for objective, target in objectives().items():
-            activations, gradients = by_hand(exact, layer, batch.double(), target)
+            by_token = by_hand(exact, layer, batch.double(), target)
+            activations, gradients = (tokens[scores.family.prefix_tokens :] for tokens in by_token)
             for method, package_class in METHODS.items():
                 traced = trace(package_class, scores, layer, batch, target)
                 noise.append(check_against_hand(method, traced, activations, gradients))
                 name = f"map.{fit}.{method}.{objective}.layer{layer}"
                 tensors[name] = torch.from_numpy(traced.raw)
                 settings.append({"tensor": name, "fit": fit, "method": method, "layer": layer, **target.settings()})
-                if (method, objective, layer) == ("grad-cam", "mean-0.6", -1):
+                if scores.family is families.Clip and (method, objective, layer) == ("grad-cam", "mean-0.6", -1):
                     tensors[f"finished.{fit}.{method}.{objective}.layer{layer}"] = torch.from_numpy(traced.finished)
     check_strength_zero(tensors, fit)
     print(f"  {fit}: {len(settings)} maps, within {max(noise):.1e} of float64")
@@ -305,7 +307,7 @@ def check_against_hand(method, traced, activations, gradients):
     """The relative difference of the package's float32 map from the hand-made float64 one."""
     width, rows, columns = traced.activations.shape
     for kept, expected in ((traced.activations, activations), (traced.gradients, gradients)):
-        wanted = expected[1:].T.reshape(width, rows, columns).numpy()
+        wanted = expected.T.reshape(width, rows, columns).numpy()
         assert relative_difference(kept, wanted) < 1e-4, "the hook saw something else than layer_norm1's output"
     noise = relative_difference(traced.raw, map_by_hand(method, activations, gradients, (rows, columns)))
     assert noise < 1e-4, f"{method}: the package's map differs from the one made by hand by {noise}"
@@ -324,13 +326,16 @@ def check_strength_zero(tensors, fit):
 
 def golden_hidden(scores, pixels):
     """The first five tokens' hidden states [blocks + 1, 5, width]: before the first block, then after each."""
+    vision = scores.model.vision_model
     with torch.no_grad():
-        output = scores.model.vision_model(pixels[None], output_hidden_states=True, interpolate_pos_encoding=True)
-    return torch.stack([hidden[0, :5] for hidden in output.hidden_states])
+        hidden = [scores.family.first_hidden(vision, pixels[None])]
+        for block in vision.encoder.layers:
+            hidden.append(block(hidden[-1], None))
+    return torch.stack([tokens[0, :5] for tokens in hidden])
 
 
 def golden_gradient(exact, pixels):
-    """Activations and the plain objective's gradient [1 + patches, width] at the last block, class token first."""
+    """Activations and the plain objective's gradient [tokens, width] at the last block, a class token first."""
     activations, gradients = by_hand(exact, -1, pixels[None].double(), objectives()["plain"])
     return activations.float(), gradients.float()
 
@@ -341,11 +346,17 @@ def golden_gradient(exact, pixels):
 
 def golden_of(checkpoint, folder, photos):
     """All expected tensors of one checkpoint and the JSON that describes them."""
-    model = CLIPModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    family = checkpoint.family
+    model = family.model.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     tokens, text_embeds = golden_text(checkpoint, folder, model)
     compared = text_embeds[[TARGET, *REFERENCES]]
-    scores, exact = Scores(model, compared), Scores(copy.deepcopy(model).double(), compared.double())
+    scores, exact = (
+        Scores(family, model, compared),
+        Scores(family, copy.deepcopy(model).double(), compared.double()),
+    )
     tensors = {"text_embeds": text_embeds, "logit_scale": model.logit_scale.detach().exp()}
+    if family is not families.Clip:
+        tensors["logit_bias"] = model.logit_bias.detach()
     tensors |= golden_preprocessing(checkpoint, folder, photos)
     cases, maps = [], []
     for fit, pixels in case_pixels(checkpoint, folder, photos).items():
@@ -358,9 +369,11 @@ def golden_of(checkpoint, folder, photos):
         tensors |= {f"objective.{fit}.{name}": target(logits[0]) for name, target in objectives().items()}
         grid = [side // checkpoint.patch_size for side in pixels.shape[1:]]
         cases.append({"fit": fit, "photo": list(PHOTOS)[fit == "crop"], "grid": grid})
-    squash = tensors["pixels.squash"]
-    tensors["hidden.squash"] = golden_hidden(scores, squash)
-    tensors["activations.squash.layer-1"], tensors["gradients.squash.plain.layer-1"] = golden_gradient(exact, squash)
+    if family is families.Clip:
+        squash = tensors["pixels.squash"]
+        by_token = golden_gradient(exact, squash)
+        tensors["activations.squash.layer-1"], tensors["gradients.squash.plain.layer-1"] = by_token
+        tensors["hidden.squash"] = golden_hidden(scores, squash)
     about = {"checkpoint": checkpoint.name, "seed": checkpoint.seed, "versions": PINNED,
              "context": checkpoint.context,
              "compared": [PROMPTS[index] for index in (TARGET, *REFERENCES)], "cases": cases, "tokens": tokens,
@@ -374,10 +387,11 @@ def make_all(root):
     photos = {name: Image.open(root / "fixtures/photos" / name).convert("RGB") for name in PHOTOS}
     parity = root / "golden/parity"
     parity.mkdir(parents=True, exist_ok=True)
-    for checkpoint in (tiny_checkpoints.tiny_quick_gelu(), tiny_checkpoints.tiny_gelu()):
+    clips = tiny_checkpoints.tiny_quick_gelu(), tiny_checkpoints.tiny_gelu()
+    for checkpoint in (*clips, tiny_siglips.tiny_siglip(), tiny_siglips.tiny_siglip2()):
         print(checkpoint.name)
         folder = root / "fixtures/models" / checkpoint.name
-        tiny_checkpoints.write_checkpoint(checkpoint, folder)
+        checkpoint.write(folder)
         tensors, about = golden_of(checkpoint, folder, photos)
         tensors = {name: tensor.detach().contiguous().clone() for name, tensor in sorted(tensors.items())}
         assert all(torch.isfinite(tensor).all() for tensor in tensors.values())

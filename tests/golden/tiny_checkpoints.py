@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
+from transformers import CLIPConfig, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
+
+import families
 
 
 @dataclass
@@ -28,6 +30,10 @@ class Checkpoint:
     tokenizer_json: bool
     wide_grid: tuple  # rows, columns of the case that is not square
     half_precision_shards: bool
+    family: type = families.Clip
+
+    def write(self, folder):
+        write_checkpoint(self, folder)
 
     @property
     def image_size(self):
@@ -61,9 +67,8 @@ def byte_characters():
     return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(len(others))]
 
 
-def learn_merges():
-    """The most frequent neighbouring pairs of the corpus, merged one after the other; ties go to the smaller pair."""
-    words = {tuple(word[:-1]) + (word[-1] + "</w>",): count for word, count in CORPUS.items()}
+def learn_merges(words):
+    """The most frequent neighbouring pairs of words, merged one after the other; ties go to the smaller pair."""
     merges = []
     while len(merges) < N_MERGES:
         counts = {}
@@ -92,7 +97,7 @@ def merge_pair(symbols, pair):
 
 def vocabulary(special_tokens_first):
     """Token to id, and the merges. CLIP has the special tokens last; first makes the end token's id the smallest."""
-    merges = learn_merges()
+    merges = learn_merges({tuple(word[:-1]) + (word[-1] + "</w>",): count for word, count in CORPUS.items()})
     characters = byte_characters()
     tokens = characters + [character + "</w>" for character in characters] + [a + b for a, b in merges]
     special = [START, END]
@@ -181,6 +186,8 @@ def weight_scale(name, shape):
         return (1.0, 0.2) if name.endswith("weight") else (0.0, 0.1)
     if name.endswith("bias"):
         return 0.0, 0.1
+    if "probe" in name:
+        return 0.0, 1.0
     if "token_embedding" in name:
         return 0.0, 1.0
     if "position_embedding" in name or "class_embedding" in name:
@@ -195,12 +202,14 @@ def weight_scale(name, shape):
 
 def random_model(checkpoint):
     """The checkpoint's model, every weight drawn from its own seeded generator in order of name."""
-    model = CLIPModel(checkpoint.config).eval()
+    model = checkpoint.family.model(checkpoint.config).eval()
     generator = torch.Generator().manual_seed(checkpoint.seed)
     with torch.no_grad():
         for name, weight in sorted(model.named_parameters()):
             if name == "logit_scale":
                 weight.fill_(math.log(checkpoint.logit_scale))
+            elif name == "logit_bias":
+                weight.fill_(checkpoint.logit_bias)
             else:
                 mean, std = weight_scale(name, weight.shape)
                 weight.copy_(mean + std * torch.randn(weight.shape, generator=generator))

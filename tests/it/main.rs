@@ -11,6 +11,8 @@ mod evaluate;
 #[cfg(feature = "hub")]
 mod fake_hub;
 #[cfg(feature = "cli")]
+mod forms;
+#[cfg(feature = "cli")]
 mod hostile;
 #[cfg(feature = "hub")]
 mod hub;
@@ -32,3 +34,5 @@ mod regions;
 mod render;
 #[cfg(feature = "cli")]
 mod sandbox;
+#[cfg(feature = "cli")]
+mod siglip;

@@ -18,10 +18,13 @@ use fieldmark::{
 };
 use serde_json::Value;
 
-/// The largest difference of any component of an embedding.
-const EMBEDDING_TOLERANCE: f32 = 1e-4;
+/// The largest difference of any component of an embedding. The contract is 1e-4; but here SigLIP's tanh in the place
+/// of the error function makes 5e-5, and must not go unseen.
+const EMBEDDING_TOLERANCE: f32 = 1e-5;
 /// The length of a map's difference over the length of the map.
 pub(crate) const MAP_TOLERANCE: f32 = 1e-3;
+
+const CHECKPOINTS: [&str; 4] = ["tiny-quick-gelu", "tiny-gelu", "tiny-siglip", "tiny-siglip2"];
 
 pub(crate) struct Golden {
     pub(crate) model: Model,
@@ -71,7 +74,7 @@ impl Golden {
         let embedding = trace.embedding()?;
         let scale = self.model.logit_scale();
         let unit = embedding.broadcast_div(&embedding.sqr()?.sum_all()?.sqrt()?)?;
-        let logits = Scores::new(&unit, texts, scale)?.logits;
+        let logits = Scores::new(&unit, texts, scale)?.with_bias(self.model.logit_bias()).logits;
         let index = |at: &Value| at.as_u64().expect("an index") as usize;
         let mut chosen = vec![index(&case["target"])];
         chosen.extend(case["against"].as_array().expect("a list").iter().map(index));
@@ -125,7 +128,7 @@ pub(crate) fn print(table: &str) {
 
 #[test]
 fn token_ids_are_those_of_transformers() -> Result<()> {
-    for name in ["tiny-quick-gelu", "tiny-gelu"] {
+    for name in CHECKPOINTS {
         let golden = Golden::open(name)?;
         for case in golden.cases["tokens"].as_array().expect("a list") {
             let prompt = text(&case["prompt"]);
@@ -154,10 +157,12 @@ fn token_ids_are_those_of_transformers() -> Result<()> {
 #[test]
 fn embeddings_and_logits_are_those_of_transformers() -> Result<()> {
     let mut table = String::from("\nparity with transformers: largest difference of any component\n");
-    for name in ["tiny-quick-gelu", "tiny-gelu"] {
+    for name in CHECKPOINTS {
         let golden = Golden::open(name)?;
-        let scale = golden.tensors["logit_scale"].to_scalar::<f32>()?;
-        assert!((golden.model.logit_scale() as f32 / scale - 1.0).abs() < 1e-6);
+        let number = |name: &str| golden.tensors[name].flatten_all()?.get(0)?.to_scalar::<f32>();
+        assert!((golden.model.logit_scale() as f32 / number("logit_scale")? - 1.0).abs() < 1e-6);
+        let bias = if golden.tensors.contains_key("logit_bias") { number("logit_bias")? } else { 0.0 };
+        assert_eq!(golden.model.logit_bias() as f32, bias);
         let mut texts = 0.0_f32;
         for (index, case) in golden.cases["tokens"].as_array().expect("a list").iter().enumerate() {
             let prompt = text(&case["prompt"]);
@@ -177,6 +182,7 @@ fn embeddings_and_logits_are_those_of_transformers() -> Result<()> {
                 largest_difference(&unit, &golden.tensors[&format!("image_embeds.{fit}")])?,
             );
             let logits: Vec<f32> = Scores::new(&unit, &compared, golden.model.logit_scale())?
+                .with_bias(golden.model.logit_bias())
                 .logits
                 .into_iter()
                 .map(|x| x as f32)
@@ -199,8 +205,10 @@ fn maps_are_those_of_pytorch_grad_cam() -> Result<()> {
     let mut table =
         String::from("\nparity with pytorch-grad-cam: largest relative difference of a raw map\n");
     table.push_str("  checkpoint       method               objective layer -1  layer -2  layer -3\n");
-    for name in ["tiny-quick-gelu", "tiny-gelu"] {
+    for name in CHECKPOINTS {
         compare_maps(&Golden::open(name)?, name, 2 * 3, &mut table)?;
+    }
+    for name in ["tiny-quick-gelu", "tiny-gelu"] {
         // Eight methods, plain and by the mean; two by the softmax.
         compare_maps(&Golden::of(name, "methods")?, name, 8 * 2 + 2, &mut table)?;
     }
@@ -245,9 +253,10 @@ fn compare_maps(golden: &Golden, name: &str, rows: usize, table: &mut String) ->
 
 #[test]
 fn objectives_are_those_of_pytorch_grad_cam() -> Result<()> {
-    let goldens =
-        ["tiny-quick-gelu", "tiny-gelu"].map(|name| [Golden::open(name), Golden::of(name, "methods")]);
-    for (golden, expected_cases) in goldens.into_iter().flatten().zip([144, 113, 144, 119]) {
+    let plain = CHECKPOINTS.map(|name| (Golden::open(name), 144));
+    let methods =
+        [(Golden::of("tiny-quick-gelu", "methods"), 113), (Golden::of("tiny-gelu", "methods"), 119)];
+    for (golden, expected_cases) in plain.into_iter().chain(methods) {
         let golden = golden?;
         let texts = golden.compared()?;
         let mut checked = 0;

@@ -5,7 +5,9 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use fieldmark::geometry::{Fit, Grid, Size};
-use fieldmark::model::preprocess::{CenterCrop, CropRounding, FitRequest, Preprocess, Resample, Resize};
+use fieldmark::model::preprocess::{
+    CenterCrop, CropRounding, FitRequest, Preprocess, ProcessorKind, Resample, Resize,
+};
 use fieldmark::{Error, Photo, PhotoOptions};
 use image::{DynamicImage, ImageFormat, RgbImage};
 use serde::Deserialize;
@@ -437,7 +439,8 @@ fn shared_configurations_are_read() {
         if !folder.is_dir() {
             continue;
         }
-        let preprocess = Preprocess::from_directory(&folder, 224).unwrap_or_else(|error| panic!("{error}"));
+        let preprocess = Preprocess::from_directory(&folder, ProcessorKind::Clip, 224)
+            .unwrap_or_else(|error| panic!("{error}"));
         println!("{}: {preprocess:?}", folder.file_name().unwrap().to_string_lossy());
         read += 1;
         let open_clip = folder.join("open_clip_config.json");

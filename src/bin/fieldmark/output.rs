@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use fieldmark::{
     evaluate::{Compared, Estimate, METRICS, SettingSummary, Summary},
+    model::config::ProbabilityKind,
     objective::references::{By, Chosen},
     regions::Region,
     report::{Comparison, Evidence, Localization, MapUnit, Pair, Place, Score},
@@ -76,13 +77,14 @@ pub fn strengths(answers: &[Localization]) -> Result<()> {
 
 /// The scores of the target and its rivals, and what was passed over.
 fn competitor_lines(found: &Localization) -> Vec<String> {
+    let kind = found.probability_kind;
     let mut table = bare_table();
-    let mut header = score_header();
+    let mut header = score_header(kind);
     header.extend(found.against.iter().any(|rival| rival.chosen.is_some()).then(|| Cell::new("chosen by")));
     table.set_header(header);
-    table.add_row(score_row(&found.target, ""));
+    table.add_row(score_row(&found.target, kind, ""));
     for rival in &found.against {
-        let mut row = score_row(&rival.score, "against ");
+        let mut row = score_row(&rival.score, kind, "against ");
         row.extend(rival.chosen.map(|chosen| Cell::new(shown_choice(&chosen))));
         table.add_row(row);
     }
@@ -104,12 +106,13 @@ fn shown_choice(chosen: &Chosen) -> String {
 
 /// The prompts on one photo, the best first, and what there is to say of those with a map.
 pub fn comparison(compared: &Comparison) -> Result<()> {
+    let kind = compared.probability_kind;
     let mut table = bare_table();
-    let header = std::iter::once(right_cell("rank")).chain(score_header());
+    let header = std::iter::once(right_cell("rank")).chain(score_header(kind));
     table.set_header(header);
     for ranked in &compared.ranking {
         let rank = right_cell(&ranked.rank.to_string());
-        table.add_row(std::iter::once(rank).chain(score_row(&ranked.score, "")));
+        table.add_row(std::iter::once(rank).chain(score_row(&ranked.score, kind, "")));
     }
     let mut lines = vec![shown_path(&compared.image)];
     lines.extend(table_lines(&table));
@@ -278,17 +281,17 @@ fn right_cell(text: &str) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
-fn score_header() -> Vec<Cell> {
-    let [similarity, logit, softmax] = ["similarity", "logit", "softmax"].map(right_cell);
-    vec![Cell::new("prompt"), similarity, logit, softmax]
+fn score_header(kind: ProbabilityKind) -> Vec<Cell> {
+    let [similarity, logit, probability] = ["similarity", "logit", kind.name()].map(right_cell);
+    vec![Cell::new("prompt"), similarity, logit, probability]
 }
 
-fn score_row(score: &Score, before: &str) -> Vec<Cell> {
+fn score_row(score: &Score, kind: ProbabilityKind, before: &str) -> Vec<Cell> {
     vec![
         Cell::new(format!("{before}{}", shown(&score.prompt))),
         right_cell(&format!("{:.4}", score.similarity)),
         right_cell(&format!("{:.2}", score.logit)),
-        right_cell(&format!("{:.1} %", score.probability * 100.0)),
+        right_cell(&score.percent(kind)),
     ]
 }
 

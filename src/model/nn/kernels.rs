@@ -58,15 +58,16 @@ pub(crate) fn gelu(input: &[f32], output: &mut [f32]) {
 }
 
 /// Twice the square root of 2 / π: what multiplies x in the exponent of [`gelu_tanh`].
-pub(crate) const TANH_GELU_LINEAR: f32 = 1.595_769_1;
+pub(crate) const TANH_GELU_LINEAR: f64 = 1.595_769_121_605_730_8;
 /// The same times 0.044715: what multiplies x³ there.
-pub(crate) const TANH_GELU_CUBIC: f32 = 0.071_354_814;
+pub(crate) const TANH_GELU_CUBIC: f64 = 0.071_354_816_272_600_2;
 
 /// x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³))), as x · sigmoid of twice the tangent's argument.
 pub(crate) fn gelu_tanh(input: &[f32], output: &mut [f32]) {
+    let (linear, cubic) = (TANH_GELU_LINEAR as f32, TANH_GELU_CUBIC as f32);
     each_row(input, output, PIECE, |input, output| {
         for (out, x) in output.iter_mut().zip(input) {
-            *out = x / (1.0 + exp(-x * (TANH_GELU_LINEAR + TANH_GELU_CUBIC * x * x)));
+            *out = x / (1.0 + exp(-x * (linear + cubic * x * x)));
         }
     });
 }

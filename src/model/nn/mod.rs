@@ -237,7 +237,7 @@ impl Activation {
             }
             // (1 + tanh u) / 2 is sigmoid(2 u), and 2 u = a x + b x³.
             Self::GeluTanh => {
-                let [a, b] = [kernels::TANH_GELU_LINEAR, kernels::TANH_GELU_CUBIC].map(f64::from);
+                let (a, b) = (kernels::TANH_GELU_LINEAR, kernels::TANH_GELU_CUBIC);
                 let square = input.sqr()?;
                 let gate = candle_nn::ops::sigmoid(&(input * square.affine(b, a)?)?)?;
                 let slope = (input * square.affine(3.0 * b, a)?)?.mul(&gate.affine(-1.0, 1.0)?)?;

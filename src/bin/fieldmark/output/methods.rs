@@ -15,9 +15,9 @@ use super::{
 pub fn methods_comparison(all: &[Comparison]) -> Result<()> {
     let Some(first) = all.first() else { return Ok(()) };
     let mut scores = bare_table();
-    scores.set_header(score_header());
+    scores.set_header(score_header(first.probability_kind));
     for prompt in &first.prompts {
-        scores.add_row(score_row(&prompt.score, ""));
+        scores.add_row(score_row(&prompt.score, first.probability_kind, ""));
     }
     let mut peaks = bare_table();
     let titles =

@@ -28,7 +28,8 @@ pub fn overview(settings: &[SettingSummary]) -> String {
     for metric in METRICS {
         let best = |side: fn(Sides<f64>) -> f64| {
             let values = settings.iter().filter_map(|setting| Some((setting, side(means(setting, metric)?))));
-            let best = values.max_by(|(_, one), (_, other)| one.total_cmp(other));
+            // Of equal ones the first, which is the simpler method.
+            let best = values.reduce(|best, other| if other.1 > best.1 { other } else { best });
             best.map_or("-".into(), |(setting, value)| format!("{} {value:.3}", name(setting)))
         };
         let (plain, contrasted) = (best(|sides| sides.plain), best(|sides| sides.contrasted));

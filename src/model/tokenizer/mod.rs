@@ -1,4 +1,6 @@
-//! A prompt becomes token ids, as transformers' `CLIPTokenizer` makes them.
+//! A prompt becomes token ids, as transformers' tokenizer for the checkpoint makes them.
+
+mod settings;
 
 use std::path::Path;
 
@@ -10,17 +12,21 @@ use crate::{
     error::{Error, Result},
     progress::Warning,
 };
+use settings::{Padding, Settings, Side};
 
 const TOKENIZER: &str = "tokenizer.json";
 const VOCABULARY: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
+/// SentencePiece's own format, which transformers turns into a tokenizer itself.
+const SENTENCE_PIECE: &str = "spiece.model";
 const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
 
 /// A text in the model's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
-    /// Token ids with start and end token, without padding.
+    /// Token ids with the special tokens around them; padded to the context where the model sees padding, and not
+    /// otherwise.
     pub ids: Vec<u32>,
     /// The position of the token that stands for the whole text.
     pub end: usize,
@@ -35,26 +41,37 @@ pub struct PromptTokenizer {
     context: usize,
     vocabulary: usize,
     pooling: TextPooling,
+    /// For models that see it.
+    padding: Option<Padding>,
 }
 
 impl PromptTokenizer {
-    /// Reads the tokenizer in a checkpoint's directory: `tokenizer.json`, else `vocab.json` with `merges.txt`.
+    /// Reads the tokenizer in a checkpoint's directory: `tokenizer.json`, else `vocab.json` with `merges.txt`. Where
+    /// the model sees its padding, `tokenizer_config.json` and `special_tokens_map.json` say what it is and how texts
+    /// are cleaned.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if none is there or it is broken.
     pub fn open(directory: &Path, config: &TextConfig) -> Result<Self> {
+        let settings = match config.sees_padding() {
+            true => Settings::read(directory)?,
+            false => Settings::default(),
+        };
         let file = directory.join(TOKENIZER);
         if file.is_file() {
             let bytes = super::read_text_file(&file)?;
-            return Self::parse(&bytes, &file, config);
+            return Self::with_settings(&bytes, &file, config, &settings);
         }
         let (vocabulary, merges) = (directory.join(VOCABULARY), directory.join(MERGES));
         if !(vocabulary.is_file() && merges.is_file()) {
-            let reason = format!("neither {TOKENIZER} nor {VOCABULARY} with {MERGES} is there");
+            let reason = match directory.join(SENTENCE_PIECE).is_file() {
+                true => format!("expected {TOKENIZER}, found the same tokenizer only as {SENTENCE_PIECE}"),
+                false => format!("neither {TOKENIZER} nor {VOCABULARY} with {MERGES} is there"),
+            };
             return Err(Error::Tokenizer { path: directory.into(), reason });
         }
         let bytes = assemble(&vocabulary, &merges)?;
-        Self::parse(&bytes, &vocabulary, config)
+        Self::with_settings(&bytes, &vocabulary, config, &settings)
     }
 
     /// Parses the bytes of a `tokenizer.json`; `path` is only named in errors.
@@ -62,14 +79,28 @@ impl PromptTokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if they are not a tokenizer.
     pub fn parse(bytes: &[u8], path: &Path, config: &TextConfig) -> Result<Self> {
-        let error = |source: tokenizers::Error| Error::Tokenizer {
-            path: path.into(),
-            reason: format!("not a tokenizer: {source}"),
+        Self::with_settings(bytes, path, config, &Settings::default())
+    }
+
+    fn with_settings(bytes: &[u8], path: &Path, config: &TextConfig, settings: &Settings) -> Result<Self> {
+        let error = |reason: String| Error::Tokenizer { path: path.into(), reason };
+        let broken = |source: tokenizers::Error| error(format!("not a tokenizer: {source}"));
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(broken)?;
+        let padding = match config.sees_padding() {
+            true => Some(settings.padding(&tokenizer, config.pad).map_err(error)?),
+            false => None,
         };
-        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(error)?;
-        tokenizer.with_truncation(None).map_err(error)?;
+        if let Some(Padding { id, .. }) = padding.filter(|padding| padding.id as usize >= config.vocabulary) {
+            let vocabulary = config.vocabulary;
+            return Err(error(format!(
+                "padding token id {id} is outside the model's vocabulary of {vocabulary}"
+            )));
+        }
+        settings.cleaning.prepend_to(&mut tokenizer).map_err(broken)?;
+        tokenizer.with_truncation(None).map_err(broken)?;
         tokenizer.with_padding(None);
         Ok(Self {
+            padding,
             tokenizer,
             path: path.into(),
             context: config.context,
@@ -103,18 +134,29 @@ impl PromptTokenizer {
             let reason = format!("token id {id} is outside the model's vocabulary of {}", self.vocabulary);
             return Err(self.error(reason));
         }
-        let truncated = self.truncate(&mut ids, prompt);
+        let ends_specially = encoding.get_special_tokens_mask().last() == Some(&1);
+        let truncated = self.truncate(&mut ids, prompt, usize::from(ends_specially));
+        self.pad(&mut ids);
         Ok(Tokens { end: self.end_position(&ids)?, ids, truncated })
     }
 
-    /// Cuts a text to the context as transformers does: its last token, the end token, stays.
-    fn truncate(&self, ids: &mut Vec<u32>, prompt: &str) -> Option<Warning> {
+    /// Cuts a text to the context as transformers does: the special tokens at its end stay.
+    fn truncate(&self, ids: &mut Vec<u32>, prompt: &str, special: usize) -> Option<Warning> {
         let tokens = ids.len();
         if tokens <= self.context {
             return None;
         }
-        ids.drain(self.context - 1..tokens - 1);
+        ids.drain(self.context.saturating_sub(special)..tokens - special);
         Some(Warning::PromptTruncated { prompt: prompt.into(), tokens, context: self.context })
+    }
+
+    fn pad(&self, ids: &mut Vec<u32>) {
+        let Some(Padding { id, side }) = self.padding else { return };
+        let missing = std::iter::repeat_n(id, self.context.saturating_sub(ids.len()));
+        match side {
+            Side::Right => ids.extend(missing),
+            Side::Left => drop(ids.splice(..0, missing)),
+        }
     }
 
     fn end_position(&self, ids: &[u32]) -> Result<usize> {

@@ -1,0 +1,205 @@
+//! What transformers' tokenizer classes do beside the tokenizer itself: `tokenizer_config.json` and
+//! `special_tokens_map.json` become the cleaning of a text and its padding.
+//!
+//! Only models that see their padding need this file. transformers chooses by the class that `tokenizer_config.json`
+//! names: `SiglipTokenizer` lower-cases a text and takes its punctuation and repeated white space out before it is
+//! split; `Siglip2Tokenizer` lower-cases. Checkpoints of SigLIP 2 name `GemmaTokenizer` and ask for `do_lower_case`,
+//! which that class passes over; here it is done, because the model was trained on lower case.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tokenizers::{
+    NormalizerWrapper, Tokenizer,
+    normalizers::{self, Replace, Sequence, Strip},
+};
+
+use crate::error::{Error, Result};
+
+const SETTINGS: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+
+/// ASCII punctuation, which is Python's `string.punctuation`, as a regular expression.
+const PUNCTUATION: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]"##;
+
+/// At which end of a text its padding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Left,
+    Right,
+}
+
+/// What fills a text up to the model's context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Padding {
+    pub(super) id: u32,
+    pub(super) side: Side,
+}
+
+/// What happens to a text before the tokenizer's own rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cleaning {
+    pub(super) lower_case: bool,
+    /// Punctuation goes, white space is one blank, and none is at the ends.
+    pub(super) without_punctuation: bool,
+}
+
+/// The settings in a checkpoint's directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    pub(super) cleaning: Cleaning,
+    pad_token: Option<String>,
+    left: bool,
+}
+
+impl Settings {
+    /// Reads a directory; a file that is missing says nothing.
+    pub(super) fn read(directory: &Path) -> Result<Self> {
+        let file = directory.join(SETTINGS);
+        let values = read_object(&file)?;
+        let class = values.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
+        let class = class.trim_end_matches("Fast");
+        let lower_case = match values.get("do_lower_case") {
+            None | Some(Value::Null) => class == "SiglipTokenizer",
+            Some(Value::Bool(lower_case)) => *lower_case,
+            Some(other) => return Err(unexpected(&file, "do_lower_case", "true or false", other)),
+        };
+        let left = match values.get("padding_side") {
+            None | Some(Value::Null) => false,
+            Some(Value::String(side)) if side == "left" || side == "right" => side == "left",
+            Some(other) => return Err(unexpected(&file, "padding_side", "\"left\" or \"right\"", other)),
+        };
+        let cleaning = Cleaning {
+            lower_case: lower_case || class == "Siglip2Tokenizer",
+            without_punctuation: class == "SiglipTokenizer",
+        };
+        let pad_token = match pad_token(&values, &file)? {
+            Some(token) => Some(token),
+            None => {
+                let file = directory.join(SPECIAL_TOKENS);
+                pad_token(&read_object(&file)?, &file)?
+            }
+        };
+        Ok(Self { cleaning, pad_token, left })
+    }
+
+    /// The padding: the token that these files name, else the tokenizer's own, else the one of `config.json`.
+    pub(super) fn padding(&self, tokenizer: &Tokenizer, config: Option<u32>) -> Result<Padding, String> {
+        let id = match (&self.pad_token, tokenizer.get_padding()) {
+            (Some(token), _) => Some(
+                tokenizer
+                    .token_to_id(token)
+                    .ok_or_else(|| format!("the padding token {token:?} is not one of its tokens"))?,
+            ),
+            (None, Some(padding)) => Some(padding.pad_id),
+            (None, None) => config,
+        };
+        let id = id.ok_or("no padding token is named, and the model reads its padding")?;
+        Ok(Padding { id, side: if self.left { Side::Left } else { Side::Right } })
+    }
+}
+
+impl Cleaning {
+    /// Puts the cleaning before the tokenizer's own normalizer. Special tokens in a text stay what they are, as in
+    /// transformers.
+    pub(super) fn prepend_to(self, tokenizer: &mut Tokenizer) -> tokenizers::Result<()> {
+        let mut steps: Vec<NormalizerWrapper> = Vec::new();
+        if self.lower_case {
+            steps.push(normalizers::Lowercase.into());
+        }
+        if self.without_punctuation {
+            for (pattern, content) in [(PUNCTUATION, ""), (r"\s+", " ")] {
+                let pattern = normalizers::replace::ReplacePattern::Regex(pattern.into());
+                steps.push(Replace::new(pattern, content)?.into());
+            }
+            steps.push(Strip::new(true, true).into());
+        }
+        if steps.is_empty() {
+            return Ok(());
+        }
+        steps.extend(tokenizer.get_normalizer().cloned());
+        tokenizer.with_normalizer(Some(Sequence::new(steps)))?;
+        Ok(())
+    }
+}
+
+/// The padding token's text: a text itself, or the `content` of an object.
+fn pad_token(values: &Value, file: &Path) -> Result<Option<String>> {
+    match values.get("pad_token") {
+        None | Some(Value::Null) => Ok(None),
+        Some(token) => match token.get("content").unwrap_or(token) {
+            Value::String(token) => Ok(Some(token.clone())),
+            _ => Err(unexpected(file, "pad_token", "a token", token)),
+        },
+    }
+}
+
+fn read_object(file: &Path) -> Result<Value> {
+    if !file.is_file() {
+        return Ok(Value::Object(Default::default()));
+    }
+    let error = |reason: String| Error::Tokenizer { path: file.into(), reason };
+    match serde_json::from_slice(&super::super::read_text_file(file)?) {
+        Ok(Value::Object(values)) => Ok(Value::Object(values)),
+        Ok(_) => Err(error("expected a JSON object".into())),
+        Err(source) => Err(error(format!("not valid JSON: {source}"))),
+    }
+}
+
+fn unexpected(file: &Path, key: &str, expected: &str, found: &Value) -> Error {
+    Error::Tokenizer { path: file.into(), reason: format!("{key}: expected {expected}, found {found}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(config: &str, special: &str) -> Result<Settings> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (name, text) in [(SETTINGS, config), (SPECIAL_TOKENS, special)] {
+            if !text.is_empty() {
+                std::fs::write(folder.path().join(name), text).expect("a file");
+            }
+        }
+        Settings::read(folder.path())
+    }
+
+    #[test]
+    fn the_class_decides_what_is_cleaned() -> Result<()> {
+        let cleaning = |config: &str| Ok::<_, Error>(settings(config, "")?.cleaning);
+        let (both, lower) = (
+            Cleaning { lower_case: true, without_punctuation: true },
+            Cleaning { lower_case: true, without_punctuation: false },
+        );
+        assert_eq!(cleaning("")?, Cleaning::default());
+        assert_eq!(cleaning(r#"{"tokenizer_class": "SiglipTokenizer", "do_lower_case": true}"#)?, both);
+        assert_eq!(cleaning(r#"{"tokenizer_class": "SiglipTokenizerFast"}"#)?, both);
+        let kept = cleaning(r#"{"tokenizer_class": "SiglipTokenizer", "do_lower_case": false}"#)?;
+        assert_eq!(kept, Cleaning { lower_case: false, without_punctuation: true });
+        assert_eq!(cleaning(r#"{"tokenizer_class": "Siglip2Tokenizer"}"#)?, lower);
+        assert_eq!(cleaning(r#"{"tokenizer_class": "GemmaTokenizer", "do_lower_case": true}"#)?, lower);
+        assert_eq!(cleaning(r#"{"tokenizer_class": "GemmaTokenizer"}"#)?, Cleaning::default());
+        Ok(())
+    }
+
+    #[test]
+    fn the_padding_token_is_looked_for_in_order() -> Result<()> {
+        let named = |config: &str, special: &str| Ok::<_, Error>(settings(config, special)?.pad_token);
+        let object = r#"{"pad_token": {"content": "<pad>", "lstrip": false}}"#;
+        assert_eq!(named(r#"{"pad_token": "</s>"}"#, object)?.as_deref(), Some("</s>"));
+        assert_eq!(named("{}", object)?.as_deref(), Some("<pad>"));
+        assert_eq!(named("", "")?, None);
+        Ok(())
+    }
+
+    #[test]
+    fn broken_settings_are_named() {
+        let message = |config: &str| settings(config, "").expect_err(config).to_string();
+        assert!(message(r#"{"pad_token": 3}"#).ends_with("pad_token: expected a token, found 3"));
+        let side = message(r#"{"padding_side": "top"}"#);
+        assert!(side.ends_with(r#"padding_side: expected "left" or "right", found "top""#), "{side}");
+        assert!(message(r#"{"do_lower_case": 1}"#).ends_with("expected true or false, found 1"));
+        assert!(message("[]").ends_with("expected a JSON object"));
+        assert!(message("{").contains("not valid JSON"));
+    }
+}
