@@ -208,7 +208,11 @@ mod tests {
         assert!((sum(refined.values()) / sum(&values) - 1.0).abs() < 0.02);
         assert!(refined.values().iter().all(|value| (1.9..3.1).contains(value)), "{:?}", refined.values());
         let against = map(4, &values).negated();
-        assert_eq!(Affinity::new(some_attention(12), 12).unwrap().refine(&against), against, "nothing to share");
+        assert_eq!(
+            Affinity::new(some_attention(12), 12).unwrap().refine(&against),
+            against,
+            "nothing to share"
+        );
     }
 
     #[test]

@@ -849,7 +849,8 @@ fn methods_are_listed_for_people_and_programs() {
 #[test]
 fn compare_draws_several_methods_on_one_sheet() {
     let sandbox = Sandbox::new();
-    let asked = ["red bird", "reed", "--methods", "grad-cam,le-grad,grad-cam", "--save", "sheet,map", "--json"];
+    let asked =
+        ["red bird", "reed", "--methods", "grad-cam,le-grad,grad-cam", "--save", "sheet,map", "--json"];
     let outcome = compare(&sandbox, &asked);
     outcome.assert_done();
     let lines = outcome.json();
@@ -874,7 +875,11 @@ fn all_methods_leave_out_what_a_layer_does_not_allow_and_a_named_one_fails() {
     let all = ["a", "b", "--layer", "0", "--methods", "all", "--save", "none", "--json"];
     let outcome = compare(&sandbox, &all);
     assert_eq!(outcome.status, Some(0), "{outcome:#?}");
-    assert!(outcome.stderr.contains("left out: mask-clip looks at the last block only"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("left out: mask-clip looks at the last block only"),
+        "{}",
+        outcome.stderr
+    );
     assert!(outcome.json().iter().all(|line| line["method"] != "mask-clip"));
     let named = compare(&sandbox, &["a", "b", "--layer", "0", "--methods", "mask-clip"]);
     assert_eq!(named.status, Some(2), "{named:#?}");
@@ -888,7 +893,8 @@ fn several_layers_are_named_in_ranges() {
     assert_eq!(found["layers"], Value::from(vec![-2, -1]));
     assert_eq!((&found["layers_combine"], &found["unit"]), (&"product".into(), &"none".into()));
     for wrong in [["--layers", "3..1"], ["--layers", "0..9"]] {
-        let outcome = sandbox.run(&[&["localize", "reed", "wide.png", "--model", "model"], &wrong[..]].concat());
+        let outcome =
+            sandbox.run(&[&["localize", "reed", "wide.png", "--model", "model"], &wrong[..]].concat());
         assert_eq!(outcome.status, Some(2), "{outcome:#?}");
         assert!(outcome.stderr.contains("expected"), "{}", outcome.stderr);
     }
@@ -905,5 +911,9 @@ fn softmax_explains_the_probability_and_has_no_strength_between() {
     let arguments = [&["localize", "reed"], &asked[..], &["--strength", "0.3", "--model", "model"]].concat();
     let outcome = sandbox.run(&arguments);
     assert_eq!(outcome.status, Some(2), "{outcome:#?}");
-    assert!(outcome.stderr.contains("strength: expected 0 or 1 with softmax, found 0.3"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("strength: expected 0 or 1 with softmax, found 0.3"),
+        "{}",
+        outcome.stderr
+    );
 }

@@ -127,7 +127,8 @@ fn a_map_of_one_row_is_that_row_of_many() -> Result<()> {
     let weights = Tensor::new(&[[1.0_f32, 0.0], [1.0, -0.6], [-0.2, 0.3]], &Device::Cpu)?;
     let (tower, fastest) = (model.vision()?, Differentiation::Fastest);
     let traces = LayerTrace::at_layers(tower, &pixels, &[1, 2], fastest, &Recording::default())?;
-    for name in ["layer-cam", "grad-cam-plus-plus", "xgrad-cam", "eigen-cam", "eigen-grad-cam", "gscore-cam"] {
+    for name in ["layer-cam", "grad-cam-plus-plus", "xgrad-cam", "eigen-cam", "eigen-grad-cam", "gscore-cam"]
+    {
         let method = attribution::method(name)?;
         for trace in &traces {
             let targets = Targets::new(&trace.embedding()?, &texts, &weights, model.logit_scale())?;
@@ -173,10 +174,8 @@ fn score_cams_tell_their_passes_and_share_them() -> Result<()> {
 #[test]
 fn several_methods_at_once_are_the_same_as_one_by_one() -> Result<()> {
     let (explainer, photo, prompts) = (explainer()?, photo()?, prompts());
-    let all = ["grad-cam", "le-grad", "eigen-cam"].map(|name| Settings {
-        method: Some(name.into()),
-        ..Settings::default()
-    });
+    let all = ["grad-cam", "le-grad", "eigen-cam"]
+        .map(|name| Settings { method: Some(name.into()), ..Settings::default() });
     let together = explainer.compare_all(&photo, &prompts, &all)?;
     for (settings, compared) in all.iter().zip(&together) {
         assert_eq!(compared.maps, explainer.compare(&photo, &prompts, settings)?.maps);

@@ -7,7 +7,9 @@ use fieldmark::{
     report::{Compared, Comparison},
 };
 
-use super::{bare_table, file_lines, right_cell, score_row, score_table, shown, shown_path, table_lines, write_block};
+use super::{
+    bare_table, file_lines, right_cell, score_row, score_table, shown, shown_path, table_lines, write_block,
+};
 
 /// Several prompts on one photo, by several methods.
 pub fn methods_comparison(all: &[Comparison]) -> Result<()> {
@@ -83,4 +85,3 @@ fn times(factor: f64) -> String {
         factor => format!("{factor:.1}"),
     }
 }
-

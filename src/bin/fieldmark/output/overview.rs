@@ -16,7 +16,10 @@ pub fn overview(settings: &[SettingSummary]) -> String {
     for setting in settings {
         let cells = METRICS.iter().map(|metric| {
             let means = means(setting, *metric);
-            right_cell(&means.map_or("-".into(), |Sides { plain, contrasted }| format!("{plain:.3}, {contrasted:.3}")))
+            right_cell(
+                &means
+                    .map_or("-".into(), |Sides { plain, contrasted }| format!("{plain:.3}, {contrasted:.3}")),
+            )
         });
         table.add_row(std::iter::once(Cell::new(name(setting))).chain(cells));
     }
