@@ -7,7 +7,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use fieldmark::{
     Photo, Result,
-    attribution::{ConceptMap, Method, Targets},
+    attribution::{ConceptMap, Facts, Method, Targets, Unit},
     geometry::Fit,
     gradient::{Differentiation, LayerTrace},
     model::{Model, preprocess::FitRequest},
@@ -21,17 +21,23 @@ impl Method for PositiveParts {
     fn name(&self) -> &'static str {
         "positive-parts"
     }
-    fn summary(&self) -> &'static str {
-        "the positive products of activations and gradients"
+    fn facts(&self) -> Facts {
+        Facts {
+            measures: "the positive products of activations and gradients",
+            unit: Unit::Objective,
+            signed: false,
+            linear: false,
+            discriminative: true,
+            cost: None,
+            paper: "this example",
+        }
     }
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
-        let (activations, directions) = (trace.patch_activations()?, targets.directions());
-        let map = |row| -> Result<Tensor> {
-            let gradients = trace.patch_gradients(&directions.get(row)?)?;
+        let activations = trace.patch_activations()?;
+        trace.each_gradient(targets.directions(), |gradients| {
             Ok((gradients * &activations)?.relu()?.sum(1)?)
-        };
-        Ok(Tensor::stack(&(0..directions.dim(0)?).map(map).collect::<Result<Vec<_>>>()?, 0)?)
+        })
     }
 }
 

@@ -78,13 +78,15 @@
 //! | [`objective`] | logits into the one scalar that is explained |
 //! | [`gradient`] | pixels into one layer's activations and their gradients |
 //! | [`attribution`] | activations and gradients into a signed map |
-//! | [`regions`] | a map into its peak and its regions |
+//! | [`refine`] | a map into a better one: along the photo's edges, in closer looks, without artefacts |
+//! | [`regions`] | a map into its peak, its regions with outlines, and points for a segmenter |
 //! | [`metric`] | a map and a known region into a number |
 //! | [`dataset`] | files into pictures with questions whose answers are known |
 //! | [`verdict`] | similarities into present, weak or absent |
 //! | [`render`] | maps and their photo into pictures |
 //! | [`report`] | all of it into records for people and programs |
 //! | [`page`] | records, maps and photo into pages that can be played with |
+//! | [`coco`] | regions of many photos into COCO-style annotations |
 //! | [`pipeline`] | a photo and a query into the answer: the only module that knows all stages |
 //! | [`evaluate`] | a data set and a checkpoint into figures, with their intervals |
 //!
@@ -124,6 +126,7 @@ pub mod embed;
 pub mod objective;
 pub mod gradient;
 pub mod attribution;
+pub mod refine;
 pub mod regions;
 pub mod metric;
 pub mod dataset;
@@ -131,6 +134,7 @@ pub mod verdict;
 pub mod render;
 pub mod report;
 pub mod page;
+pub mod coco;
 pub mod pipeline;
 pub mod evaluate;
 

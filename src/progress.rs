@@ -30,6 +30,18 @@ pub enum Event {
         /// The repository and the file in it, as `org/name/file`.
         file: String,
     },
+    /// A method is about to run the model on many changed copies of one photo.
+    PassesStarted {
+        /// How many.
+        passes: usize,
+    },
+    /// Some of them are done.
+    PassesAdvanced {
+        /// How many since the event before.
+        passes: usize,
+    },
+    /// All of them are done.
+    PassesFinished,
     /// Something that the user should know, but that stops nothing.
     Warning(Warning),
 }
@@ -47,6 +59,12 @@ pub enum Warning {
         tokens: usize,
         /// Tokens that the model reads, with start and end token.
         context: usize,
+    },
+    /// Rivals were given to a method that does not look at the prompts.
+    #[error("{method} shows the same for every prompt: the rivals change nothing")]
+    PromptsIgnored {
+        /// The method's name.
+        method: &'static str,
     },
     /// An image is broken near its end or in its metadata, but could be read.
     #[error("{path}: {reason}")]

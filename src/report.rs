@@ -11,11 +11,15 @@ use std::{
 use serde::{Serialize, Serializer};
 
 use crate::{
-    attribution::ConceptMap,
+    attribution::{self, Combination, ConceptMap},
     geometry::{Fit, Placement},
     model::config::ProbabilityKind,
-    objective::references::{Chosen, PassedOver},
-    regions::{self, Peak, Region},
+    objective::{
+        self,
+        references::{Chosen, PassedOver},
+    },
+    refine::{Artifacts, Refinement},
+    regions::{Peak, Point, Region, Threshold, instances, peak, points_between},
     verdict::Verdict,
 };
 
@@ -88,9 +92,9 @@ pub struct Pair {
 /// How much speaks for and against the concept.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Evidence {
-    /// The sum of the map's positive values, in logits.
+    /// The sum of the map's positive values, in the map's unit.
     pub positive: f64,
-    /// The sum of the map's negative values, in logits; it is not above 0.
+    /// The sum of the map's negative values, in the map's unit; it is not above 0.
     pub negative: f64,
     /// Whether the model sees the concept at all; [`crate::verdict`] says what decides.
     pub verdict: Verdict,
@@ -103,13 +107,98 @@ pub struct Place {
     pub peak: Option<Peak>,
     /// The connected parts of the photo with strong evidence, the largest share first.
     pub regions: Vec<Region>,
+    /// Hints for a segmenter.
+    pub points: Vec<Point>,
 }
 
 impl Place {
-    /// Reads a map at the default threshold.
-    pub fn of(map: &ConceptMap) -> Self {
-        Self { peak: regions::peak(map), regions: regions::regions(map, regions::DEFAULT_THRESHOLD) }
+    /// Reads a map.
+    pub fn of(map: &ConceptMap, threshold: Threshold) -> Self {
+        let instances = instances(map, threshold);
+        let points = points_between(&instances, map, threshold);
+        let regions = instances.into_iter().map(|instance| instance.region).collect();
+        Self { peak: peak(map), regions, points }
     }
+}
+
+/// What a map's values count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MapUnit {
+    /// Logits: similarities times the checkpoint's logit scale.
+    Logits,
+    /// Probability, of an objective that is one.
+    Probability,
+    /// What the activations count, which has no name.
+    Activations,
+    /// Nothing: values compare within one map only.
+    None,
+}
+
+impl MapUnit {
+    /// The unit of a method's maps under an objective, at one layer or several.
+    pub(crate) fn new(
+        method: attribution::Unit,
+        objective: objective::Unit,
+        combination: Option<Combination>,
+    ) -> Self {
+        match (combination, method, objective) {
+            (Some(Combination::Product), ..) | (_, attribution::Unit::None, _) => Self::None,
+            (_, attribution::Unit::Activations, _) => Self::Activations,
+            (_, attribution::Unit::Objective, objective::Unit::Logits) => Self::Logits,
+            (_, attribution::Unit::Objective, objective::Unit::Probability) => Self::Probability,
+        }
+    }
+
+    /// The unit in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Logits => "logits",
+            Self::Probability => "probability",
+            Self::Activations => "activations",
+            Self::None => "no unit",
+        }
+    }
+}
+
+/// The tiles that a photo was looked at in, beside the look at the whole of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tiling {
+    /// Rows of tiles.
+    pub rows: usize,
+    /// Columns of tiles.
+    pub columns: usize,
+    /// The side of every tile, in pixels of the photo.
+    pub side: u32,
+    /// How many tokens of all tiles were artefacts.
+    pub artifacts: usize,
+}
+
+/// The tile that fits a prompt best.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BestTile {
+    /// Pixels of the photo to the left of it.
+    pub x: u32,
+    /// Pixels above it.
+    pub y: u32,
+    /// The cosine of tile and prompt, from -1 to 1.
+    pub similarity: f64,
+    /// The similarity times the checkpoint's logit scale.
+    pub logit: f64,
+    /// Whether the model sees the concept in the tile. It is the best of several chances: where the concept is not
+    /// there, many tiles are more easily wrong than one photo.
+    pub verdict: Verdict,
+}
+
+/// Tokens that are not about their place, and what became of their evidence.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outliers {
+    /// What became of it.
+    pub handling: Artifacts,
+    /// How many there are.
+    pub count: usize,
+    /// The row and the column of each, on the grid of the look at the whole photo.
+    pub cells: Vec<[usize; 2]>,
 }
 
 /// The settings that a result was made with, and the geometry that followed from them.
@@ -117,21 +206,57 @@ impl Place {
 pub struct Setup {
     /// The method's name.
     pub method: String,
-    /// The layer as it was asked for: negative counts from the end.
+    /// The layer as it was asked for, negative counts from the end; where none was, the method's own.
     pub layer: i64,
+    /// All layers, in the order asked for.
+    pub layers: Vec<i64>,
+    /// How the maps of several layers became one; none where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers_combine: Option<Combination>,
     /// How much of the references was subtracted.
     pub strength: f64,
     /// The objective's name.
     pub aggregate: String,
+    /// What the objective counts.
+    pub objective_unit: objective::Unit,
+    /// What the map's values count.
+    pub unit: MapUnit,
+    /// Whether the map of a contrast is the same contrast of plain maps, so that strengths and rivals can be changed
+    /// without the model.
+    pub linear: bool,
     /// How the photo was fitted to the model.
     pub fit: Fit,
     /// Rows and columns of the map.
     pub grid: [usize; 2],
     /// The rectangle of the photo that the map describes: x0, y0, x1, y1.
     pub covers: [f64; 4],
+    /// The tiles, if it was looked at in some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<Tiling>,
+    /// The artefacts, if there are any or they were to be suppressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<Outliers>,
+    /// How the map was refined. It stays in logits, but is no longer what the method alone says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refined: Vec<Refinement>,
+    /// Which evidence is strong enough for a region.
+    pub threshold: Threshold,
 }
 
 impl Setup {
+    /// What a picture of the map has to say of how it was made, a line each: nothing of a plain map.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if let Some(Tiling { rows, columns, .. }) = self.tiles {
+            remarks.push(format!("{rows} × {columns} tiles and the whole"));
+        }
+        if !self.refined.is_empty() {
+            let names: Vec<_> = self.refined.iter().map(|refinement| refinement.name()).collect();
+            remarks.push(format!("refined: {}", names.join(", ")));
+        }
+        remarks
+    }
+
     /// Takes over the geometry.
     pub(crate) fn place(mut self, placement: &Placement) -> Self {
         let covers = placement.covers;
@@ -158,6 +283,23 @@ pub struct Seconds {
     pub render: f64,
 }
 
+impl Seconds {
+    /// What passes over the photo took.
+    pub(crate) fn tower(&self) -> f64 {
+        self.decode + self.trunk
+    }
+
+    /// With what further passes over the photo took.
+    pub(crate) fn and_tower(self, other: &Self) -> Self {
+        Self { decode: self.decode + other.decode, trunk: self.trunk + other.trunk, ..self }
+    }
+
+    /// With the texts' time, and that of everything after the passes over the photo.
+    pub(crate) fn with(self, text: f64, head: f64) -> Self {
+        Self { text, head, ..self }
+    }
+}
+
 /// One target on one photo: a line of `localize --json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Localization {
@@ -176,12 +318,15 @@ pub struct Localization {
     /// How.
     #[serde(flatten)]
     pub setup: Setup,
+    /// The tile that fits the target best, if there are tiles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_tile: Option<BestTile>,
     /// The rivals.
     pub against: Vec<Reference>,
     /// Concepts that would have been rivals, but are taken for the target in other words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<PassedOver>,
-    /// The value of the objective that the map explains, in logits.
+    /// The value of the objective that the map explains.
     pub objective: f64,
     /// How much speaks for and against.
     pub evidence: Evidence,
@@ -201,7 +346,10 @@ pub struct Compared {
     /// What the model says of it.
     #[serde(flatten)]
     pub score: Score,
-    /// The value of the objective that its map explains, in logits.
+    /// The tile that fits it best, if there are tiles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_tile: Option<BestTile>,
+    /// The value of the objective that its map explains.
     pub objective: f64,
     /// How much speaks for and against.
     pub evidence: Evidence,

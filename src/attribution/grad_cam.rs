@@ -5,7 +5,7 @@
 
 use candle_core::Tensor;
 
-use super::{Method, Targets};
+use super::{Facts, Method, Targets, Unit};
 use crate::{error::Result, gradient::LayerTrace};
 
 /// M_i = Σ_k mean_j(G_jk) A_ik.
@@ -17,8 +17,16 @@ impl Method for GradCam {
         "grad-cam"
     }
 
-    fn summary(&self) -> &'static str {
-        "activations weighted by their gradient's mean over the patches"
+    fn facts(&self) -> Facts {
+        Facts {
+            measures: "activations, weighted by their gradient's mean over the patches",
+            unit: Unit::Objective,
+            signed: true,
+            linear: true,
+            discriminative: true,
+            cost: Some(1.0),
+            paper: "Selvaraju et al., ICCV 2017, arXiv 1610.02391",
+        }
     }
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {

@@ -4,7 +4,7 @@
 
 use candle_core::Tensor;
 
-use super::{Method, Targets};
+use super::{Facts, Method, Targets, Unit};
 use crate::{error::Result, gradient::LayerTrace};
 
 /// M_i = Σ_k G_ik A_ik.
@@ -16,8 +16,16 @@ impl Method for HiResCam {
         "hires-cam"
     }
 
-    fn summary(&self) -> &'static str {
-        "activations times gradients, patch by patch"
+    fn facts(&self) -> Facts {
+        Facts {
+            measures: "activations times their gradients, patch by patch",
+            unit: Unit::Objective,
+            signed: true,
+            linear: true,
+            discriminative: true,
+            cost: None,
+            paper: "Draelos and Carin, 2020, arXiv 2011.08891",
+        }
     }
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {

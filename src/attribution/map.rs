@@ -10,6 +10,7 @@ use crate::geometry::{Grid, Placement};
 pub struct ConceptMap {
     values: Vec<f32>,
     placement: Placement,
+    patch_area: f64,
 }
 
 impl ConceptMap {
@@ -19,7 +20,29 @@ impl ConceptMap {
     /// If there are not as many values as the placement's grid has cells.
     pub fn new(values: Vec<f32>, placement: Placement) -> Self {
         assert_eq!(values.len(), placement.grid.cells(), "one value a cell");
-        Self { values, placement }
+        let patch_area = placement.covers.width() * placement.covers.height() / placement.grid.cells() as f64;
+        Self { values, placement, patch_area }
+    }
+
+    /// The same evidence on another grid, as fine as it may be: what the model resolved stays what it was.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    #[must_use]
+    pub fn on_grid(&self, values: Vec<f32>, placement: Placement) -> Self {
+        Self { patch_area: self.patch_area, ..Self::new(values, placement) }
+    }
+
+    /// The same map, of a model that resolved patches of so many pixels of the photo, whatever the grid is.
+    #[must_use]
+    pub(crate) fn resolving(self, patch_area: f64) -> Self {
+        Self { patch_area, ..self }
+    }
+
+    /// The evidence with its sign turned round.
+    #[must_use]
+    pub fn negated(&self) -> Self {
+        self.on_grid(self.values.iter().map(|value| -value).collect(), self.placement)
     }
 
     /// The values, row by row.
@@ -35,6 +58,12 @@ impl ConceptMap {
     /// Where on the photo the map lies.
     pub fn placement(&self) -> &Placement {
         &self.placement
+    }
+
+    /// How many pixels of the photo one patch of the model covers: what is much smaller was not resolved, however
+    /// fine the grid is.
+    pub fn patch_area(&self) -> f64 {
+        self.patch_area
     }
 
     /// The largest value; it is negative where all evidence is against the concept.

@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use crate::attribution::ConceptMap;
-use crate::geometry::Size;
+use crate::geometry::{Placement, Rect, Size};
 
 /// A map seen at another resolution.
 pub(crate) struct Resampled<'map> {
@@ -44,11 +44,15 @@ pub(crate) struct Run {
 impl<'map> Resampled<'map> {
     /// The map as a picture of the whole photo at `size` pixels sees it.
     pub(crate) fn new(map: &'map ConceptMap, size: Size) -> Self {
-        let placement = map.placement();
-        let (covers, photo, grid) = (placement.covers, placement.photo, placement.grid);
+        Self::of_part(map, Rect::whole(map.placement().photo), size)
+    }
+
+    /// The map as a picture of a part of the photo at `size` pixels sees it.
+    pub(crate) fn of_part(map: &'map ConceptMap, part: Rect, size: Size) -> Self {
+        let Placement { covers, grid, .. } = *map.placement();
         let across = Axis { low: covers.x0, high: covers.x1, cells: grid.columns };
         let down = Axis { low: covers.y0, high: covers.y1, cells: grid.rows };
-        let columns = across.taps(size.width, photo.width);
+        let columns = across.taps(size.width, part.x0, part.x1);
         let shares: Vec<f32> = columns.iter().map(|tap| tap.map_or(0.0, |tap| tap.share)).collect();
         let mut share_sums = vec![0.0];
         share_sums.extend(shares.iter().scan(0.0, |sum, share| {
@@ -57,11 +61,16 @@ impl<'map> Resampled<'map> {
         }));
         Self {
             map,
-            rows: down.taps(size.height, photo.height),
+            rows: down.taps(size.height, part.y0, part.y1),
             segments: segments(&columns),
             shares,
             share_sums,
         }
+    }
+
+    /// The map itself.
+    pub(crate) fn map(&self) -> &'map ConceptMap {
+        self.map
     }
 
     /// The pixel columns that the map covers.
@@ -165,10 +174,10 @@ struct Axis {
 }
 
 impl Axis {
-    /// A tap for each of `pixels` pixels that divide `length` pixels of the photo evenly.
-    fn taps(&self, pixels: u32, length: u32) -> Vec<Option<Tap>> {
-        let step = f64::from(length) / f64::from(pixels.max(1));
-        (0..pixels).map(|pixel| self.tap((f64::from(pixel) + 0.5) * step)).collect()
+    /// A tap for each of `pixels` pixels that divide a stretch of the photo evenly.
+    fn taps(&self, pixels: u32, start: f64, end: f64) -> Vec<Option<Tap>> {
+        let step = (end - start) / f64::from(pixels.max(1));
+        (0..pixels).map(|pixel| self.tap(start + (f64::from(pixel) + 0.5) * step)).collect()
     }
 
     fn tap(&self, at: f64) -> Option<Tap> {
@@ -205,7 +214,7 @@ fn segments(columns: &[Option<Tap>]) -> Vec<Segment> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::{Grid, Placement, Rect};
+    use crate::geometry::Grid;
 
     fn map(values: &[f32], grid: Grid, photo: Size, covers: Rect) -> ConceptMap {
         ConceptMap::new(values.to_vec(), Placement { photo, input: photo, grid, covers })

@@ -14,6 +14,7 @@ pub struct Targets {
     weights: Tensor,
     mixes: Tensor,
     directions: Tensor,
+    extra: Option<Tensor>,
     logit_scale: f64,
 }
 
@@ -29,12 +30,56 @@ impl Targets {
     pub fn new(embedding: &Tensor, texts: &Tensor, weights: &Tensor, logit_scale: f64) -> Result<Self> {
         let mixes = weights.matmul(texts)?;
         let directions = logit_gradients(embedding, &mixes, logit_scale)?;
-        Ok(Self { texts: texts.clone(), weights: weights.clone(), mixes, directions, logit_scale })
+        let (texts, weights) = (texts.clone(), weights.clone());
+        Ok(Self { texts, weights, mixes, directions, extra: None, logit_scale })
+    }
+
+    /// The same targets, with the embeddings of the method's [extra prompts](super::Method::extra_prompts).
+    ///
+    /// # Shapes
+    /// `extra`, unit vectors: [extra prompts, embedding].
+    #[must_use]
+    pub fn with_extra(self, extra: Option<Tensor>) -> Self {
+        Self { extra, ..self }
+    }
+
+    /// Some of the rows.
+    ///
+    /// # Errors
+    /// If there are no such rows.
+    pub fn part(&self, first: usize, count: usize) -> Result<Self> {
+        let only = |rows: &Tensor| rows.narrow(0, first, count)?.contiguous();
+        let (weights, mixes) = (only(&self.weights)?, only(&self.mixes)?);
+        Ok(Self { weights, mixes, directions: only(&self.directions)?, ..self.clone() })
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.directions.dims().first().copied().unwrap_or(0)
+    }
+
+    /// What other images score: S with the weights as they are, which is the objective itself where that is linear
+    /// in the logits.
+    ///
+    /// # Shapes
+    /// `embeddings`, not necessarily unit vectors: [images, embedding]; returns [rows, images].
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn scores(&self, embeddings: &Tensor) -> Result<Tensor> {
+        let lengths = embeddings.sqr()?.sum_keepdim(1)?.sqrt()?;
+        let similarities = self.mixes.matmul(&embeddings.broadcast_div(&lengths)?.t()?)?;
+        Ok((similarities * self.logit_scale)?)
     }
 
     /// The prompts' unit embeddings: [prompts, embedding].
     pub fn texts(&self) -> &Tensor {
         &self.texts
+    }
+
+    /// The unit embeddings of the method's extra prompts, in their order: [extra prompts, embedding].
+    pub fn extra(&self) -> Option<&Tensor> {
+        self.extra.as_ref()
     }
 
     /// How much every prompt counts in every row: [rows, prompts].

@@ -30,7 +30,7 @@ pub struct Options {
     pub settings: Settings,
     /// The methods' names. Empty: what the checkpoint recommends, else the first.
     pub methods: Vec<String>,
-    /// The layers; negative counts from the end.
+    /// The layers; negative counts from the end. Empty: each method's own choice.
     pub layers: Vec<i64>,
     /// The strengths of the contrasted maps.
     pub strengths: Vec<Strength>,
@@ -45,7 +45,7 @@ impl Default for Options {
         let settings = Settings::default();
         Self {
             methods: Vec::new(),
-            layers: vec![settings.layer],
+            layers: Vec::new(),
             strengths: vec![settings.strength],
             tolerance: Tolerance::default(),
             photo: PhotoOptions::default(),
@@ -75,7 +75,7 @@ impl<'a> Evaluator<'a> {
     /// Checks the options. What is listed twice is evaluated once.
     ///
     /// # Errors
-    /// If there is no layer or no strength, or a setting is not one of the checkpoint's.
+    /// If there is no strength, or a setting is not one of the checkpoint's.
     pub fn new(explainer: &'a Explainer, mut options: Options) -> Result<Self> {
         if options.methods.is_empty() {
             options.methods.push(explainer.method(&options.settings)?.name().into());
@@ -83,7 +83,6 @@ impl<'a> Evaluator<'a> {
         keep_first(&mut options.methods);
         keep_first(&mut options.layers);
         keep_first(&mut options.strengths);
-        require("layers", &options.layers)?;
         require("strengths", &options.strengths)?;
         options.tolerance.check()?;
         let plain = plain_settings(&options)?;
@@ -116,7 +115,8 @@ impl<'a> Evaluator<'a> {
         let mut measured = Measured { rows: Vec::new(), warnings: photo.warnings().to_vec() };
         let mut found = found.chunks(1 + self.options.strengths.len());
         for (question, mask) in picture.questions.iter().zip(&masks) {
-            let asked = Asked { picture, question, mask: mask.as_deref(), tolerance: self.options.tolerance };
+            let (mask, tolerance) = (mask.as_deref(), self.options.tolerance);
+            let asked = Asked { picture, photo: &photo, question, mask, tolerance };
             for answers in found.by_ref().take(self.plain.len()) {
                 asked.measure(answers, &mut measured);
             }
@@ -140,14 +140,18 @@ impl<'a> Evaluator<'a> {
 /// The settings of the plain maps: every method with every layer.
 fn plain_settings(options: &Options) -> Result<Vec<Settings>> {
     let strength = Strength::new(0.0)?;
-    let with = |method: &String, layer: i64| Settings {
+    let with = |method: &String, layer: Option<i64>| Settings {
         method: Some(method.clone()),
         layer,
         strength,
         ..options.settings.clone()
     };
+    let layers: Vec<_> = match options.layers[..] {
+        [] => vec![None],
+        _ => options.layers.iter().copied().map(Some).collect(),
+    };
     let methods = options.methods.iter();
-    Ok(methods.flat_map(|method| options.layers.iter().map(move |layer| with(method, *layer))).collect())
+    Ok(methods.flat_map(|method| layers.iter().map(move |layer| with(method, *layer))).collect())
 }
 
 fn keep_first<T: PartialEq>(values: &mut Vec<T>) {
@@ -170,6 +174,7 @@ fn require<T>(option: &'static str, values: &[T]) -> Result<()> {
 /// One question of one picture, ready to be measured.
 struct Asked<'a> {
     picture: &'a Picture,
+    photo: &'a Photo,
     question: &'a Question,
     mask: Option<&'a [bool]>,
     tolerance: Tolerance,
@@ -192,7 +197,9 @@ impl Asked<'_> {
 
     fn marks(&self, found: &Found) -> Vec<(Metric, Option<f64>)> {
         let truth = self.mask.map(|mask| (&self.question.truth, mask));
-        truth.map_or(Vec::new(), |(truth, mask)| marks(&found.map, truth, mask, self.tolerance))
+        truth.map_or(Vec::new(), |(truth, mask)| {
+            marks(&found.on_pixels(self.photo), truth, mask, self.tolerance)
+        })
     }
 }
 
@@ -214,7 +221,8 @@ mod tests {
         let pairs: Vec<_> =
             settings.iter().map(|settings| (settings.method.as_deref(), settings.layer)).collect();
         let (grad, hires) = (Some("grad-cam"), Some("hires-cam"));
-        assert_eq!(pairs, [(grad, -1), (grad, -2), (hires, -1), (hires, -2)]);
+        let (last, before) = (Some(-1), Some(-2));
+        assert_eq!(pairs, [(grad, last), (grad, before), (hires, last), (hires, before)]);
         assert!(settings.iter().all(|settings| settings.strength.get() == 0.0));
         Ok(())
     }

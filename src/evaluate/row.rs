@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
+    attribution::Combination,
     dataset::{Picture, Question},
     pipeline::Found,
     verdict::Verdict,
@@ -33,6 +34,12 @@ pub struct Setting {
     pub method: String,
     /// The layer as it was asked for.
     pub layer: i64,
+    /// All layers, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<i64>,
+    /// How their maps became one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers_combine: Option<Combination>,
     /// The contrasted maps' strength.
     pub strength: f64,
     /// The objective's name.
@@ -96,6 +103,8 @@ impl Row {
             setting: Setting {
                 method: setup.method.clone(),
                 layer: setup.layer,
+                layers: setup.layers_combine.map_or(Vec::new(), |_| setup.layers.clone()),
+                layers_combine: setup.layers_combine,
                 strength: setup.strength,
                 aggregate: setup.aggregate.clone(),
             },

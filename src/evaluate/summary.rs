@@ -281,7 +281,14 @@ mod tests {
     use super::*;
 
     fn row(line: usize, image: &str, strength: f64, pointing: Option<(f64, f64)>) -> Row {
-        let setting = Setting { method: "grad-cam".into(), layer: -1, strength, aggregate: "mean".into() };
+        let setting = Setting {
+            method: "grad-cam".into(),
+            layer: -1,
+            layers: Vec::new(),
+            layers_combine: None,
+            strength,
+            aggregate: "mean".into(),
+        };
         let sides = |(plain, contrasted)| Sides { plain, contrasted };
         let verdict = if pointing.is_some() { Verdict::Present } else { Verdict::Absent };
         Row {

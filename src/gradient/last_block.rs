@@ -17,20 +17,18 @@ use candle_core::{D, Tensor};
 
 use crate::{
     error::Result,
-    model::nn::{Block, BlockInput, ClassTokenEnd, LayerNorm, Linear, Projected, Queries},
+    model::nn::{
+        AfterAttention, Block, BlockInput, ClassTokenEnd, Projected, Queries, VisionTower, merge_heads,
+        softmax, split_heads,
+    },
 };
 
 /// What the class token met on its way from the last `ln_1` to the embedding.
-pub(super) struct LastBlock {
-    block: Block,
-    post_norm: LayerNorm,
-    projection: Option<Linear>,
-    /// After attention, [1, width].
-    middle: Tensor,
-    /// Before the MLP's nonlinearity: its derivative, [1, mlp width].
-    slope: Tensor,
-    /// After the block, [1, width].
-    end: Tensor,
+pub(super) struct LastBlock<'a> {
+    tower: &'a VisionTower,
+    block: &'a Block,
+    /// The class token behind attention.
+    after: AfterAttention,
     /// `[embedding]`.
     embedding: Tensor,
     /// [heads, 1, head width], times the scale.
@@ -43,42 +41,23 @@ pub(super) struct LastBlock {
     attention: Tensor,
 }
 
-impl LastBlock {
-    pub(super) fn new(end: ClassTokenEnd, input: &BlockInput) -> Result<Self> {
-        let ClassTokenEnd { block, post_norm, projection } = end;
+impl<'a> LastBlock<'a> {
+    pub(super) fn new(end: ClassTokenEnd<'a>, input: &BlockInput) -> Result<Self> {
+        let ClassTokenEnd { tower, block } = end;
         let Projected { query, key, value } = block.project(&input.activations, Queries::Class)?;
         let (query, key, value) = (query.squeeze(0)?, key.squeeze(0)?, value.squeeze(0)?);
         let (heads, tokens, head_width) = value.dims3()?;
         let query = (query / (head_width as f64).sqrt())?;
         let scores = query.matmul(&key.t()?)?;
-        let attention = crate::model::nn::softmax(&scores)?;
-        let width = heads * head_width;
-        let attended = attention.matmul(&value)?.reshape((1, width))?;
-        let middle = (input.hidden.get(0)?.narrow(0, 0, 1)? + block.attention.output.forward(&attended)?)?;
-        let expanded = block.mlp.expand.forward(&block.ln_2.forward(&middle)?)?;
-        let end = (&middle + block.mlp.contract.forward(&block.mlp.activation.forward(&expanded)?)?)?;
-        let summary = post_norm.forward(&end)?;
-        let embedding = match projection {
-            Some(projection) => projection.forward(&summary)?.squeeze(0)?,
-            None => summary.squeeze(0)?,
-        };
-        let unbiased_scores = match bias_part(block, width, Part::Key, heads)? {
+        let attention = softmax(&scores)?;
+        let after =
+            block.after_attention(&input.hidden.get(0)?.narrow(0, 0, 1)?, &attention.matmul(&value)?)?;
+        let embedding = tower.embedding_of(&after.output.unsqueeze(0)?)?.squeeze(0)?;
+        let unbiased_scores = match bias_part(block, heads * head_width, Part::Key, heads)? {
             Some(bias) => scores.sub(&query.matmul(&bias.t()?)?.broadcast_as((heads, 1, tokens))?)?,
             None => scores,
         };
-        Ok(Self {
-            slope: block.mlp.activation.derivative(&expanded)?,
-            block: block.clone(),
-            post_norm: post_norm.clone(),
-            projection: projection.cloned(),
-            middle,
-            end,
-            embedding,
-            query,
-            value,
-            unbiased_scores,
-            attention,
-        })
+        Ok(Self { tower, block, after, embedding, query, value, unbiased_scores, attention })
     }
 
     pub(super) fn embedding(&self) -> &Tensor {
@@ -92,7 +71,7 @@ impl LastBlock {
         let patch_mean = |tokens: &Tensor| tokens.narrow(D::Minus1, 1, cells)?.mean_keepdim(D::Minus1);
         let to_values = attended.broadcast_mul(&patch_mean(&self.attention)?)?;
         let to_keys = patch_mean(&scores)?.matmul(&self.query)?;
-        let (width, projections) = (self.middle.dim(1)?, &self.block.attention.projections);
+        let (width, projections) = (self.after.middle.dim(1)?, &self.block.attention.projections);
         let keys = projections.outputs(width, width)?.backward(&merge_heads(&to_keys)?)?;
         let values = projections.outputs(2 * width, width)?.backward(&merge_heads(&to_values)?)?;
         Ok((keys + values)?)
@@ -103,7 +82,7 @@ impl LastBlock {
         let shares = attended.matmul(&self.value.t()?)?;
         let scores = self.score_gradients(&shares)?;
         let (heads, tokens, head_width) = self.value.dims3()?;
-        let unbiased_shares = match bias_part(&self.block, heads * head_width, Part::Value, heads)? {
+        let unbiased_shares = match bias_part(self.block, heads * head_width, Part::Value, heads)? {
             Some(bias) => shares.broadcast_sub(&attended.matmul(&bias.t()?)?)?,
             None => shares,
         };
@@ -112,23 +91,30 @@ impl LastBlock {
         Ok((by_keys + by_values)?.sum(0)?.narrow(1, 1, tokens - 1)?.contiguous()?)
     }
 
+    /// The gradient along one direction, whole.
+    ///
+    /// # Shapes
+    /// `direction`: `[embedding]`; returns [cells, width].
+    pub(super) fn patch_gradients(&self, direction: &Tensor) -> Result<Tensor> {
+        let attended = self.attended_gradients(&direction.unsqueeze(0)?)?;
+        let scores = self.score_gradients(&attended.matmul(&self.value.t()?)?)?;
+        let to_keys = scores.transpose(1, 2)?.broadcast_mul(&self.query)?;
+        let to_values = self.attention.transpose(1, 2)?.broadcast_mul(&attended)?;
+        let (width, projections) = (self.after.middle.dim(1)?, &self.block.attention.projections);
+        let keys = projections.outputs(width, width)?.backward(&merge_heads(&to_keys)?)?;
+        let values = projections.outputs(2 * width, width)?.backward(&merge_heads(&to_values)?)?;
+        Ok((keys + values)?.narrow(0, 1, self.value.dim(1)? - 1)?.contiguous()?)
+    }
+
     /// From directions of the embedding back to the class token's attended values.
     ///
     /// # Shapes
     /// `directions`: [rows, embedding]; returns [heads, rows, head width].
     fn attended_gradients(&self, directions: &Tensor) -> Result<Tensor> {
-        let summary = match &self.projection {
-            Some(projection) => projection.backward(directions)?,
-            None => directions.clone(),
-        };
-        let end = self.post_norm.backward(&self.end, &summary)?;
-        let expanded = self.block.mlp.contract.backward(&end)?.broadcast_mul(&self.slope)?;
-        let normed = self.block.mlp.expand.backward(&expanded)?;
-        let middle = (&end + self.block.ln_2.backward(&self.middle, &normed)?)?;
-        let attended = self.block.attention.output.backward(&middle)?;
-        let (heads, _, head_width) = self.value.dims3()?;
-        let rows = attended.dim(0)?;
-        Ok(attended.reshape((rows, heads, head_width))?.transpose(0, 1)?.contiguous()?)
+        let summary = self.tower.project_backward(directions)?;
+        let end = self.tower.post_norm.backward(&self.after.output, &summary)?;
+        let middle = self.block.after_attention_backward(&self.after, &end)?;
+        Ok(split_heads(&self.block.attention.output.backward(&middle)?, self.value.dim(0)?)?)
     }
 
     /// Through the softmax: from the gradients of the attention to those of the scores.
@@ -152,10 +138,4 @@ fn bias_part(block: &Block, width: usize, part: Part, heads: usize) -> Result<Op
     let Some(bias) = block.attention.projections.bias() else { return Ok(None) };
     let part = bias.narrow(0, part as usize * width, width)?;
     Ok(Some(part.reshape((heads, 1, width / heads))?))
-}
-
-/// [heads, rows, head width] to [rows, heads · head width].
-fn merge_heads(tensor: &Tensor) -> Result<Tensor> {
-    let (heads, rows, head_width) = tensor.dims3()?;
-    Ok(tensor.transpose(0, 1)?.reshape((rows, heads * head_width))?)
 }

@@ -6,36 +6,58 @@
 //! elsewhere, and where all tokens are pooled, candle's automatic differentiation gives them. The general way works
 //! everywhere and is the check of the closed form.
 
+mod graph;
 mod last_block;
+mod masked;
+mod readout;
+mod way_back;
 
-use std::sync::OnceLock;
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
-use candle_core::{Tensor, Var};
+use candle_core::Tensor;
 
 use crate::{
     error::{Error, Result},
-    model::nn::{BlockInput, VisionTower},
+    geometry::Grid,
+    model::nn::{BlockInput, Recorded, Recording, VisionTower},
+    progress::{ProgressHandler, Silent},
 };
+use graph::Graph;
 use last_block::LastBlock;
+pub use readout::Readout;
+pub use way_back::AttentionGradient;
 
 /// One image's activations at one layer, and the way from there to its embedding.
 pub struct LayerTrace<'a> {
     tower: &'a VisionTower,
+    pixels: Tensor,
     layer: usize,
     input: BlockInput,
-    head: Head,
-    general: OnceLock<Graph>,
+    head: Head<'a>,
+    shared: Shared,
+    masked: masked::Known,
+    progress: &'a dyn ProgressHandler,
 }
 
-enum Head {
-    Closed(Box<LastBlock>),
+/// What the traces of one photo at several layers have in common.
+#[derive(Clone)]
+struct Shared {
+    graph: Arc<OnceLock<Graph>>,
+    recorded: Arc<Recorded>,
+}
+
+impl Shared {
+    fn new(recorded: Recorded) -> Self {
+        Self { graph: Arc::default(), recorded: Arc::new(recorded) }
+    }
+}
+
+enum Head<'a> {
+    Closed(Box<LastBlock<'a>>),
     Graph,
-}
-
-/// The head with a graph behind it: the variable and what became of it.
-struct Graph {
-    activations: Var,
-    embedding: Tensor,
 }
 
 /// How a [`LayerTrace`] differentiates.
@@ -61,13 +83,139 @@ impl<'a> LayerTrace<'a> {
         layer: usize,
         differentiation: Differentiation,
     ) -> Result<Self> {
-        let input = tower.run_until(&pixels.unsqueeze(0)?, layer)?;
+        Self::recording(tower, pixels, layer, differentiation, &Recording::default())
+    }
+
+    /// Runs the tower on one image as [`new`](Self::new) does, and keeps what happens inside its blocks.
+    ///
+    /// # Errors
+    /// As `new`, and if a block to be recorded is not one of the tower's.
+    pub fn recording(
+        tower: &'a VisionTower,
+        pixels: &Tensor,
+        layer: usize,
+        differentiation: Differentiation,
+        recording: &Recording,
+    ) -> Result<Self> {
+        let (input, recorded) = tower.run_recording(&pixels.unsqueeze(0)?, layer, recording)?;
+        Self::assemble(tower, pixels, (layer, input), differentiation, &Shared::new(recorded))
+    }
+
+    /// Runs the tower on one image and stops at several layers. They share one pass through the trunk, which ends
+    /// at the lowest of them, and each direction's gradients at all of them come from one backward pass.
+    ///
+    /// Returns one trace a layer, the lowest first, none of them twice.
+    ///
+    /// # Errors
+    /// As [`recording`](Self::recording).
+    pub fn at_layers(
+        tower: &'a VisionTower,
+        pixels: &Tensor,
+        layers: &[usize],
+        differentiation: Differentiation,
+        recording: &Recording,
+    ) -> Result<Vec<Self>> {
+        let mut layers = layers.to_vec();
+        layers.sort_unstable();
+        layers.dedup();
+        let lowest = match layers[..] {
+            [] => return Ok(Vec::new()),
+            [layer] => return Ok(vec![Self::recording(tower, pixels, layer, differentiation, recording)?]),
+            [lowest, ..] => lowest,
+        };
+        let (input, recorded) = tower.run_recording(&pixels.unsqueeze(0)?, lowest, recording)?;
+        let graph = Graph::new(tower, &layers, &input)?;
+        let inputs: Vec<_> = graph.inputs().map(|(layer, input)| (layer, input.clone())).collect();
+        let shared = Shared { graph: Arc::new(OnceLock::from(graph)), ..Shared::new(recorded) };
+        let trace = |stop| Self::assemble(tower, pixels, stop, differentiation, &shared);
+        inputs.into_iter().map(trace).collect()
+    }
+
+    fn assemble(
+        tower: &'a VisionTower,
+        pixels: &Tensor,
+        (layer, input): (usize, BlockInput),
+        differentiation: Differentiation,
+        shared: &Shared,
+    ) -> Result<Self> {
         let last = differentiation == Differentiation::Fastest && layer + 1 == tower.layers();
         let head = match tower.class_token_end().filter(|_| last) {
             Some(end) => Head::Closed(Box::new(LastBlock::new(end, &input)?)),
             None => Head::Graph,
         };
-        Ok(Self { tower, layer, input, head, general: OnceLock::new() })
+        let (pixels, shared, masked) = (pixels.clone(), shared.clone(), masked::Known::default());
+        Ok(Self { tower, pixels, layer, input, head, shared, masked, progress: &Silent })
+    }
+
+    /// What was kept of the insides of the blocks.
+    pub fn recorded(&self) -> &Recorded {
+        &self.shared.recorded
+    }
+
+    /// The same trace; `progress` hears of methods that run the model again.
+    #[must_use]
+    pub fn telling(mut self, progress: &'a dyn ProgressHandler) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Who hears how far long work on this trace is.
+    pub fn progress(&self) -> &'a dyn ProgressHandler {
+        self.progress
+    }
+
+    /// The image as the tower saw it: [3, height, width].
+    pub fn pixels(&self) -> &Tensor {
+        &self.pixels
+    }
+
+    /// The tower, for methods that run it again or look into its blocks.
+    pub fn tower(&self) -> &'a VisionTower {
+        self.tower
+    }
+
+    /// The rows and columns of the patches.
+    ///
+    /// # Errors
+    /// If the pixels have another shape than [3, height, width].
+    pub fn grid(&self) -> Result<Grid> {
+        let (_, height, width) = self.pixels.dims3()?;
+        Ok(Grid::new(height / self.tower.patch, width / self.tower.patch))
+    }
+
+    /// The values of the patches, of values of all tokens.
+    ///
+    /// # Shapes
+    /// `values`: `[tokens]`; returns `[cells]`.
+    ///
+    /// # Errors
+    /// If there are fewer values than tokens that are no patches.
+    pub fn patches_of_row(&self, values: &Tensor) -> Result<Tensor> {
+        let (count, prefix) = (values.dim(0)?, self.tower.prefix_tokens());
+        Ok(values.narrow(0, prefix, count.saturating_sub(prefix))?)
+    }
+
+    /// How many directions should be asked for at one layer before the same ones are asked for at the next: the
+    /// gradients of so many are kept for the other layers' turn.
+    pub fn directions_at_once(&self) -> usize {
+        self.shared.graph.get().map_or(usize::MAX, Graph::capacity)
+    }
+
+    /// The index of the block whose `ln_1` output is explained.
+    pub fn layer(&self) -> usize {
+        self.layer
+    }
+
+    /// Embeddings of other images, before they are made unit vectors.
+    ///
+    /// # Shapes
+    /// `pixels`: [images, 3, height, width]; returns [images, embedding].
+    ///
+    /// # Errors
+    /// If the sides are not multiples of the patch.
+    pub fn embeddings_of(&self, pixels: &Tensor) -> Result<Tensor> {
+        let last = self.tower.layers().saturating_sub(1);
+        Ok(self.tower.run_from(last, &self.tower.run_until(pixels, last)?)?)
     }
 
     /// The image's embedding before it is made a unit vector.
@@ -78,9 +226,17 @@ impl<'a> LayerTrace<'a> {
     /// # Errors
     /// If the tensor computation fails.
     pub fn embedding(&self) -> Result<Tensor> {
-        match &self.head {
-            Head::Closed(block) => Ok(block.embedding().clone()),
-            Head::Graph => Ok(self.graph()?.embedding.detach()),
+        let last = self.tower.layers().saturating_sub(1);
+        if let Head::Closed(block) = &self.head {
+            return Ok(block.embedding().clone());
+        }
+        if let Ok(record) = self.recorded().inside(last) {
+            let output = record.after(&self.tower.blocks[last], self.behind_last_block(record)?)?.output;
+            return Ok(self.tower.embedding_of(&output.unsqueeze(0)?)?.squeeze(0)?);
+        }
+        match self.recorded().furthest() {
+            Some((layer, input)) => Ok(self.tower.run_from(*layer, input)?.squeeze(0)?),
+            None => Ok(self.graph()?.embedding()),
         }
     }
 
@@ -95,6 +251,34 @@ impl<'a> LayerTrace<'a> {
         self.patches_of(&self.input.activations)
     }
 
+    /// Which patches attend to which: the attention of some blocks, averaged over their heads and over the blocks,
+    /// without what goes to and comes from other tokens.
+    ///
+    /// # Shapes
+    /// Returns [cells, cells], a row for every patch that asks.
+    ///
+    /// # Errors
+    /// If the attention of a block was not recorded.
+    pub fn patch_attention(&self, blocks: Range<usize>) -> Result<Tensor> {
+        let prefix = self.tower.prefix_tokens();
+        let of_patches = |block: usize| -> Result<Tensor> {
+            let attention = self.recorded().attention(block)?;
+            let cells = attention.dim(0)? - prefix;
+            Ok(attention.narrow(0, prefix, cells)?.narrow(1, prefix, cells)?)
+        };
+        let parts: Vec<Tensor> = blocks.map(of_patches).collect::<Result<_>>()?;
+        Ok(Tensor::stack(&parts, 0)?.mean(0)?)
+    }
+
+    /// The Euclidean norm of every patch's token in the residual stream that enters the layer's block.
+    ///
+    /// # Errors
+    /// If the tensor computation fails.
+    pub fn patch_norms(&self) -> Result<Vec<f32>> {
+        let norms = self.patches_of(&self.input.hidden)?.sqr()?.sum(1)?.sqrt()?;
+        Ok(norms.to_vec1()?)
+    }
+
     /// The gradient along one direction of the embedding with respect to the patches' activations.
     ///
     /// # Shapes
@@ -103,18 +287,16 @@ impl<'a> LayerTrace<'a> {
     /// # Errors
     /// [`Error::Numeric`] if the gradient got lost or is not finite.
     pub fn patch_gradients(&self, direction: &Tensor) -> Result<Tensor> {
-        let graph = self.graph()?;
-        let along = (&graph.embedding * direction)?.sum_all()?;
-        let gradients = along.backward()?;
-        let lost = |reason: &str| Error::Numeric { what: "gradient", reason: reason.into() };
-        let gradient = gradients.get(&graph.activations).ok_or_else(|| {
-            lost("the embedding does not depend on the layer: an operation on the way has no backward")
-        })?;
+        let gradient = match &self.head {
+            Head::Closed(block) => block.patch_gradients(direction)?,
+            Head::Graph => self.patches_of(&self.graph()?.gradient(self.layer, direction)?)?,
+        };
         let size = gradient.abs()?.sum_all()?.to_scalar::<f32>()?;
-        match size.is_finite() {
-            true => self.patches_of(gradient),
-            false => Err(lost("expected finite numbers, found NaN or infinity")),
+        if size.is_finite() {
+            return Ok(gradient);
         }
+        let reason = "expected finite numbers, found NaN or infinity";
+        Err(Error::Numeric { what: "gradient", reason: reason.into() })
     }
 
     /// The gradients' means over the patches, for several directions.
@@ -127,7 +309,7 @@ impl<'a> LayerTrace<'a> {
     pub fn mean_gradients(&self, directions: &Tensor) -> Result<Tensor> {
         match &self.head {
             Head::Closed(block) => block.mean_gradients(directions),
-            Head::Graph => self.each(directions, |gradients| Ok(gradients.mean(0)?)),
+            Head::Graph => self.each_gradient(directions, |gradients| Ok(gradients.mean(0)?)),
         }
     }
 
@@ -143,12 +325,23 @@ impl<'a> LayerTrace<'a> {
             Head::Closed(block) => block.gradients_times_activations(directions),
             Head::Graph => {
                 let activations = self.patch_activations()?;
-                self.each(directions, |gradients| Ok((gradients * &activations)?.sum(1)?))
+                self.each_gradient(directions, |gradients| Ok((gradients * &activations)?.sum(1)?))
             }
         }
     }
 
-    fn each(&self, directions: &Tensor, reduce: impl Fn(Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    /// The whole gradient along each of several directions in turn, reduced to one tensor a direction.
+    ///
+    /// # Shapes
+    /// `directions`: [rows, embedding]; `reduce` is given [cells, width]; returns what it does, stacked: [rows, ...].
+    ///
+    /// # Errors
+    /// As [`patch_gradients`](Self::patch_gradients), and what `reduce` fails with.
+    pub fn each_gradient(
+        &self,
+        directions: &Tensor,
+        reduce: impl Fn(Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let rows: Result<Vec<_>> =
             (0..directions.dim(0)?).map(|row| reduce(self.patch_gradients(&directions.get(row)?)?)).collect();
         Ok(Tensor::stack(&rows?, 0)?)
@@ -161,14 +354,11 @@ impl<'a> LayerTrace<'a> {
     }
 
     fn graph(&self) -> Result<&Graph> {
-        if let Some(graph) = self.general.get() {
+        if let Some(graph) = self.shared.graph.get() {
             return Ok(graph);
         }
-        let activations = Var::from_tensor(&self.input.activations)?;
-        let input =
-            BlockInput { hidden: self.input.hidden.clone(), activations: activations.as_tensor().clone() };
-        let embedding = self.tower.run_from(self.layer, &input)?.squeeze(0)?;
-        Ok(self.general.get_or_init(|| Graph { activations, embedding }))
+        let made = Graph::new(self.tower, &[self.layer], &self.input)?;
+        Ok(self.shared.graph.get_or_init(|| made))
     }
 }
 
@@ -197,6 +387,10 @@ mod tests {
             assert!(matches!(closed.head, Head::Closed(_)) && matches!(general.head, Head::Graph));
             assert_near(&closed.embedding()?, &general.embedding()?)?;
             assert_near(&closed.mean_gradients(&directions)?, &general.mean_gradients(&directions)?)?;
+            for row in 0..3 {
+                let direction = directions.get(row)?;
+                assert_near(&closed.patch_gradients(&direction)?, &general.patch_gradients(&direction)?)?;
+            }
             assert_near(
                 &closed.gradients_times_activations(&directions)?,
                 &general.gradients_times_activations(&directions)?,
@@ -227,6 +421,45 @@ mod tests {
     }
 
     #[test]
+    fn patches_attend_with_and_without_a_class_token() -> Result<()> {
+        let mut source = Source::new(15);
+        let recording = Recording { attention: 1..3, ..Recording::default() };
+        for tower in [source.tower(Activation::Gelu), source.siglip_tower()] {
+            let pixels = source.tensor(&[3, 4, 10]);
+            let trace = LayerTrace::recording(&tower, &pixels, 2, Differentiation::Fastest, &recording)?;
+            let attention = trace.patch_attention(1..3)?;
+            assert_eq!(attention.dims(), [10, 10]);
+            let most = if tower.prefix_tokens() == 0 { 1.0 } else { 0.999 };
+            for sum in attention.sum(1)?.to_vec1::<f32>()? {
+                assert!(sum > 0.1 && sum < most + 1e-5, "{sum}");
+            }
+            assert!(trace.patch_attention(0..3).is_err(), "block 0 was not recorded");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_token_that_was_made_large_is_found_by_its_norm() -> Result<()> {
+        let mut source = Source::new(16);
+        // Without a norm before the blocks, bright pixels make a large token.
+        let tower = source.siglip_tower();
+        let mut pixels = source.tensor(&[3 * 6 * 6]).to_vec1::<f32>()?;
+        let norms = |pixels: &[f32]| -> Result<Vec<f32>> {
+            let pixels = Tensor::new(pixels, &candle_core::Device::Cpu)?.reshape((3, 6, 6))?;
+            LayerTrace::new(&tower, &pixels, 1, Differentiation::Fastest)?.patch_norms()
+        };
+        let plain = norms(&pixels)?;
+        // The first row of the patch at row 1, column 2: pixels 4 and 5 of row 2.
+        pixels[2 * 6 + 4..2 * 6 + 6].fill(500.0);
+        let bright = norms(&pixels)?;
+        assert!(bright[5] > 10.0 * plain[5]);
+        for cell in (0..9).filter(|cell| *cell != 5) {
+            assert!(bright[cell] < 3.0 * plain[cell], "cell {cell}: {} and {}", bright[cell], plain[cell]);
+        }
+        Ok(())
+    }
+
+    #[test]
     fn gradients_are_linear_in_the_direction() -> Result<()> {
         let mut source = Source::new(12);
         let tower = source.tower(Activation::QuickGelu);
@@ -237,6 +470,34 @@ mod tests {
             let mixed = trace.patch_gradients(&(&one - (&other * 0.6)?)?)?;
             let apart = (trace.patch_gradients(&one)? - (trace.patch_gradients(&other)? * 0.6)?)?;
             assert_near(&mixed, &apart)?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn several_layers_at_once_are_the_same_as_one_by_one() -> Result<()> {
+        let mut source = Source::new(13);
+        let tower = source.tower(Activation::Gelu);
+        let pixels = source.tensor(&[3, 4, 10]);
+        let directions = source.tensor(&[2, 5]);
+        for differentiation in [Differentiation::Fastest, Differentiation::Automatic] {
+            let together = LayerTrace::at_layers(
+                &tower,
+                &pixels,
+                &[2, 0, 1, 0],
+                differentiation,
+                &Recording::default(),
+            )?;
+            assert_eq!(together.iter().map(LayerTrace::layer).collect::<Vec<_>>(), [0, 1, 2]);
+            for trace in &together {
+                let alone = LayerTrace::new(&tower, &pixels, trace.layer(), differentiation)?;
+                assert_near(&trace.embedding()?, &alone.embedding()?)?;
+                assert_near(&trace.patch_activations()?, &alone.patch_activations()?)?;
+                for row in [0, 1, 0] {
+                    let direction = directions.get(row)?;
+                    assert_near(&trace.patch_gradients(&direction)?, &alone.patch_gradients(&direction)?)?;
+                }
+            }
         }
         Ok(())
     }

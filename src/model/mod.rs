@@ -146,6 +146,14 @@ impl Model {
         self.tokenizer.tokenize(prompt)
     }
 
+    /// Splits a text that may be empty: then only the start and the end token are left.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the tokenizer does not fit the model.
+    pub fn tokenize_any(&self, text: &str) -> Result<Tokens> {
+        self.tokenizer.tokenize_any(text)
+    }
+
     /// The vision tower, loaded at the first call.
     ///
     /// # Errors

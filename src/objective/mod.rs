@@ -8,10 +8,14 @@
 
 mod mean;
 pub mod references;
+mod softmax;
 mod weighted;
 
 pub use mean::Mean;
+pub use softmax::Softmax;
 pub use weighted::Weighted;
+
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 
@@ -30,10 +34,30 @@ pub trait Objective: Send + Sync {
 
     /// The derivative of [`value`](Self::value) with respect to every logit.
     fn gradient(&self, logits: &[f64], strength: Strength) -> Vec<f64>;
+
+    /// The strength that has the same effect as the one asked for, and that results record.
+    fn strength_in_force(&self, strength: Strength) -> Strength {
+        strength
+    }
+
+    /// The unit of [`value`](Self::value) for so many logits, the target's among them.
+    fn unit(&self, _competing: usize, _strength: Strength) -> Unit {
+        Unit::Logits
+    }
+}
+
+/// What an objective's value counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// Similarities times the checkpoint's logit scale.
+    Logits,
+    /// 0 to 1.
+    Probability,
 }
 
 /// Every objective, the default first.
-pub static OBJECTIVES: &[&dyn Objective] = &[&Mean, &Weighted];
+pub static OBJECTIVES: &[&dyn Objective] = &[&Mean, &Weighted, &Softmax];
 
 /// The objective of that name.
 ///
@@ -118,9 +142,35 @@ mod tests {
     }
 
     #[test]
+    fn the_probability_by_hand_and_its_strength_is_all_or_none() {
+        // exp(ln 3) : 1 : 0 is a probability of 3/4, whose slope is 3/4 · 1/4.
+        let logits = [3.0_f64.ln(), 0.0, f64::NEG_INFINITY];
+        assert!((Softmax.value(&logits, Strength(0.6)) - 0.75).abs() < 1e-12);
+        let gradient = Softmax.gradient(&logits, Strength(2.0));
+        assert!((gradient[0] - 0.1875).abs() < 1e-12 && (gradient[1] + 0.1875).abs() < 1e-12);
+        assert_eq!(gradient[2], 0.0);
+        assert_eq!(Softmax.strength_in_force(Strength(0.6)), Strength(1.0));
+        assert_eq!(Softmax.unit(3, Strength(0.6)), Unit::Probability);
+        for (competing, strength) in [(1, 0.6), (3, 0.0)] {
+            assert_eq!(Softmax.unit(competing, Strength(strength)), Unit::Logits);
+        }
+        assert_eq!(Softmax.gradient(&[1.0, 2.0], Strength(0.0)), [1.0, 0.0]);
+    }
+
+    #[test]
+    fn a_target_that_wins_by_far_keeps_a_slope() {
+        let gradient = Softmax.gradient(&[60.0, 0.0], Strength(1.0));
+        assert!(gradient[0] > 0.0 && gradient[0] < 1e-25, "{gradient:?}");
+        assert_eq!(gradient[0], -gradient[1]);
+    }
+
+    #[test]
     fn strengths_are_checked_and_names_listed() {
         assert!(Strength::new(-0.1).is_err() && Strength::new(f64::NAN).is_err());
         let error = objective("median").err().map(|error| error.to_string());
-        assert_eq!(error.as_deref(), Some("aggregate: expected one of mean, weighted, found \"median\""));
+        assert_eq!(
+            error.as_deref(),
+            Some("aggregate: expected one of mean, weighted, softmax, found \"median\"")
+        );
     }
 }

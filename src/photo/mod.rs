@@ -107,6 +107,19 @@ impl Photo {
         Ok(Self { path, rgb, warnings: Vec::new() })
     }
 
+    /// A part of the photo, from some pixels to the left of it and above it on; none if it has no pixel or does not
+    /// lie on the photo.
+    pub fn part(&self, [left, top]: [u32; 2], size: Size) -> Option<Self> {
+        let fits =
+            |start: u32, length: u32, most: u32| length > 0 && length <= most && start <= most - length;
+        let (width, height) = self.rgb.dimensions();
+        if !fits(left, size.width, width) || !fits(top, size.height, height) {
+            return None;
+        }
+        let rgb = image::imageops::crop_imm(&self.rgb, left, top, size.width, size.height).to_image();
+        Some(Self { path: self.path.clone(), rgb, warnings: Vec::new() })
+    }
+
     /// Width and height in pixels, upright.
     pub fn size(&self) -> Size {
         Size::new(self.rgb.width(), self.rgb.height())

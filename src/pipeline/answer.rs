@@ -1,23 +1,27 @@
 //! What comes back: maps with the numbers that belong to them, ready to be drawn.
 
-use image::RgbImage;
+use std::borrow::Cow;
+
+use image::{RgbImage, imageops};
 
 use crate::{
-    attribution::ConceptMap,
+    attribution::{self, ConceptMap},
     error::Result,
     page::{self, Maps, PageOptions, ReportPage, View},
     photo::Photo,
     progress::Warning,
+    refine::{Refinement, guided},
+    regions::{Instance, instances},
     render,
-    report::{Compared, Comparison, Localization, Score},
+    report::{Compared, Comparison, Localization, MapUnit, Score, Setup},
 };
 
-/// The answer to a [`Query`] on one photo.
+/// The answer to a [`Query`](super::Query) on one photo.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The numbers.
     pub report: Localization,
-    /// The signed map.
+    /// The signed map on its grid.
     pub map: ConceptMap,
     /// What the user should know.
     pub warnings: Vec<Warning>,
@@ -26,7 +30,18 @@ pub struct Found {
 impl Found {
     /// The photo with the evidence drawn over it.
     pub fn overlay(&self, photo: &Photo) -> RgbImage {
-        render::overlay(photo.rgb(), &self.map, &render::RenderOptions::default())
+        render::overlay(photo.rgb(), &self.on_pixels(photo), &render::RenderOptions::default())
+    }
+
+    /// The map as it is drawn, cut and measured: on the photo's pixels and along its edges, if that refinement was
+    /// asked for; else the map on its grid. It is made anew at every call, so that answers stay small.
+    pub fn on_pixels(&self, photo: &Photo) -> Cow<'_, ConceptMap> {
+        on_pixels(&self.map, &self.report.setup, photo.rgb())
+    }
+
+    /// The separate places of the report's regions, with their pixels.
+    pub fn instances(&self, photo: &Photo) -> Vec<Instance> {
+        instances(&self.on_pixels(photo), self.report.setup.threshold)
     }
 }
 
@@ -35,7 +50,7 @@ impl Found {
 pub struct Compare {
     /// The numbers.
     pub report: Comparison,
-    /// The signed maps of the report's prompts, in their order.
+    /// The signed maps of the report's prompts on their grid, in their order.
     pub maps: Vec<ConceptMap>,
     /// The same at strength 0, if the method is linear in the gradient: any contrast is a mix of them.
     pub plain: Option<Vec<ConceptMap>>,
@@ -48,16 +63,27 @@ pub struct Compare {
 impl Compare {
     /// One sheet with the photo and all maps on one shared signed scale.
     pub fn sheet(&self, photo: &Photo) -> RgbImage {
-        let panels = self.report.prompts.iter().zip(&self.maps).map(|(prompt, map)| {
-            let Score { prompt: title, similarity, logit, .. } = &prompt.score;
+        let shown = self.on_small_pixels(photo);
+        let panels = self.report.prompts.iter().zip(&shown).map(|(prompt, map)| {
+            let mut notes = scores(&prompt.score);
             let (kind, verdict) = (self.report.probability_kind, prompt.evidence.verdict);
-            let notes = vec![
-                format!("similarity {similarity:.3} · logit {logit:.2}"),
-                format!("{} {} · {verdict}", kind.name(), prompt.score.percent(kind)),
-            ];
-            render::Panel { title: title.clone(), notes, map }
+            notes.push(format!("{} {} · {verdict}", kind.name(), prompt.score.percent(kind)));
+            notes.extend(self.report.setup.remarks());
+            render::Panel { title: prompt.score.prompt.clone(), notes, map }
         });
-        render::sheet(photo.rgb(), &panels.collect::<Vec<_>>(), render::Scale::Own)
+        let unit = self.report.setup.unit.name();
+        render::sheet(photo.rgb(), &panels.collect::<Vec<_>>(), render::Scale::Own, unit)
+    }
+
+    /// The maps as a sheet shows them. Those that follow the photo's edges are made for its small pictures: large
+    /// ones would be many.
+    fn on_small_pixels(&self, photo: &Photo) -> Vec<Cow<'_, ConceptMap>> {
+        let (width, height) = fitting(photo, render::LONGEST_PANEL);
+        let guide = match self.report.setup.refined.contains(&Refinement::Guided) {
+            true => imageops::thumbnail(photo.rgb(), width, height),
+            false => RgbImage::new(0, 0),
+        };
+        self.maps.iter().map(|map| on_pixels(map, &self.report.setup, &guide)).collect()
     }
 
     /// One HTML file in which target, rivals and strength can be changed: see [`page::report`].
@@ -78,9 +104,7 @@ impl Compare {
         let first = view(options.target.min(self.maps.len().saturating_sub(1)));
         page::report(&ReportPage { photo: photo.rgb(), comparison: &self.report, maps, first, options })
     }
-}
 
-impl Compare {
     /// One figure with every one of the first prompts, `most` at most, against every other; none if the pairs were not
     /// asked for.
     pub fn matrix(&self, photo: &Photo, most: usize) -> Option<RgbImage> {
@@ -102,8 +126,63 @@ impl Compare {
             cells: (0..shown).map(|column| cell(index, column)).collect(),
         };
         let rows: Vec<_> = prompts.iter().take(shown).enumerate().map(row).collect();
-        Some(render::pairs(photo.rgb(), &rows, render::Scale::Own))
+        let unit = self.report.setup.unit.name();
+        Some(render::pairs(photo.rgb(), &rows, render::Scale::Own, unit))
     }
+
+    /// One prompt's map as [`Found::on_pixels`] has it; none if there is no such prompt.
+    pub fn on_pixels(&self, prompt: usize, photo: &Photo) -> Option<Cow<'_, ConceptMap>> {
+        self.maps.get(prompt).map(|map| on_pixels(map, &self.report.setup, photo.rgb()))
+    }
+}
+
+/// One sheet with a row for every method that the same prompts were compared by, each row on its own signed scale.
+pub fn methods_sheet(photo: &Photo, compared: &[Compare]) -> RgbImage {
+    let columns = compared.first().map_or(Vec::new(), |compare| {
+        let column = |prompt: &Compared| render::MethodColumn {
+            title: prompt.score.prompt.clone(),
+            notes: scores(&prompt.score),
+        };
+        compare.report.prompts.iter().map(column).collect()
+    });
+    let shown: Vec<_> = compared.iter().map(|compare| compare.on_small_pixels(photo)).collect();
+    let rows = compared.iter().zip(&shown).map(|(Compare { report, .. }, maps)| {
+        let measures = attribution::method(&report.setup.method).map(|method| method.facts().measures);
+        render::MethodRow {
+            title: report.setup.method.clone(),
+            note: measures.unwrap_or_default().into(),
+            unit: match report.setup.unit {
+                MapUnit::None => "(no unit)".into(),
+                unit => unit.name().into(),
+            },
+            maps: maps.iter().map(AsRef::as_ref).collect(),
+        }
+    });
+    render::methods(photo.rgb(), &columns, &rows.collect::<Vec<_>>())
+}
+
+fn scores(score: &Score) -> Vec<String> {
+    vec![format!("similarity {:.3} · logit {:.2}", score.similarity, score.logit)]
+}
+
+/// A map along the edges of a picture of the photo, if its settings ask for that.
+pub(super) fn on_pixels<'map>(
+    map: &'map ConceptMap,
+    setup: &Setup,
+    picture: &RgbImage,
+) -> Cow<'map, ConceptMap> {
+    match setup.refined.contains(&Refinement::Guided) {
+        true => Cow::Owned(guided(map, picture)),
+        false => Cow::Borrowed(map),
+    }
+}
+
+/// The size of a photo whose longer side is at most so many pixels.
+fn fitting(photo: &Photo, longest: u32) -> (u32, u32) {
+    let size = photo.size();
+    let scale = (f64::from(longest) / f64::from(size.width.max(size.height))).min(1.0);
+    let side = |pixels: u32| ((f64::from(pixels) * scale).round() as u32).max(1);
+    (side(size.width), side(size.height))
 }
 
 /// One figure with the photo and the maps of one query at several strengths (see
@@ -122,11 +201,12 @@ pub fn strip(photo: &Photo, answers: &[Found]) -> Option<RgbImage> {
         render::Panel {
             title: format!("strength {strength}{plain}"),
             notes: vec![
-                format!("objective {:.2} logits", found.report.objective).replace('-', "−"),
+                format!("objective {:.2}", found.report.objective).replace('-', "−"),
                 format!("evidence +{:.2} for, −{:.2} against", evidence.positive, -evidence.negative),
             ],
             map: &found.map,
         }
     });
-    Some(render::strip(photo.rgb(), &words, &panels.collect::<Vec<_>>(), render::Scale::Own))
+    let unit = report.setup.unit.name();
+    Some(render::strip(photo.rgb(), &words, &panels.collect::<Vec<_>>(), render::Scale::Own, unit))
 }

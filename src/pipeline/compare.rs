@@ -12,12 +12,14 @@ use crate::{
     photo::Photo,
     prompt::same_words,
     regions,
-    report::{Compared, Comparison, Pair, Place, Ranked, Score, Seconds},
+    report::{Compared, Comparison, Pair, Ranked, Score},
 };
 
 use super::{
-    Clock, Compare, Explainer, Lineup, Pairs, Settings, evidence,
-    look::Look,
+    Clock, Compare, Explainer, Lineup, Looks, Pairs, Settings, evidence, ignoring_prompts,
+    look::{Look, View},
+    passes::{Seen, Task},
+    places,
     plan::{Mix, Plan},
     refuse_repeated,
 };
@@ -44,36 +46,66 @@ impl Explainer {
     /// # Errors
     /// As [`compare`](Self::compare), or if pairs are asked of more than 64 prompts with maps.
     pub fn rank(&self, photo: &Photo, lineup: &Lineup, settings: &Settings) -> Result<Compare> {
+        Ok(self.rank_all(photo, lineup, std::slice::from_ref(settings))?.remove(0))
+    }
+
+    /// [`rank`](Self::rank) with several settings in turn, several methods for instance. Those that see the photo alike
+    /// share one pass through the vision tower.
+    ///
+    /// # Errors
+    /// As [`rank`](Self::rank), if any of them fails.
+    pub fn rank_all(&self, photo: &Photo, lineup: &Lineup, settings: &[Settings]) -> Result<Vec<Compare>> {
+        // What cannot be done is told before the first of many passes.
         let names = names(lineup)?;
-        let plan = Plan::new(self.model(), settings)?;
+        let plans: Result<Vec<_>> =
+            settings.iter().map(|settings| Plan::new(self.model(), settings)).collect();
+        let mut looks = Looks::new(self, photo);
+        let each = plans?.into_iter().zip(settings);
+        each.map(|(plan, settings)| self.rank_with(&mut looks, (lineup, &names), settings, plan)).collect()
+    }
+
+    fn rank_with(
+        &self,
+        looks: &mut Looks,
+        (lineup, names): (&Lineup, &[&str]),
+        settings: &Settings,
+        plan: Plan,
+    ) -> Result<Compare> {
         let mut clock = Clock::start();
-        let asked = self.with_neutral(names.clone());
-        let (texts, warnings) = self.texts.embed(self.model(), &asked, &settings.templates)?;
+        let asked = self.with_neutral(names.to_vec());
+        let (texts, mut warnings) = self.texts.embed(self.model(), &asked, &settings.templates)?;
+        let extra = self.texts.embed_extra(self.model(), plan.method, &settings.templates)?;
+        warnings.extend(ignoring_prompts(plan.method, names.len()));
         let text = clock.lap();
-        let look = Look::new(self.model(), photo, settings, plan.layer, &mut clock)?;
+        let photo = looks.photo;
+        let (view, look) = looks.of(settings, &plan)?;
+        clock.lap();
         let kind = self.model.config().probability;
-        let board = Board::new(names, texts, &look, kind)?;
+        let board = Board::new(names.to_vec(), texts, look, kind)?;
+        let asker =
+            Asker { explainer: self, photo, plan: &plan, settings, view, look, extra: extra.as_ref() };
         let mapped = board.mapped(lineup)?;
-        let mixes: Vec<Mix> =
-            mapped.iter().map(|target| Mix::new(&plan, board.logits(), *target, settings)).collect();
-        let weights: Vec<Vec<f64>> = mixes.iter().map(|mix| mix.weights.clone()).collect();
-        let maps = look.maps(plan.method, &board.texts()?, &weights)?;
+        let mix = |logits: &[f64], target| Mix::new(&plan, logits, target, settings);
+        let mixes = |logits: &[f64]| mapped.iter().map(|target| mix(logits, *target).weights).collect();
+        let seen = asker.see(&board, &mapped, &mixes)?;
         let plain = match settings.strength.get() {
             _ if !plan.is_linear() => None,
-            0.0 => Some(maps.clone()),
-            _ => Some(board.plain_maps(&mapped, &plan, &look)?),
+            0.0 => Some(seen.maps.clone()),
+            _ => Some(board.plain_maps(&mapped, &asker)?),
         };
         let pairs = match (lineup.pairs, &plain) {
             (Pairs::None, _) => Vec::new(),
             (Pairs::All, Some(plain)) => subtracted_pairs(plain),
-            (Pairs::All, None) => board.contrasted_pairs(&mapped, &plan, &look)?,
+            (Pairs::All, None) => board.contrasted_pairs(&mapped, &asker)?,
         };
-        // Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
-        let compared = maps.par_iter().enumerate().map(|(place, map)| Compared {
-            score: board.score(mapped[place]),
-            objective: mixes[place].value,
-            evidence: evidence(map, self.presence(&board.scores, mapped[place], board.names.len())),
-            place: Place::of(map),
+        let setup = plan.in_force(seen.setup, names.len(), settings.strength);
+        let places = places(&seen.maps, &setup, photo);
+        let compared = places.into_iter().zip(&seen.maps).enumerate().map(|(index, (place, map))| Compared {
+            score: board.score(mapped[index]),
+            best_tile: seen.best_tiles[index],
+            objective: mix(board.logits(), mapped[index]).value,
+            evidence: evidence(map, self.presence(&board.scores, mapped[index], names.len())),
+            place,
             files: Default::default(),
         });
         let report = Comparison {
@@ -84,11 +116,32 @@ impl Explainer {
             prompts: compared.collect(),
             ranking: board.ranking(),
             matrix: board.matrix(&mapped, &pairs),
-            setup: plan.setup.place(&look.placement),
+            setup,
             files: Default::default(),
-            seconds: Seconds { text, head: clock.lap(), ..look.seconds },
+            seconds: look.seconds.and_tower(&seen.seconds).with(text, clock.lap() - seen.seconds.tower()),
         };
-        Ok(Compare { report, maps, plain, pairs, warnings })
+        Ok(Compare { report, maps: seen.maps, plain, pairs, warnings })
+    }
+}
+
+/// What maps of one comparison have in common.
+struct Asker<'a> {
+    explainer: &'a Explainer,
+    photo: &'a Photo,
+    plan: &'a Plan,
+    settings: &'a Settings,
+    view: &'a View,
+    look: &'a Look<'a>,
+    extra: Option<&'a Tensor>,
+}
+
+impl Asker<'_> {
+    /// The maps of mixes of a board's names; each is about one of them.
+    fn see(&self, board: &Board, targets: &[usize], mixes: &dyn Fn(&[f64]) -> Vec<Vec<f64>>) -> Result<Seen> {
+        let Self { plan, settings, view, extra, .. } = *self;
+        let (texts, competing) = (&board.all_texts, board.names.len());
+        let task = Task { plan, settings, view, texts, extra, competing, targets, mixes };
+        self.explainer.see(self.photo, self.look, &task)
     }
 }
 
@@ -133,10 +186,6 @@ impl<'n> Board<'n> {
         &self.scores.logits[..self.names.len()]
     }
 
-    fn texts(&self) -> Result<Tensor> {
-        Ok(self.all_texts.narrow(0, 0, self.names.len())?)
-    }
-
     /// The prompts that were asked for, then the best of the concepts. Too many are refused if all their pairs count.
     fn mapped(&self, lineup: &Lineup) -> Result<Vec<usize>> {
         let prompts = lineup.prompts.len();
@@ -164,20 +213,20 @@ impl<'n> Board<'n> {
     }
 
     /// The maps of some prompts alone.
-    fn plain_maps(&self, mapped: &[usize], plan: &Plan, look: &Look) -> Result<Vec<ConceptMap>> {
-        let rows: Vec<_> = mapped.iter().map(|one| self.weights(&[(*one, 1.0)])).collect();
-        look.maps(plan.method, &self.texts()?, &rows)
+    fn plain_maps(&self, mapped: &[usize], asker: &Asker) -> Result<Vec<ConceptMap>> {
+        let rows = |_: &[f64]| mapped.iter().map(|one| self.weights(&[(*one, 1.0)])).collect();
+        Ok(asker.see(self, mapped, &rows)?.maps)
     }
 
     /// The maps of every pair's contrast, for methods whose maps cannot be subtracted.
-    fn contrasted_pairs(&self, mapped: &[usize], plan: &Plan, look: &Look) -> Result<Vec<ConceptMap>> {
-        let texts = self.texts()?;
+    fn contrasted_pairs(&self, mapped: &[usize], asker: &Asker) -> Result<Vec<ConceptMap>> {
         let mut maps = Vec::new();
         for batch in pairs(mapped.len()).chunks(PAIR_BATCH) {
+            let targets: Vec<usize> = batch.iter().map(|(one, _)| mapped[*one]).collect();
             let row =
                 |(one, other): &(usize, usize)| self.weights(&[(mapped[*one], 1.0), (mapped[*other], -1.0)]);
-            let rows: Vec<_> = batch.iter().map(row).collect();
-            maps.extend(look.maps(plan.method, &texts, &rows)?);
+            let rows = |_: &[f64]| batch.iter().map(row).collect();
+            maps.extend(asker.see(self, &targets, &rows)?.maps);
         }
         Ok(maps)
     }
@@ -226,12 +275,16 @@ mod tests {
         let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
         let settings = Settings::default();
         let plan = Plan::new(explainer.model(), &settings)?;
-        let look = Look::new(explainer.model(), &photo, &settings, plan.layer, &mut Clock::start())?;
+        let mut looks = Looks::new(&explainer, &photo);
+        let (view, look) = looks.of(&settings, &plan)?;
+        let (explainer, photo, plan, settings) = (&explainer, &photo, &plan, &settings);
+        let asker = Asker { explainer, photo, plan, settings, view, look, extra: None };
         let names = vec!["reed", "crow", "marsh wren"];
-        let (texts, _) = explainer.texts.embed(explainer.model(), &names, &settings.templates)?;
-        let board = Board::new(names, texts, &look, ProbabilityKind::Softmax)?;
-        let subtracted = subtracted_pairs(&board.plain_maps(&[2, 0], &plan, &look)?);
-        let contrasted = board.contrasted_pairs(&[2, 0], &plan, &look)?;
+        let asked = explainer.with_neutral(names.clone());
+        let (texts, _) = explainer.texts.embed(explainer.model(), &asked, &settings.templates)?;
+        let board = Board::new(names, texts, look, ProbabilityKind::Softmax)?;
+        let subtracted = subtracted_pairs(&board.plain_maps(&[2, 0], &asker)?);
+        let contrasted = board.contrasted_pairs(&[2, 0], &asker)?;
         assert_eq!((subtracted.len(), contrasted.len()), (2, 2));
         for (one, other) in subtracted.iter().zip(&contrasted) {
             let close = |(one, other): (&f32, &f32)| (one - other).abs() < 1e-4 * subtracted[0].max_abs();

@@ -9,12 +9,15 @@ use crate::{
     photo::Photo,
     progress::Warning,
     prompt::same_words,
-    report::{Localization, Place, Seconds},
+    refine::Tiles,
+    report::{BestTile, Localization},
 };
 
 use super::{
-    Clock, Explainer, Found, Query, evidence,
+    Clock, Explainer, Found, Looks, Query, Settings, evidence, ignoring_prompts,
     look::{Look, View},
+    passes::Task,
+    place,
     plan::Plan,
     refuse_repeated,
     rivals::{Candidates, Competitors},
@@ -46,25 +49,10 @@ impl Explainer {
     /// # Errors
     /// As [`localize`](Self::localize), if any of the queries fails.
     pub fn localize_all(&self, photo: &Photo, queries: &[Query]) -> Result<Vec<Found>> {
-        let mut looks: Vec<(View, Look)> = Vec::new();
+        let mut looks = Looks::new(self, photo);
         let mut answers = Vec::with_capacity(queries.len());
         for query in queries {
-            let mut clock = Clock::start();
-            let asked = self.ask(query)?;
-            let text = clock.lap();
-            let view = View::new(&query.settings, &asked.plan);
-            let known = looks.iter().position(|(other, _)| *other == view);
-            let index = known.unwrap_or(looks.len());
-            if known.is_none() {
-                looks.push((
-                    view,
-                    Look::new(self.model(), photo, &query.settings, asked.plan.layer, &mut clock)?,
-                ));
-            }
-            let look = &looks[index].1;
-            let mut found = self.answer(photo, look, asked, &[query.settings.strength])?.remove(0);
-            found.report.seconds = Seconds { text, head: clock.lap(), ..look.seconds };
-            answers.push(found);
+            answers.extend(self.answer_timed(&mut looks, query, &[query.settings.strength])?);
         }
         Ok(answers)
     }
@@ -77,13 +65,22 @@ impl Explainer {
     /// # Errors
     /// As [`localize`](Self::localize).
     pub fn sweep(&self, photo: &Photo, query: &Query, strengths: &[Strength]) -> Result<Vec<Found>> {
+        self.answer_timed(&mut Looks::new(self, photo), query, strengths)
+    }
+
+    fn answer_timed(&self, looks: &mut Looks, query: &Query, strengths: &[Strength]) -> Result<Vec<Found>> {
         let mut clock = Clock::start();
         let asked = self.ask(query)?;
         let text = clock.lap();
-        let look = Look::new(self.model(), photo, &query.settings, asked.plan.layer, &mut clock)?;
-        let mut answers = self.answer(photo, &look, asked, strengths)?;
-        let seconds = Seconds { text, head: clock.lap(), ..look.seconds };
-        answers.iter_mut().for_each(|found| found.report.seconds = seconds);
+        let photo = looks.photo;
+        let (view, look) = looks.of(&query.settings, &asked.plan)?;
+        clock.lap();
+        let mut answers = self.answer(photo, (view, look), asked, strengths)?;
+        let head = clock.lap();
+        for found in &mut answers {
+            let tiles = found.report.seconds.tower() - look.seconds.tower();
+            found.report.seconds = found.report.seconds.with(text, head - tiles);
+        }
         Ok(answers)
     }
 
@@ -103,6 +100,7 @@ impl Explainer {
         let (texts, warnings) = self.texts.embed(self.model(), &prompts, &query.settings.templates)?;
         let neutral = given + names.len();
         let neutral = (neutral < prompts.len()).then(|| texts.narrow(0, neutral, 1)).transpose()?;
+        let extra = self.texts.embed_extra(self.model(), plan.method, &query.settings.templates)?;
         let mut competitors = Competitors::given(query, texts.narrow(0, 0, given)?);
         let candidates = Candidates::new(query, names, &texts, &competitors)?;
         let (now, later) = match &query.rivals {
@@ -112,80 +110,129 @@ impl Explainer {
         if let Some(candidates) = now {
             competitors.add(candidates.choose_by_text(), &candidates)?;
         }
-        Ok(Asked { plan, competitors, candidates: later, neutral, warnings })
+        Ok(Asked { query, plan, competitors, candidates: later, neutral, extra, warnings })
     }
 
-    /// What one look says to one query at some strengths; the seconds are left to the caller.
-    fn answer(&self, photo: &Photo, look: &Look, asked: Asked, strengths: &[Strength]) -> Result<Vec<Found>> {
-        let Asked { plan, mut competitors, candidates, neutral, warnings } = asked;
+    /// What one look says to one query at some strengths; the seconds are those of the vision tower alone.
+    fn answer(
+        &self,
+        photo: &Photo,
+        (view, look): (&View, &Look),
+        asked: Asked,
+        strengths: &[Strength],
+    ) -> Result<Vec<Found>> {
+        let Asked { query, plan, mut competitors, candidates, neutral, extra, mut warnings } = asked;
         if let Some(candidates) = candidates {
             let choice = candidates.choose_by(&look.scores(&candidates.texts)?.logits);
             competitors.add(choice, &candidates)?;
         }
-        let texts = &competitors.texts;
-        let competing = texts.dim(0)?;
-        let scores = match &neutral {
-            Some(neutral) => look.scores(&Tensor::cat(&[texts, neutral], 0)?)?,
-            None => look.scores(texts)?,
+        let competing = competitors.texts.dim(0)?;
+        warnings.extend(ignoring_prompts(plan.method, competing));
+        let texts = match &neutral {
+            Some(neutral) => Tensor::cat(&[&competitors.texts, neutral], 0)?,
+            None => competitors.texts.clone(),
         };
+        let scores = look.scores(&texts)?;
         let logits = &scores.logits[..competing];
-        let maps = contrasts(look, &plan, texts, logits, strengths)?;
+        let rows = Rows::of(&plan, &query.settings, logits, strengths)?;
+        let mixes = |logits: &[f64]| rows.weights(&plan, logits);
+        let (targets, extra) = (vec![0; rows.count()], extra.as_ref());
+        let (settings, plan) = (&query.settings, &plan);
+        let task =
+            Task { plan, settings, view, texts: &texts, extra, competing, targets: &targets, mixes: &mixes };
+        let seen = self.see(photo, look, &task)?;
         let presence = self.presence(&scores, 0, competing);
         let kind = self.model.config().probability;
         let (target, against) = competitors.scored(&scores, kind);
-        let found = |(map, strength): (ConceptMap, &Strength)| {
-            let mut setup = plan.setup.clone().place(map.placement());
-            setup.strength = strength.get();
+        let found = |((map, strength), best_tile): ((ConceptMap, &Strength), Option<BestTile>)| {
+            let setup = plan.in_force(seen.setup.clone(), competing, *strength);
             let report = Localization {
                 image: photo.path().into(),
                 image_size: [photo.size().width, photo.size().height],
                 model: self.name().into(),
                 probability_kind: kind,
                 target: target.clone(),
-                setup,
+                best_tile,
                 against: against.clone(),
                 passed_over: competitors.passed_over.clone(),
                 objective: plan.objective.value(logits, *strength),
                 evidence: evidence(&map, presence),
-                place: Place::of(&map),
+                place: place(&map, &setup, photo),
+                setup,
                 files: Default::default(),
-                seconds: Seconds::default(),
+                seconds: look.seconds.and_tower(&seen.seconds),
             };
             Found { report, map, warnings: warnings.clone() }
         };
-        Ok(maps.into_iter().zip(strengths).map(found).collect())
+        let best_tiles = seen.best_tiles.iter().copied().chain(std::iter::repeat(None));
+        let maps = rows.maps(seen.maps.clone()).into_iter();
+        Ok(maps.zip(strengths).zip(best_tiles).map(found).collect())
     }
 }
 
-/// The contrast's map at every strength.
-///
-/// Where the method is linear in the gradient and the objective's weights are a straight line over the strengths, as
-/// the mean's are, all maps are made of two: map(γ) = map(0) + γ (map(1) - map(0)).
-fn contrasts(
-    look: &Look,
-    plan: &Plan,
-    texts: &Tensor,
-    logits: &[f64],
-    strengths: &[Strength],
-) -> Result<Vec<ConceptMap>> {
-    let weights = |strength| plan.objective.gradient(logits, strength);
-    let rows: Vec<Vec<f64>> = strengths.iter().map(|strength| weights(*strength)).collect();
-    let plain = weights(Strength::new(0.0)?);
-    let slope: Vec<f64> =
-        weights(Strength::new(1.0)?).iter().zip(&plain).map(|(one, zero)| one - zero).collect();
-    let is_on_line = |(row, strength): (&Vec<f64>, &Strength)| {
-        let line = plain.iter().zip(&slope).map(|(zero, slope)| zero + strength.get() * slope);
-        row.iter().zip(line).all(|(weight, on_line)| (weight - on_line).abs() < 1e-12)
-    };
-    if strengths.len() < 3 || !plan.is_linear() || !rows.iter().zip(strengths).all(is_on_line) {
-        return look.maps(plan.method, texts, &rows);
+/// The mixes whose maps give those of every strength.
+enum Rows<'s> {
+    /// One a strength.
+    Each(&'s [Strength]),
+    /// The plain one and what a strength of 1 adds: map(γ) = map(0) + γ (map(1) - map(0)).
+    Line(&'s [Strength]),
+}
+
+impl<'s> Rows<'s> {
+    /// Two mixes are enough where the map is linear, the objective's weights are a straight line over the strengths,
+    /// as the mean's are, and nothing but the map is asked of a mix, as it is with tiles.
+    fn of(plan: &Plan, settings: &Settings, logits: &[f64], strengths: &'s [Strength]) -> Result<Self> {
+        let weights = |strength| plan.objective.gradient(logits, strength);
+        let [plain, slope] = line(plan, logits)?;
+        let is_on_line = |strength: &Strength| {
+            let line = plain.iter().zip(&slope).map(|(zero, slope)| zero + strength.get() * slope);
+            weights(*strength).iter().zip(line).all(|(weight, on_line)| (weight - on_line).abs() < 1e-12)
+        };
+        let is_worth_it = strengths.len() > 2 && plan.is_linear() && settings.tiles == Tiles::Off;
+        match is_worth_it && strengths.iter().all(is_on_line) {
+            true => Ok(Self::Line(strengths)),
+            false => Ok(Self::Each(strengths)),
+        }
     }
-    let basis = look.maps(plan.method, texts, &[plain, slope])?;
-    Ok(strengths.iter().map(|strength| basis[0].plus(strength.get(), &basis[1])).collect())
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Each(strengths) => strengths.len(),
+            Self::Line(_) => 2,
+        }
+    }
+
+    fn weights(&self, plan: &Plan, logits: &[f64]) -> Vec<Vec<f64>> {
+        match self {
+            Self::Each(strengths) => {
+                strengths.iter().map(|strength| plan.objective.gradient(logits, *strength)).collect()
+            }
+            Self::Line(_) => line(plan, logits).map_or(Vec::new(), Vec::from),
+        }
+    }
+
+    /// The map of every strength, from the mixes' maps.
+    fn maps(&self, maps: Vec<ConceptMap>) -> Vec<ConceptMap> {
+        match (self, &maps[..]) {
+            (Self::Line(strengths), [plain, slope]) => {
+                strengths.iter().map(|strength| plain.plus(strength.get(), slope)).collect()
+            }
+            _ => maps,
+        }
+    }
+}
+
+/// The objective's weights at strength 0, and how they change up to strength 1.
+fn line(plan: &Plan, logits: &[f64]) -> Result<[Vec<f64>; 2]> {
+    let plain = plan.objective.gradient(logits, Strength::new(0.0)?);
+    let one = plan.objective.gradient(logits, Strength::new(1.0)?);
+    let slope = one.iter().zip(&plain).map(|(one, zero)| one - zero).collect();
+    Ok([plain, slope])
 }
 
 /// One query, made ready.
 struct Asked<'q> {
+    query: &'q Query,
     plan: Plan,
     /// The target, the references that were given and those that were found.
     competitors: Competitors,
@@ -193,5 +240,7 @@ struct Asked<'q> {
     candidates: Option<Candidates<'q>>,
     /// The neutral prompt's text, where the verdict needs it: [1, embedding].
     neutral: Option<Tensor>,
+    /// What the method asks for beside the prompts.
+    extra: Option<Tensor>,
     warnings: Vec<Warning>,
 }

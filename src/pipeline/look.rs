@@ -3,41 +3,67 @@
 use candle_core::Tensor;
 
 use crate::{
-    attribution::{ConceptMap, Method, Targets},
+    attribution::{Combination, ConceptMap, Method, Targets},
     embed::Scores,
     error::{Error, Result},
     geometry::{Fit, Placement},
     gradient::{Differentiation, LayerTrace},
-    model::{Model, preprocess::FitRequest},
+    model::{Model, nn::Recording, preprocess::FitRequest},
     photo::Photo,
-    report::Seconds,
+    progress::ProgressHandler,
+    refine::{self, Affinity, Artifacts, Refinement},
+    report::{Outliers, Seconds},
 };
 
-use super::{Clock, plan::Plan, settings::Settings};
+use super::{
+    Clock,
+    plan::{Plan, attending_blocks},
+    settings::Settings,
+};
 
-/// The most memory that the attention scores of one block may take.
+/// The most memory that attention scores may take.
 const ATTENTION_BYTES: u64 = 4 << 30;
 
 /// What decides how the vision tower sees a photo.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) struct View {
-    layer: usize,
-    fit: Fit,
-    detail: f64,
+    /// Ascending.
+    layers: Vec<usize>,
+    recording: Recording,
+    pub(super) request: FitRequest,
+    /// Whether maps are refined by the blocks' attention.
+    by_affinity: bool,
+    artifacts: Artifacts,
 }
 
 impl View {
-    pub(super) fn new(settings: &Settings, plan: &Plan) -> Self {
-        Self { layer: plan.layer, fit: settings.fit, detail: settings.detail }
+    pub(super) fn new(model: &Model, settings: &Settings, plan: &Plan) -> Self {
+        Self {
+            layers: plan.layers.clone(),
+            recording: plan.recording.clone(),
+            request: fit_request(model, settings),
+            by_affinity: plan.setup.refined.contains(&Refinement::Affinity),
+            artifacts: settings.artifacts,
+        }
+    }
+
+    /// The same for a square tile of a photo.
+    pub(super) fn of_tile(&self) -> Self {
+        Self { request: FitRequest { fit: Fit::Squash, detail: 1.0, ..self.request }, ..self.clone() }
     }
 }
 
 /// One photo after its pass through the tower.
 pub(super) struct Look<'m> {
-    trace: LayerTrace<'m>,
+    /// One a layer, the lowest first.
+    traces: Vec<LayerTrace<'m>>,
     embedding: Tensor,
     unit: Tensor,
     logit_scale: f64,
+    affinity: Option<Affinity>,
+    artifacts: Artifacts,
+    /// The cells whose tokens are not about their place.
+    pub(super) outliers: Vec<usize>,
     logit_bias: f64,
     pub(super) placement: Placement,
     pub(super) seconds: Seconds,
@@ -48,25 +74,36 @@ impl<'m> Look<'m> {
     pub(super) fn new(
         model: &'m Model,
         photo: &Photo,
-        settings: &Settings,
-        layer: usize,
-        clock: &mut Clock,
+        view: &View,
+        progress: &'m dyn ProgressHandler,
     ) -> Result<Self> {
-        let prepared = model.preprocess().prepare(photo, &fit_request(model, settings))?;
+        let mut clock = Clock::start();
+        let prepared = model.preprocess().prepare(photo, &view.request)?;
         let prefix = model.config().vision.prefix_tokens();
-        refuse_too_many_tokens(model, prefix + prepared.placement.grid.cells())?;
+        refuse_too_many_tokens(model, prefix + prepared.placement.grid.cells(), &view.recording)?;
         let input = prepared.placement.input;
         let shape = (3, input.height as usize, input.width as usize);
         let pixels = Tensor::from_vec(prepared.pixels, shape, model.device())?;
         let decode = clock.lap();
-        let trace = LayerTrace::new(model.vision()?, &pixels, layer, Differentiation::Fastest)?;
-        let embedding = trace.embedding()?;
+        let (tower, fastest) = (model.vision()?, Differentiation::Fastest);
+        let traces = LayerTrace::at_layers(tower, &pixels, &view.layers, fastest, &view.recording)?;
+        let traces: Vec<_> = traces.into_iter().map(|trace| trace.telling(progress)).collect();
+        let Some(last) = traces.last() else {
+            let reason = "expected at least one, found none".into();
+            return Err(Error::Option { option: "layers", reason });
+        };
+        let embedding = last.embedding()?;
         let unit = model.unit(&embedding.unsqueeze(0)?, "image embedding")?.get(0)?;
+        let attention = attending_blocks(tower.layers());
+        let affinity = view.by_affinity.then(|| affinity(&last.patch_attention(attention)?));
         Ok(Self {
-            trace,
+            outliers: refine::find(&last.patch_norms()?),
+            traces,
             embedding,
             unit,
             logit_scale: model.logit_scale(),
+            affinity: affinity.transpose()?,
+            artifacts: view.artifacts,
             logit_bias: model.logit_bias(),
             placement: prepared.placement,
             seconds: Seconds { decode, trunk: clock.lap(), ..Default::default() },
@@ -78,11 +115,12 @@ impl<'m> Look<'m> {
         Ok(Scores::new(&self.unit, texts, self.logit_scale)?.with_bias(self.logit_bias))
     }
 
-    /// A map for every mix of the texts.
+    /// A map for every mix of the texts, refined on its grid; `extra`: what the method asked for beside the texts.
     pub(super) fn maps(
         &self,
-        method: &dyn Method,
+        (method, combination): (&dyn Method, Combination),
         texts: &Tensor,
+        extra: Option<&Tensor>,
         mixes: &[Vec<f64>],
     ) -> Result<Vec<ConceptMap>> {
         if mixes.is_empty() {
@@ -90,17 +128,50 @@ impl<'m> Look<'m> {
         }
         let weights: Vec<f32> = mixes.iter().flatten().map(|weight| *weight as f32).collect();
         let mixes = Tensor::from_vec(weights, (mixes.len(), texts.dim(0)?), texts.device())?;
-        let targets = Targets::new(&self.embedding, texts, &mixes, self.logit_scale)?;
-        let rows = method.maps(&self.trace, &targets)?.to_vec2::<f32>()?;
-        rows.into_iter().map(|values| self.map(values)).collect()
+        let targets =
+            Targets::new(&self.embedding, texts, &mixes, self.logit_scale)?.with_extra(extra.cloned());
+        let at_once = self.traces.iter().map(LayerTrace::directions_at_once).min().unwrap_or(1);
+        let mut maps = Vec::with_capacity(targets.rows());
+        for first in (0..targets.rows()).step_by(at_once) {
+            let targets = targets.part(first, at_once.min(targets.rows() - first))?;
+            let layers: Result<Vec<_>> =
+                self.traces.iter().map(|trace| method.maps(trace, &targets)).collect();
+            for values in combination.combine(&layers?)?.to_vec2::<f32>()? {
+                maps.push(self.map(values)?);
+            }
+        }
+        Ok(maps)
+    }
+
+    /// The artefacts, if there is something to tell of them.
+    pub(super) fn outliers(&self) -> Option<Outliers> {
+        if self.outliers.is_empty() && self.artifacts == Artifacts::Keep {
+            return None;
+        }
+        let columns = self.placement.grid.columns;
+        let cells: Vec<_> = self.outliers.iter().map(|cell| [cell / columns, cell % columns]).collect();
+        Some(Outliers { handling: self.artifacts, count: cells.len(), cells })
     }
 
     fn map(&self, values: Vec<f32>) -> Result<ConceptMap> {
-        if values.iter().all(|value| value.is_finite()) {
-            return Ok(ConceptMap::new(values, self.placement));
+        if !values.iter().all(|value| value.is_finite()) {
+            let reason = "expected finite numbers, found NaN or infinity".into();
+            return Err(Error::Numeric { what: "map", reason });
         }
-        Err(Error::Numeric { what: "map", reason: "expected finite numbers, found NaN or infinity".into() })
+        let map = ConceptMap::new(values, self.placement);
+        let map = match self.artifacts {
+            Artifacts::Keep => map,
+            Artifacts::Suppress => refine::fill(&map, &self.outliers),
+        };
+        Ok(match &self.affinity {
+            Some(affinity) => affinity.refine(&map),
+            None => map,
+        })
     }
+}
+
+fn affinity(attention: &Tensor) -> Result<Affinity> {
+    Affinity::new(attention.flatten_all()?.to_vec1()?, attention.dim(0)?)
 }
 
 /// What the settings ask of the fit, at this checkpoint's sizes.
@@ -110,9 +181,12 @@ pub(super) fn fit_request(model: &Model, settings: &Settings) -> FitRequest {
 }
 
 /// Every token attends to every other: memory grows with the square, and would end the process.
-fn refuse_too_many_tokens(model: &Model, tokens: usize) -> Result<()> {
+fn refuse_too_many_tokens(model: &Model, tokens: usize, recording: &Recording) -> Result<()> {
     let heads = model.config().vision.tower.heads as u64;
-    let most = (ATTENTION_BYTES / heads / size_of::<f32>() as u64).isqrt() as usize;
+    // Methods that look inside a block hold its attention, the gradient there and a product of both.
+    let held = if recording.insides.is_empty() { heads } else { 3 * heads };
+    let squares = held + recording.attention.len() as u64;
+    let most = (ATTENTION_BYTES / squares / size_of::<f32>() as u64).isqrt() as usize;
     if tokens <= most {
         return Ok(());
     }

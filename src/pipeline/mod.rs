@@ -4,26 +4,33 @@ mod answer;
 mod compare;
 mod localize;
 mod look;
+mod passes;
 mod plan;
 mod rivals;
 mod settings;
 mod texts;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-pub use answer::{Compare, Found, strip};
-pub use settings::{Lineup, LoadOptions, Pairs, Query, Rivals, Settings};
+use rayon::prelude::*;
+
+pub use answer::{Compare, Found, methods_sheet, strip};
+pub use settings::{Layers, Lineup, LoadOptions, Pairs, Query, Rivals, Settings};
 
 use crate::{
     attribution::{ConceptMap, Method},
     embed::{Scores, sigmoid},
     error::{Error, Result},
     model::{Model, TextCache, source::ModelSpec},
+    photo::Photo,
     progress::{Event, ProgressHandler, Silent, Warning},
     prompt::repeated,
-    report::Evidence,
+    refine::Refinement,
+    report::{Evidence, Place, Setup},
     verdict::{NEUTRAL, Presence, verdict},
 };
+use look::{Look, View};
+use plan::Plan;
 use texts::Texts;
 
 /// A checkpoint that answers questions about photographs.
@@ -33,6 +40,7 @@ pub struct Explainer {
     name: String,
     model: Model,
     texts: Texts,
+    progress: Arc<dyn ProgressHandler>,
 }
 
 impl Explainer {
@@ -58,17 +66,15 @@ impl Explainer {
         let device = options.device.open()?;
         let model = Model::load(&ModelSpec::parse(name)?, &options.hub, device, progress)?;
         model.vision()?;
-        let cache = options.text_cache.as_deref().map(|folder| TextCache::open(folder, &model));
-        let cache = match cache.transpose() {
-            Ok(cache) => cache.flatten(),
-            // What is wrong with the folder is no reason to stop; what is wrong with the checkpoint is.
-            Err(error @ (Error::Read { .. } | Error::Write { .. })) => {
-                progress.event(Event::Warning(Warning::text_cache(&error)));
-                None
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(Self { name: name.into(), model, texts: Texts::new(cache) })
+        let texts = Texts::new(text_cache(options, &model, progress)?);
+        Ok(Self { name: name.into(), model, texts, progress: Arc::new(Silent) })
+    }
+
+    /// The same explainer; `progress` hears of answers that take many passes through the vision tower.
+    #[must_use]
+    pub fn telling(mut self, progress: Arc<dyn ProgressHandler>) -> Self {
+        self.progress = progress;
+        self
     }
 
     /// The checkpoint.
@@ -115,11 +121,73 @@ impl Explainer {
     }
 }
 
+/// The passes over one photo: settings that see it alike share one.
+struct Looks<'m> {
+    explainer: &'m Explainer,
+    photo: &'m Photo,
+    known: Vec<(View, Look<'m>)>,
+}
+
+impl<'m> Looks<'m> {
+    fn new(explainer: &'m Explainer, photo: &'m Photo) -> Self {
+        Self { explainer, photo, known: Vec::new() }
+    }
+
+    fn of(&mut self, settings: &Settings, plan: &Plan) -> Result<(&View, &Look<'m>)> {
+        let Explainer { model, progress, .. } = self.explainer;
+        let view = View::new(model, settings, plan);
+        let known = self.known.iter().position(|(other, _)| *other == view);
+        let index = known.unwrap_or(self.known.len());
+        if known.is_none() {
+            let look = Look::new(model, self.photo, &view, &**progress)?;
+            self.known.push((view, look));
+        }
+        let (view, look) = &self.known[index];
+        Ok((view, look))
+    }
+}
+
+/// The cache of texts, if one is wanted. What is wrong with its folder is no reason to stop; what is wrong with the
+/// checkpoint is.
+fn text_cache(
+    options: &LoadOptions,
+    model: &Model,
+    progress: &dyn ProgressHandler,
+) -> Result<Option<TextCache>> {
+    let Some(folder) = &options.text_cache else { return Ok(None) };
+    match TextCache::open(folder, model) {
+        Err(error @ (Error::Read { .. } | Error::Write { .. })) => {
+            progress.event(Event::Warning(Warning::text_cache(&error)));
+            Ok(None)
+        }
+        cache => cache,
+    }
+}
+
 /// Prompts that are there twice would count double, without a word.
 fn refuse_repeated(prompts: &[String]) -> Result<()> {
     match repeated(prompts) {
         Some(prompt) => Err(Error::Prompt { prompt: prompt.clone(), reason: "it is there twice".into() }),
         None => Ok(()),
+    }
+}
+
+/// What there is to say where several prompts compete before a method that looks at none of them.
+fn ignoring_prompts(method: &dyn Method, competing: usize) -> Option<Warning> {
+    let ignored = competing > 1 && !method.facts().discriminative;
+    ignored.then(|| Warning::PromptsIgnored { method: method.name() })
+}
+
+fn place(map: &ConceptMap, setup: &Setup, photo: &Photo) -> Place {
+    Place::of(&answer::on_pixels(map, setup, photo.rgb()), setup.threshold)
+}
+
+/// Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
+fn places(maps: &[ConceptMap], setup: &Setup, photo: &Photo) -> Vec<Place> {
+    match setup.refined.contains(&Refinement::Guided) {
+        // Maps on the photo's pixels are large: one at a time, which keeps all threads busy by itself.
+        true => maps.iter().map(|map| place(map, setup, photo)).collect(),
+        false => maps.par_iter().map(|map| place(map, setup, photo)).collect(),
     }
 }
 

@@ -1,18 +1,24 @@
 //! Settings, resolved for one checkpoint; which prompts count in a map, and with which sign.
 
+use std::ops::Range;
+
 use crate::{
-    attribution::{self, Method},
+    attribution::{self, Combination, Method, Needs},
     error::{Error, Result},
-    model::{Model, config::ClipConfig},
-    objective::{self, Objective},
-    report::Setup,
+    model::{Model, config::ClipConfig, nn::Recording},
+    objective::{self, Objective, Strength},
+    refine::{self, Refinement},
+    report::{MapUnit, Setup},
 };
 
 use super::{look::fit_request, settings::Settings};
 
 /// The settings, resolved for one checkpoint.
 pub(super) struct Plan {
-    pub(super) layer: usize,
+    /// The blocks whose maps become one, ascending.
+    pub(super) layers: Vec<usize>,
+    pub(super) combination: Combination,
+    pub(super) recording: Recording,
     pub(super) method: &'static dyn Method,
     pub(super) objective: &'static dyn Objective,
     pub(super) setup: Setup,
@@ -22,31 +28,101 @@ impl Plan {
     /// Resolves the settings' names against what there is.
     pub(super) fn new(model: &Model, settings: &Settings) -> Result<Self> {
         let config = model.config();
-        let layers = config.vision.tower.layers as i64;
-        let layer = if settings.layer < 0 { settings.layer + layers } else { settings.layer };
-        if !(0..layers).contains(&layer) {
-            let reason = format!("expected {} to {}, found {}", -layers, layers - 1, settings.layer);
-            return Err(Error::Option { option: "layer", reason });
-        }
         fit_request(model, settings).check()?;
+        let mut refined = settings.refine.clone();
+        refined.sort_unstable();
+        refined.dedup();
         let method = method(config, settings)?;
         let objective = objective::objective(&settings.aggregate)?;
+        let needs = needs(config, settings, method)?;
+        let mut layers: Vec<usize> = needs.iter().map(|need| need.layer).collect();
+        layers.sort_unstable();
+        layers.dedup();
+        let from_end = |need: &Needs| need.layer as i64 - config.vision.tower.layers as i64;
+        let asked = match (&settings.layers, settings.layer) {
+            (Some(several), _) => several.blocks.clone(),
+            (None, Some(layer)) => vec![layer],
+            (None, None) => needs.iter().map(from_end).collect(),
+        };
+        let combination = settings.layers.as_ref().map(|several| several.combination);
+        let combined = combination.filter(|_| layers.len() > 1);
+        let facts = method.facts();
+        let objective_unit = objective::Unit::Logits;
         let setup = Setup {
             method: method.name().into(),
-            layer: settings.layer,
-            strength: settings.strength.get(),
+            layer: asked.last().copied().unwrap_or(-1),
+            layers: asked,
+            layers_combine: combined,
+            strength: objective.strength_in_force(settings.strength).get(),
             aggregate: objective.name().into(),
+            objective_unit,
+            unit: MapUnit::new(facts.unit, objective_unit, combined),
+            linear: facts.linear
+                && combined != Some(Combination::Product)
+                && !refined.contains(&Refinement::Affinity),
             fit: settings.fit,
             grid: [0; 2],
             covers: [0.0; 4],
+            tiles: None,
+            artifacts: None,
+            refined,
+            threshold: settings.threshold,
         };
-        Ok(Self { layer: layer as usize, method, objective, setup })
+        let mut recording = needs.iter().fold(Recording::default(), |all, need| all.and(&need.recording));
+        if setup.refined.contains(&Refinement::Affinity) {
+            let attention = attending_blocks(config.vision.tower.layers);
+            recording = recording.and(&Recording { attention, ..Recording::default() });
+        }
+        Ok(Self { layers, combination: combination.unwrap_or_default(), recording, method, objective, setup })
     }
 
     /// Whether the map of a mix of prompts is the same mix of their maps.
     pub(super) fn is_linear(&self) -> bool {
-        ["grad-cam", "hires-cam"].contains(&self.method.name())
+        self.setup.linear
     }
+
+    /// A setup with what depends on the strength and on how many prompts compete.
+    pub(super) fn in_force(&self, setup: Setup, competing: usize, strength: Strength) -> Setup {
+        let objective_unit = self.objective.unit(competing, strength);
+        Setup {
+            strength: self.objective.strength_in_force(strength).get(),
+            objective_unit,
+            unit: MapUnit::new(self.method.facts().unit, objective_unit, setup.layers_combine),
+            ..setup
+        }
+    }
+}
+
+/// What the method needs for every layer that the settings name, or for its own.
+fn needs(config: &ClipConfig, settings: &Settings, method: &dyn Method) -> Result<Vec<Needs>> {
+    let of_block = |asked: i64| {
+        let block = block(asked, config.vision.tower.layers as i64)?;
+        method.needs(&config.vision, Some(block))
+    };
+    match (&settings.layers, settings.layer) {
+        (Some(several), _) if several.blocks.is_empty() => {
+            let reason = "expected at least one, found none".to_owned();
+            Err(Error::Option { option: "layers", reason })
+        }
+        (Some(several), _) => several.blocks.iter().map(|asked| of_block(*asked)).collect(),
+        (None, Some(asked)) => Ok(vec![of_block(asked)?]),
+        (None, None) => Ok(vec![method.needs(&config.vision, None)?]),
+    }
+}
+
+/// The blocks whose attention refines a map.
+pub(super) fn attending_blocks(layers: usize) -> Range<usize> {
+    layers.saturating_sub(refine::BLOCKS)..layers
+}
+
+/// The index of a block, from a number that counts from either end.
+fn block(layer: i64, layers: i64) -> Result<usize> {
+    let index = if layer < 0 { layer.saturating_add(layers) } else { layer };
+    if (0..layers).contains(&index) {
+        return Ok(index as usize);
+    }
+    let reason = format!("expected {} to {}, found {layer}", -layers, layers - 1);
+    Err(Error::Option { option: "layer", reason })
 }
 
 /// The method that these settings mean for this checkpoint.

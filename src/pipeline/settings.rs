@@ -1,8 +1,9 @@
 //! What is asked: a target, its rivals, and how the map is made.
 
-use std::path::PathBuf;
+use std::{ops::RangeInclusive, path::PathBuf, str::FromStr};
 
 use crate::{
+    attribution::Combination,
     device::DeviceChoice,
     error::{Error, Result},
     geometry::Fit,
@@ -12,6 +13,8 @@ use crate::{
         references::{By, SYNONYM_THRESHOLD},
     },
     prompt::{ConceptList, Template},
+    refine::{Artifacts, Refinement, Tiles},
+    regions::Threshold,
 };
 
 /// How a checkpoint is found and where it runs.
@@ -36,14 +39,61 @@ pub struct Settings {
     pub aggregate: String,
     /// The method's name: see [`attribution::METHODS`]. None: what the checkpoint recommends, else the first.
     pub method: Option<String>,
-    /// The block whose `ln_1` output is explained; negative counts from the end.
-    pub layer: i64,
+    /// The block that is explained, or the first of several where the method looks at more than one; negative
+    /// counts from the end. None: the method's own choice, which is the last block for most of them.
+    pub layer: Option<i64>,
+    /// Several blocks in place of `layer`, and how their maps become one. None: one block.
+    pub layers: Option<Layers>,
     /// How the photo is fitted to the model.
     pub fit: Fit,
     /// How many times the trained resolution [`Fit::Whole`] uses along each side.
     pub detail: f64,
+    /// Whether the photo is looked at in tiles, too.
+    pub tiles: Tiles,
+    /// What becomes of evidence on tokens that are not about their place.
+    pub artifacts: Artifacts,
+    /// What is done with the finished map, in whatever order it stands here: see [`crate::refine::REFINEMENTS`].
+    pub refine: Vec<Refinement>,
+    /// Which evidence is strong enough for a region.
+    pub threshold: Threshold,
     /// How prompts are phrased; the embeddings of several are averaged.
     pub templates: Vec<Template>,
+}
+
+/// Several blocks whose maps become one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layers {
+    /// The blocks; negative counts from the end. A block that is there twice counts once.
+    pub blocks: Vec<i64>,
+    /// How their maps become one.
+    pub combination: Combination,
+}
+
+/// More blocks than any tower has.
+const MOST_BLOCKS: u64 = 1000;
+
+impl FromStr for Layers {
+    type Err = Error;
+
+    /// Reads blocks, whose mean is taken: `9..11` (both ends included), `-3..-1`, `9,10,11`, or `2,-3..-1`.
+    fn from_str(text: &str) -> Result<Self> {
+        let mut blocks = Vec::new();
+        for part in text.split(',') {
+            blocks.extend(range(part.trim()).ok_or_else(|| {
+                let expected = "expected blocks such as 9..11, -3..-1 or 9,10,11";
+                Error::Option { option: "layers", reason: format!("{expected}, found {text:?}") }
+            })?);
+        }
+        Ok(Self { blocks, combination: Combination::default() })
+    }
+}
+
+/// The blocks from one to another; none if they are not numbers, count from different ends, or go backwards.
+fn range(text: &str) -> Option<RangeInclusive<i64>> {
+    let (first, last) = text.split_once("..").unwrap_or((text, text));
+    let (first, last) = (first.trim().parse::<i64>().ok()?, last.trim().parse::<i64>().ok()?);
+    let fits = (first < 0) == (last < 0) && first <= last && last.abs_diff(first) < MOST_BLOCKS;
+    fits.then_some(first..=last)
 }
 
 impl Default for Settings {
@@ -52,9 +102,14 @@ impl Default for Settings {
             strength: Strength::default(),
             aggregate: objective::OBJECTIVES[0].name().into(),
             method: None,
-            layer: -1,
+            layer: None,
+            layers: None,
             fit: Fit::default(),
             detail: 1.0,
+            tiles: Tiles::default(),
+            artifacts: Artifacts::default(),
+            refine: Vec::new(),
+            threshold: Threshold::default(),
             templates: vec![Template::default()],
         }
     }
@@ -166,4 +221,21 @@ pub enum Pairs {
     None,
     /// Every prompt that has a map and every other, in both orders.
     All,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_ranges_with_both_ends_or_lists() {
+        let blocks = |text: &str| text.parse::<Layers>().map(|layers| layers.blocks).ok();
+        assert_eq!(blocks("9..11"), Some(vec![9, 10, 11]));
+        assert_eq!(blocks("-3..-1"), Some(vec![-3, -2, -1]));
+        assert_eq!(blocks(" 9, 10 ,11"), Some(vec![9, 10, 11]));
+        assert_eq!(blocks("0,-2..-1"), Some(vec![0, -2, -1]));
+        for wrong in ["", "a", "1..", "..2", "-1..2", "3..1", "1,,2", "0..999999999999", "1...3", "1..=3"] {
+            assert_eq!(blocks(wrong), None, "{wrong:?}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::{
 use candle_core::Tensor;
 
 use crate::{
+    attribution::Method,
     error::{Error, Result},
     model::{Model, TextCache, tokenizer::Tokens},
     progress::Warning,
@@ -40,13 +41,36 @@ impl Texts {
         prompts: &[&str],
         templates: &[Template],
     ) -> Result<(Tensor, Vec<Warning>)> {
+        if let Some(empty) = prompts.iter().find(|prompt| prompt.trim().is_empty()) {
+            return Err(Error::Prompt { prompt: (*empty).into(), reason: "it is empty".into() });
+        }
+        self.embed_any(model, prompts, templates)
+    }
+
+    /// The embeddings of what a method asks for beside the prompts, phrased as they are; none where it asks for
+    /// nothing. An empty text is embedded like any other.
+    pub(super) fn embed_extra(
+        &self,
+        model: &Model,
+        method: &dyn Method,
+        templates: &[Template],
+    ) -> Result<Option<Tensor>> {
+        match method.extra_prompts() {
+            [] => Ok(None),
+            prompts => Ok(Some(self.embed_any(model, prompts, templates)?.0)),
+        }
+    }
+
+    fn embed_any(
+        &self,
+        model: &Model,
+        prompts: &[&str],
+        templates: &[Template],
+    ) -> Result<(Tensor, Vec<Warning>)> {
         let mut warnings = Vec::new();
         let mut rows = Vec::with_capacity(prompts.len());
         let plain = [Template::default()];
         for prompt in prompts {
-            if prompt.trim().is_empty() {
-                return Err(Error::Prompt { prompt: (*prompt).into(), reason: "it is empty".into() });
-            }
             let templates = if *prompt == NEUTRAL || templates.is_empty() { &plain } else { templates };
             rows.push(templates.iter().map(|template| template.fill(prompt)).collect::<Vec<_>>());
         }
@@ -71,7 +95,7 @@ impl Texts {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut new: Vec<(&String, Tokens)> = Vec::new();
         for text in texts {
-            let tokens = model.tokenize(text)?;
+            let tokens = model.tokenize_any(text)?;
             warnings.extend(tokens.truncated.clone());
             if known.contains_key(text) || new.iter().any(|(other, _)| *other == text) {
                 continue;

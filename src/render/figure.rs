@@ -30,7 +30,7 @@ pub(super) const GAP: (u32, u32) = (32, 36);
 /// White between a picture and the words above or below it.
 pub(super) const WORD_GAP: u32 = 10;
 /// A panel's long side is at most this; a larger photo is made smaller.
-pub(super) const LONGEST_PANEL: u32 = 480;
+pub const LONGEST_PANEL: u32 = 480;
 /// A panel's long side is at least this; a smaller photo is made larger.
 pub(super) const SHORTEST_PANEL: u32 = 240;
 /// Words have at least this width, however narrow the photo is.
@@ -123,17 +123,15 @@ pub(super) fn bar_height() -> u32 {
 
 /// The colour bar: what it measures, the colours, and their ticks; one tick and no colour where no map has any
 /// evidence. Of [`Sign::Positive`], it begins at 0.
-pub(super) fn draw_bar(page: &mut RgbImage, (x, y): (u32, u32), scale: Option<f32>, sign: Sign) {
-    draw_lines(page, &["evidence (logits)".to_owned()], (x, y), NOTE, INK);
+pub(super) fn draw_bar(
+    page: &mut RgbImage,
+    (x, y): (u32, u32),
+    (scale, unit): (Option<f32>, &str),
+    sign: Sign,
+) {
+    draw_lines(page, &[format!("evidence ({unit})")], (x, y), NOTE, INK);
     let area = Area { x, y: y + lines_height(1, NOTE) + 6, width: BAR.0, height: BAR.1 };
-    let lowest = if sign == Sign::Positive { 0.0 } else { -1.0 };
-    for column in 0..area.width {
-        let evidence = lowest + f64::from(column) / f64::from(area.width - 1) * (1.0 - lowest);
-        let evidence = if scale.is_some() { evidence } else { 0.0 };
-        let color = Rgb(ColorMap::BlueOrange.color(evidence));
-        fill(page, Area { x: x + column, width: 1, ..area }, color, 1.0);
-    }
-    frame(page, area, LINE);
+    draw_colors(page, area, scale.is_some(), sign);
     let mut tick = |label: &str, at: u32, share: f32| draw_tick(page, area.bottom(), label, (at, share));
     match sign {
         Sign::Positive => tick("0", x, 0.0),
@@ -145,6 +143,18 @@ pub(super) fn draw_bar(page: &mut RgbImage, (x, y): (u32, u32), scale: Option<f3
         }
         tick(&format!("for +{}", number(scale)), area.right() - 1, 1.0);
     }
+}
+
+/// The colours of a bar; without any evidence the middle one alone.
+pub(super) fn draw_colors(page: &mut RgbImage, area: Area, has_evidence: bool, sign: Sign) {
+    let lowest = if sign == Sign::Positive { 0.0 } else { -1.0 };
+    for column in 0..area.width {
+        let evidence = lowest + f64::from(column) / f64::from(area.width - 1) * (1.0 - lowest);
+        let evidence = if has_evidence { evidence } else { 0.0 };
+        let color = Rgb(ColorMap::BlueOrange.color(evidence));
+        fill(page, Area { x: area.x + column, width: 1, ..area }, color, 1.0);
+    }
+    frame(page, area, LINE);
 }
 
 /// A tick below a bar that ends at `bottom`, with its label; `share` of the label's width lies left of it.

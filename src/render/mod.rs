@@ -7,12 +7,15 @@ mod canvas;
 pub(crate) mod colormap;
 mod contour;
 mod figure;
+mod methods;
 mod overlay;
 mod pairs;
 mod sheet;
 mod text;
 
 pub use colormap::{ColorMap, Sign};
+pub use figure::LONGEST_PANEL;
+pub use methods::{MethodColumn, MethodRow, methods};
 pub use overlay::{heatmap, mask, overlay};
 pub use pairs::{PairRow, pairs};
 pub use sheet::{Panel, sheet, strip};
@@ -33,7 +36,7 @@ pub struct RenderOptions {
     /// 1 is proportional; less shows weak evidence more, more shows it less. Above 0.
     pub gamma: f32,
     /// The part of the scale (0 to 1) at which a thin line is drawn in an overlay; none for no line. At 0.5
-    /// and the map's own scale it is the edge of [`crate::regions::regions`] at their default.
+    /// and the map's own scale it is the edge of [`crate::regions::regions`] at the default threshold.
     pub contour: Option<f32>,
     /// How pale the part of the photo that the map does not cover becomes: 0 as it is, 1 white.
     pub paleness_outside: f32,

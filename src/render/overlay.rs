@@ -12,7 +12,7 @@ use super::{RenderOptions, text};
 use crate::attribution::ConceptMap;
 use crate::attribution::resample::Resampled;
 use crate::geometry::Size;
-use crate::regions::{peak_evidence, threshold};
+use crate::regions::{Threshold, level};
 
 /// What an overlay without positive evidence says.
 const NOTHING_FOUND: &str = "no positive evidence";
@@ -68,15 +68,14 @@ pub fn heatmap(map: &ConceptMap, size: Size, options: &RenderOptions) -> RgbImag
     picture
 }
 
-/// White (255) where the evidence is positive and at least `threshold_fraction_of_peak` (0 to 1) of the
-/// largest, black (0) elsewhere, at the photo's size; all black where there is no positive evidence.
+/// White (255) where the evidence is positive and reaches the threshold, black (0) elsewhere, at the photo's size;
+/// all black where there is no positive evidence.
 ///
 /// It is what [`crate::regions::regions`] is made of, specks included.
-pub fn mask(map: &ConceptMap, threshold_fraction_of_peak: f64) -> GrayImage {
+pub fn mask(map: &ConceptMap, threshold: Threshold) -> GrayImage {
     let photo = map.placement().photo;
     let mut picture = GrayImage::new(photo.width, photo.height);
-    let Some(peak) = peak_evidence(map) else { return picture };
-    let level = threshold(peak, threshold_fraction_of_peak);
+    let Some(level) = level(map, threshold) else { return picture };
     let resampled = Resampled::new(map, photo);
     for y in 0..photo.height {
         for x in resampled.runs_at_least(y, level).into_iter().flat_map(|run| run.pixels) {

@@ -38,7 +38,7 @@ const SIDES: (u32, u32) = (130, 260);
 
 /// One figure with a map in every cell of a table, on one scale of the evidence for the row's prompt, with a colour
 /// bar in logits. [`Scale::Own`] takes the largest evidence of all maps.
-pub fn pairs(photo: &RgbImage, rows: &[PairRow], scale: Scale) -> RgbImage {
+pub fn pairs(photo: &RgbImage, rows: &[PairRow], scale: Scale, unit: &str) -> RgbImage {
     let maps = || rows.iter().flat_map(|row| row.cells.iter().flatten().map(|(_, map)| *map));
     let scale = maps().filter_map(|map| scale.of(map, Sign::Positive)).reduce(f32::max);
     let side = (WANTED_WIDTH / (rows.len() as u32).max(1)).clamp(SIDES.0, SIDES.1);
@@ -61,7 +61,7 @@ pub fn pairs(photo: &RgbImage, rows: &[PairRow], scale: Scale) -> RgbImage {
             draw_lines(&mut page, &words, (x, y + picture.height() + 2), NOTE, ink);
         }
     }
-    draw_bar(&mut page, (MARGIN, layout.bar_top), scale, Sign::Positive);
+    draw_bar(&mut page, (MARGIN, layout.bar_top), (scale, unit), Sign::Positive);
     page
 }
 
@@ -142,7 +142,7 @@ mod tests {
             row("other", vec![Some(("−1.00".to_owned(), &turned)), None]),
         ];
         let photo = RgbImage::from_pixel(260, 260, PAPER);
-        let page = pairs(&photo, &rows, Scale::Own);
+        let page = pairs(&photo, &rows, Scale::Own, "logits");
         let layout = Layout::of(&fitted(&photo, SIDES.0, 260), &rows);
         let at = |column: usize, row: usize, x: u32| {
             let corner = layout.corner(column, row);

@@ -1,6 +1,6 @@
 //! The maps of several prompts on one photo become one figure: small multiples on one shared signed scale.
 //!
-//! The photo comes first, then a panel a prompt, in the order given. One colour bar gives the scale in logits. A
+//! The photo comes first, then a panel a prompt, in the order given. One colour bar gives the scale and its unit. A
 //! strip is the same in one row: one prompt's map as something changes, such as the strength.
 
 use image::{RgbImage, imageops};
@@ -31,20 +31,20 @@ const MOST_LINES: usize = 2;
 /// A page is wider only if a single panel is, or so many stand in one row.
 const WIDEST: u32 = 2600;
 
-/// One figure: the photo, then every prompt's map over it, all on one scale, with a colour bar in logits.
+/// One figure: the photo, then every prompt's map over it, all on one scale, with a colour bar in the maps' `unit`.
 ///
 /// Equal evidence has equal colour in every panel. [`Scale::Own`] takes the largest absolute value of all
 /// the maps. Panels are at most 480 pixels on their long side, whatever the photo's size. A map without
 /// positive evidence is labelled so.
-pub fn sheet(photo: &RgbImage, panels: &[Panel], scale: Scale) -> RgbImage {
+pub fn sheet(photo: &RgbImage, panels: &[Panel], scale: Scale, unit: &str) -> RgbImage {
     let size = format!("{} × {} pixels", photo.width(), photo.height());
-    draw(photo, &[size], panels, scale, Rows::Many)
+    draw(photo, &[size], panels, (scale, unit), Rows::Many)
 }
 
 /// A [`sheet`] in one row, with words of the caller's below the photo. Panels become smaller, down to 240 pixels on
 /// their long side, so that the row is no wider than a sheet.
-pub fn strip(photo: &RgbImage, words: &[String], panels: &[Panel], scale: Scale) -> RgbImage {
-    draw(photo, words, panels, scale, Rows::One)
+pub fn strip(photo: &RgbImage, words: &[String], panels: &[Panel], scale: Scale, unit: &str) -> RgbImage {
+    draw(photo, words, panels, (scale, unit), Rows::One)
 }
 
 /// How many rows of panels a figure may have.
@@ -54,7 +54,13 @@ enum Rows {
     Many,
 }
 
-fn draw(photo: &RgbImage, words: &[String], panels: &[Panel], scale: Scale, rows: Rows) -> RgbImage {
+fn draw(
+    photo: &RgbImage,
+    words: &[String],
+    panels: &[Panel],
+    (scale, unit): (Scale, &str),
+    rows: Rows,
+) -> RgbImage {
     let scale = shared_scale(panels, scale);
     let longest = match rows {
         Rows::Many => LONGEST_PANEL,
@@ -75,7 +81,7 @@ fn draw(photo: &RgbImage, words: &[String], panels: &[Panel], scale: Scale, rows
         };
         draw_cell(&mut page, layout.picture_corner(index), cell, &picture);
     }
-    draw_bar(&mut page, layout.bar, scale, Sign::Both);
+    draw_bar(&mut page, layout.bar, (scale, unit), Sign::Both);
     page
 }
 

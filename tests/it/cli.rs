@@ -905,3 +905,92 @@ fn a_report_is_a_file_of_one_photo() {
     sandbox.run(&compared).assert_done();
     assert!(sandbox.path("fieldmark-out/wide.report.html").is_file());
 }
+
+#[test]
+fn methods_are_listed_for_people_and_programs() {
+    let sandbox = Sandbox::new();
+    let outcome = sandbox.run(&["methods"]);
+    outcome.assert_done();
+    assert!(outcome.stdout.lines().all(|line| line.chars().count() <= 100), "{}", outcome.stdout);
+    let outcome = sandbox.run(&["methods", "--json"]);
+    outcome.assert_done();
+    let lines = outcome.json();
+    assert!(lines.len() > 10);
+    let listed = sandbox.run(&["methods"]).stdout;
+    for line in &lines {
+        assert!(listed.contains(line["method"].as_str().unwrap()) && line["measures"].is_string(), "{line}");
+        assert!(line["linear"].is_boolean() && line["paper"].is_string(), "{line}");
+    }
+}
+
+#[test]
+fn compare_draws_several_methods_on_one_sheet() {
+    let sandbox = Sandbox::new();
+    let asked =
+        ["red bird", "reed", "--methods", "grad-cam,le-grad,grad-cam", "--save", "sheet,map", "--json"];
+    let outcome = compare(&sandbox, &asked);
+    outcome.assert_done();
+    let lines = outcome.json();
+    let methods: Vec<&Value> = lines.iter().map(|line| &line["method"]).collect();
+    assert_eq!(methods, ["grad-cam", "le-grad"]);
+    for line in &lines {
+        assert_eq!(line["files"]["sheet"], "fieldmark-out/wide.sheet.png");
+    }
+    let map = &lines[1]["prompts"][1]["files"]["map"];
+    assert_eq!(map, "fieldmark-out/wide.reed-le-grad.map.npy");
+    assert_eq!(sandbox.names("fieldmark-out").len(), 5);
+    let people = compare(&sandbox, &["red bird", "reed", "--methods", "grad-cam,le-grad"]);
+    people.assert_done();
+    for part in ["peak: red bird", "le-grad", "wide.sheet.png"] {
+        assert!(people.stdout.contains(part), "{part}: {}", people.stdout);
+    }
+}
+
+#[test]
+fn all_methods_leave_out_what_a_layer_does_not_allow_and_a_named_one_fails() {
+    let sandbox = Sandbox::new();
+    let all = ["a", "b", "--layer", "0", "--methods", "all", "--save", "none", "--json"];
+    let outcome = compare(&sandbox, &all);
+    assert_eq!(outcome.status, Some(0), "{outcome:#?}");
+    assert!(
+        outcome.stderr.contains("left out: mask-clip looks at the last block only"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(outcome.json().iter().all(|line| line["method"] != "mask-clip"));
+    let named = compare(&sandbox, &["a", "b", "--layer", "0", "--methods", "mask-clip"]);
+    assert_eq!(named.status, Some(2), "{named:#?}");
+}
+
+#[test]
+fn several_layers_are_named_in_ranges() {
+    let sandbox = Sandbox::new();
+    let arguments = ["wide.png", "--layers", "-2..-1", "--layers-combine", "product"];
+    let found = sandbox.found("reed", &arguments);
+    assert_eq!(found["layers"], Value::from(vec![-2, -1]));
+    assert_eq!((&found["layers_combine"], &found["unit"]), (&"product".into(), &"none".into()));
+    for wrong in [["--layers", "3..1"], ["--layers", "0..9"]] {
+        let outcome =
+            sandbox.run(&[&["localize", "reed", "wide.png", "--model", "model"], &wrong[..]].concat());
+        assert_eq!(outcome.status, Some(2), "{outcome:#?}");
+        assert!(outcome.stderr.contains("expected"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn softmax_explains_the_probability_and_has_no_strength_between() {
+    let sandbox = Sandbox::new();
+    let asked = ["wide.png", "--against", "marsh", "--aggregate", "softmax"];
+    let found = sandbox.found("reed", &asked);
+    assert_close(number(&found["objective"]), number(&found["probability"]));
+    assert_eq!((&found["objective_unit"], &found["unit"]), (&"probability".into(), &"probability".into()));
+    assert_eq!(found["strength"], 1.0);
+    let arguments = [&["localize", "reed"], &asked[..], &["--strength", "0.3", "--model", "model"]].concat();
+    let outcome = sandbox.run(&arguments);
+    assert_eq!(outcome.status, Some(2), "{outcome:#?}");
+    assert!(
+        outcome.stderr.contains("strength: expected 0 or 1 with softmax, found 0.3"),
+        "{}",
+        outcome.stderr
+    );
+}

@@ -88,7 +88,7 @@ fn expected(
     let settings = Settings {
         strength: Strength::new(strength)?,
         method: Some(row.setting.method.clone()),
-        layer: row.setting.layer,
+        layer: Some(row.setting.layer),
         ..Settings::default()
     };
     let query = Query::new(&row.prompt).against(row.against.iter()).with(settings);
@@ -154,7 +154,7 @@ fn one_look_answers_as_several_do() -> TestResult {
     {
         for aggregate in ["mean", "weighted"] {
             let settings = Settings {
-                layer,
+                layer: Some(layer),
                 fit,
                 method: Some(method.into()),
                 aggregate: aggregate.into(),

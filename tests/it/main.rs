@@ -24,6 +24,7 @@ mod hostile_checkpoints;
 mod hub;
 #[cfg(feature = "cli")]
 mod lists;
+mod methods;
 mod miniature;
 mod open_clip;
 #[cfg(feature = "cli")]
@@ -33,9 +34,14 @@ mod pages;
 #[cfg(feature = "cli")]
 mod models;
 mod parity;
+mod parity_attention;
 mod photo;
 mod prompts;
 mod properties;
+#[cfg(feature = "cli")]
+mod refine;
+#[cfg(feature = "cli")]
+mod regions;
 mod render;
 #[cfg(feature = "cli")]
 mod sandbox;

@@ -18,7 +18,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::parity::{
-    EMBEDDING_TOLERANCE, Golden, MAP_TOLERANCE, cases, largest_difference, print, relative_difference, text,
+    EMBEDDING_TOLERANCE, Golden, MAP_TOLERANCE, cases, largest_difference, layer, print, relative_difference,
+    text,
 };
 
 /// The checkpoints with weights of their own: pickled, float16 and float32.
@@ -109,7 +110,8 @@ fn check_maps(golden: &Golden) -> Result<f32> {
     for case in cases(golden) {
         let expected = golden.tensors[text(&case["tensor"])].flatten_all()?;
         for differentiation in [Differentiation::Fastest, Differentiation::Automatic] {
-            let (map, _) = golden.map(case, &texts, differentiation)?;
+            let trace = golden.trace(text(&case["fit"]), layer(case), differentiation)?;
+            let map = golden.map(case, &texts, &trace)?;
             let difference = relative_difference(&map, &expected)?;
             assert!(difference < MAP_TOLERANCE, "{} ({differentiation:?}): {difference}", case["tensor"]);
             worst = worst.max(difference);

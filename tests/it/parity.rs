@@ -2,7 +2,7 @@
 //! pixels. `tests/golden/MANIFEST.md` says how the expected values were made.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     io::Write,
     path::{Path, PathBuf},
 };
@@ -10,7 +10,7 @@ use std::{
 use candle_core::{Device, Tensor};
 use fieldmark::{
     Result,
-    attribution::{self, Targets},
+    attribution::{self, GScoreCam, Method, Targets},
     embed::Scores,
     gradient::{Differentiation, LayerTrace},
     model::Model,
@@ -49,6 +49,19 @@ impl Golden {
         Ok(Self { model, tensors, cases })
     }
 
+    /// The same with the expected maps of other methods: what `make_<kind>.py` wrote.
+    pub(crate) fn of(name: &str, kind: &str) -> Result<Self> {
+        let mut golden = Self::open(name)?;
+        let parity = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/parity");
+        let tensors = parity.join(format!("{name}.{kind}.safetensors"));
+        golden.tensors.extend(candle_core::safetensors::load(tensors, &Device::Cpu)?);
+        let cases =
+            std::fs::read(parity.join(format!("{name}.{kind}.json"))).expect("the golden file is there");
+        let cases: Value = serde_json::from_slice(&cases).expect("the golden file is JSON");
+        golden.cases["maps"] = cases["maps"].clone();
+        Ok(golden)
+    }
+
     /// The unit embeddings of the prompts that logits and maps are about.
     pub(crate) fn compared(&self) -> Result<Tensor> {
         let prompts = self.cases["compared"].as_array().expect("a list");
@@ -67,30 +80,20 @@ impl Golden {
         LayerTrace::new(tower, &self.tensors[&format!("pixels.{fit}")], layer, differentiation)
     }
 
-    /// The signed map of one case of the JSON, and the objective's value.
-    pub(crate) fn map(
-        &self,
-        case: &Value,
-        texts: &Tensor,
-        differentiation: Differentiation,
-    ) -> Result<(Tensor, f64)> {
-        let trace =
-            self.trace(text(&case["fit"]), case["layer"].as_i64().expect("a number"), differentiation)?;
+    /// What one case of the JSON asks of a trace, and the objective's value.
+    pub(crate) fn asked(&self, case: &Value, texts: &Tensor, trace: &LayerTrace) -> Result<(Targets, f64)> {
         let embedding = trace.embedding()?;
         let scale = self.model.logit_scale();
         let unit = embedding.broadcast_div(&embedding.sqr()?.sum_all()?.sqrt()?)?;
         let logits = Scores::new(&unit, texts, scale)?.with_bias(self.model.logit_bias()).logits;
-        let mut chosen = vec![case["target"].as_u64().expect("an index") as usize];
-        chosen.extend(
-            case["against"]
-                .as_array()
-                .expect("a list")
-                .iter()
-                .map(|at| at.as_u64().expect("an index") as usize),
-        );
+        let index = |at: &Value| at.as_u64().expect("an index") as usize;
+        let mut chosen = vec![index(&case["target"])];
+        chosen.extend(case["against"].as_array().expect("a list").iter().map(index));
         let chosen_logits: Vec<f64> = chosen.iter().map(|at| logits[*at]).collect();
-        let aggregate = if case["aggregate"] == "weighted" { "weighted" } else { "mean" };
-        let objective = objective::objective(aggregate)?;
+        let objective = objective::objective(match text(&case["aggregate"]) {
+            "plain" => "mean",
+            aggregate => aggregate,
+        })?;
         let strength = Strength::new(case["strength"].as_f64().expect("a number"))?;
         let mut weights = vec![0.0_f32; logits.len()];
         for (at, weight) in chosen.iter().zip(objective.gradient(&chosen_logits, strength)) {
@@ -98,14 +101,27 @@ impl Golden {
         }
         let weights = Tensor::from_vec(weights, (1, logits.len()), &Device::Cpu)?;
         let targets = Targets::new(&embedding, texts, &weights, scale)?;
-        let method = attribution::method(text(&case["method"]))?;
-        Ok((method.maps(&trace, &targets)?.get(0)?, objective.value(&chosen_logits, strength)))
+        Ok((targets, objective.value(&chosen_logits, strength)))
+    }
+
+    /// The signed map of one case of the JSON.
+    pub(crate) fn map(&self, case: &Value, texts: &Tensor, trace: &LayerTrace) -> Result<Tensor> {
+        let (targets, _) = self.asked(case, texts, trace)?;
+        let maps = match case["channels"].as_u64() {
+            Some(channels) => GScoreCam { channels: channels as usize }.maps(trace, &targets)?,
+            None => attribution::method(text(&case["method"]))?.maps(trace, &targets)?,
+        };
+        Ok(maps.get(0)?)
     }
 }
 
 /// The maps, each with what it is a map of.
 pub(crate) fn cases(golden: &Golden) -> &[Value] {
     golden.cases["maps"].as_array().expect("a list")
+}
+
+pub(crate) fn layer(case: &Value) -> i64 {
+    case["layer"].as_i64().expect("a number")
 }
 
 pub(crate) fn text(value: &Value) -> &str {
@@ -204,54 +220,81 @@ fn embeddings_and_logits_are_those_of_transformers() -> Result<()> {
 fn maps_are_those_of_pytorch_grad_cam() -> Result<()> {
     let mut table =
         String::from("\nparity with pytorch-grad-cam: largest relative difference of a raw map\n");
-    table.push_str("  checkpoint       method    objective layer -1  layer -2  layer -3\n");
+    table.push_str("  checkpoint       method               objective layer -1  layer -2  layer -3\n");
     for name in CHECKPOINTS {
-        let golden = Golden::open(name)?;
-        let texts = golden.compared()?;
-        // For every method and objective the worst at layers -1, -2 and -3.
-        let mut worst: BTreeMap<String, [f32; 3]> = BTreeMap::new();
-        for case in cases(&golden) {
-            let expected = &golden.tensors[text(&case["tensor"])].flatten_all()?;
-            for differentiation in [Differentiation::Fastest, Differentiation::Automatic] {
-                let (map, _) = golden.map(case, &texts, differentiation)?;
-                let difference = relative_difference(&map, expected)?;
-                assert!(difference < MAP_TOLERANCE, "{} ({differentiation:?}): {difference}", case["tensor"]);
-                let layer = case["layer"].as_i64().expect("a number");
-                let row = format!("{:9} {:8}", text(&case["method"]), text(&case["aggregate"]));
-                let entry = &mut worst.entry(row).or_default()[(-1 - layer) as usize];
-                *entry = entry.max(difference);
-            }
-        }
-        assert_eq!(worst.len(), 2 * 3, "methods and aggregates");
-        for (row, [last, second, third]) in worst {
-            table.push_str(&format!("  {name:16} {row}  {last:.1e}   {second:.1e}   {third:.1e}\n"));
-        }
+        compare_maps(&Golden::open(name)?, name, 2 * 3, &mut table)?;
+    }
+    for name in ["tiny-quick-gelu", "tiny-gelu"] {
+        // Eight methods, plain and by the mean; two by the softmax.
+        compare_maps(&Golden::of(name, "methods")?, name, 8 * 2 + 2, &mut table)?;
     }
     print(&table);
     Ok(())
 }
 
+/// Compares every map of a golden file, and writes a row for every method and aggregate, of which there are `rows`.
+fn compare_maps(golden: &Golden, name: &str, rows: usize, table: &mut String) -> Result<()> {
+    let texts = golden.compared()?;
+    // For every method and objective the worst at layers -1, -2 and -3; none where there is no such case.
+    let mut worst: BTreeMap<String, [Option<f32>; 3]> = BTreeMap::new();
+    let mut traces: HashMap<(String, i64, bool), LayerTrace> = HashMap::new();
+    for case in cases(golden) {
+        let expected = &golden.tensors[text(&case["tensor"])].flatten_all()?;
+        for differentiation in [Differentiation::Fastest, Differentiation::Automatic] {
+            if differentiation == Differentiation::Automatic && text(&case["method"]).contains("score") {
+                // The scores take many passes, and no gradient.
+                continue;
+            }
+            let fit = text(&case["fit"]);
+            let trace =
+                match traces.entry((fit.into(), layer(case), differentiation == Differentiation::Fastest)) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(golden.trace(fit, layer(case), differentiation)?),
+                };
+            let map = golden.map(case, &texts, trace)?;
+            let difference = relative_difference(&map, expected)?;
+            assert!(difference < MAP_TOLERANCE, "{} ({differentiation:?}): {difference}", case["tensor"]);
+            let row = format!("{:20} {:8}", text(&case["method"]), text(&case["aggregate"]));
+            let entry = &mut worst.entry(row).or_default()[(-1 - layer(case)) as usize];
+            *entry = Some(entry.unwrap_or(0.0).max(difference));
+        }
+    }
+    assert_eq!(worst.len(), rows, "methods and aggregates");
+    for (row, layers) in worst {
+        let [last, second, third] = layers.map(|off| off.map_or("-".into(), |off| format!("{off:.1e}")));
+        table.push_str(&format!("  {name:16} {row}  {last:8}  {second:8}  {third}\n"));
+    }
+    Ok(())
+}
+
 #[test]
 fn objectives_are_those_of_pytorch_grad_cam() -> Result<()> {
-    for name in CHECKPOINTS {
-        let golden = Golden::open(name)?;
+    let plain = CHECKPOINTS.map(|name| (Golden::open(name), 144));
+    let methods =
+        [(Golden::of("tiny-quick-gelu", "methods"), 113), (Golden::of("tiny-gelu", "methods"), 119)];
+    for (golden, expected_cases) in plain.into_iter().chain(methods) {
+        let golden = golden?;
         let texts = golden.compared()?;
         let mut checked = 0;
         for case in cases(&golden) {
-            let parts: Vec<&str> = text(&case["tensor"]).split(".layer").collect();
             let prefix = format!("map.{}.{}.", text(&case["fit"]), text(&case["method"]));
-            let objective = parts[0].strip_prefix(&prefix).expect("the tensor's name begins with its case");
+            let name =
+                text(&case["tensor"]).strip_prefix(&prefix).and_then(|name| name.rsplit_once(".layer"));
+            let (objective, _) =
+                name.expect("the tensor's name begins with its case and ends with its layer");
             let expected = &golden.tensors[&format!("objective.{}.{objective}", text(&case["fit"]))];
             let expected = f64::from(expected.to_scalar::<f32>()?);
-            let (_, found) = golden.map(case, &texts, Differentiation::Fastest)?;
+            let trace = golden.trace(text(&case["fit"]), -1, Differentiation::Fastest)?;
+            let (_, found) = golden.asked(case, &texts, &trace)?;
+            let scale = if case["aggregate"] == "softmax" { 1.0 } else { golden.model.logit_scale() };
             assert!(
-                (found - expected).abs() < 1e-4 * golden.model.logit_scale(),
+                (found - expected).abs() < 1e-4 * scale,
                 "{}: {found} against {expected}",
                 case["tensor"]
             );
             checked += 1;
         }
-        assert_eq!(checked, 144);
+        assert_eq!(checked, expected_cases);
     }
     Ok(())
 }

@@ -3,7 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use fieldmark::{
-    Explainer, Photo, Query, Result, Settings, attribution::METHODS, geometry::Fit, objective::Strength,
+    Explainer, Photo, Query, Result, Settings,
+    attribution::{METHODS, Method},
+    geometry::Fit,
+    objective::Strength,
+    progress::Warning,
 };
 
 const TARGET: &str = "red-winged blackbird shoulder";
@@ -23,7 +27,16 @@ fn photo() -> Result<Photo> {
 
 fn settings(method: &str, layer: i64, strength: f64) -> Result<Settings> {
     let strength = Strength::new(strength)?;
-    Ok(Settings { method: Some(method.into()), layer, strength, ..Default::default() })
+    Ok(Settings { method: Some(method.into()), layer: Some(layer), strength, ..Default::default() })
+}
+
+/// Those of the last two layers that a method can explain.
+fn layers(explainer: &Explainer, method: &dyn Method) -> Vec<i64> {
+    let vision = &explainer.model().config().vision;
+    let can = |layer: &i64| method.needs(vision, Some((vision.tower.layers as i64 + layer) as usize)).is_ok();
+    let layers: Vec<i64> = [-1, -2].into_iter().filter(can).collect();
+    assert!(layers.contains(&-1), "{}", method.name());
+    layers
 }
 
 /// The map of the target against the rivals.
@@ -44,7 +57,7 @@ fn assert_near(found: &[f32], expected: &[f32]) {
 fn strength_0_is_the_plain_map() -> Result<()> {
     let explainer = explainer()?;
     for method in METHODS {
-        for layer in [-1, -2] {
+        for layer in layers(&explainer, *method) {
             let plain = map(&explainer, &[], settings(method.name(), layer, 0.6)?)?;
             let contrasted = map(&explainer, &RIVALS, settings(method.name(), layer, 0.0)?)?;
             assert_near(&contrasted, &plain);
@@ -55,11 +68,11 @@ fn strength_0_is_the_plain_map() -> Result<()> {
 
 #[test]
 fn the_contrast_is_arithmetic_on_signed_plain_maps() -> Result<()> {
-    // Both methods are linear in the gradient, and the mean contrast is linear in the logits.
+    // These methods are linear in the prompts, and the mean contrast is linear in the logits.
     let explainer = explainer()?;
     let prompts: Vec<String> = [TARGET].iter().chain(&RIVALS).map(|prompt| (*prompt).to_owned()).collect();
-    for method in METHODS {
-        for layer in [-1, -2] {
+    for method in METHODS.iter().filter(|method| method.facts().linear) {
+        for layer in layers(&explainer, *method) {
             let plain = explainer.compare(&photo()?, &prompts, &settings(method.name(), layer, 0.0)?)?.maps;
             let expected: Vec<f32> = (0..plain[0].values().len())
                 .map(|cell| {
@@ -155,5 +168,46 @@ fn a_prompt_that_is_too_long_is_cut_and_named() -> Result<()> {
     let found = explainer.localize(&photo()?, &Query::new(&long))?;
     let warning = found.warnings.first().map(ToString::to_string).unwrap_or_default();
     assert!(warning.contains(&long), "{warning}");
+    Ok(())
+}
+
+#[test]
+fn surgery_over_a_set_of_labels_is_a_contrast_that_strength_only_scales() -> Result<()> {
+    let explainer = explainer()?;
+    let surgery = |strength: f64| map(&explainer, &RIVALS, settings("clip-surgery", -2, strength)?);
+    let (weak, strong) = (surgery(0.3)?, surgery(1.2)?);
+    let expected: Vec<f32> = weak.iter().map(|value| value * (1.0 + 1.2 / 3.0) / (1.0 + 0.3 / 3.0)).collect();
+    assert_near(&strong, &expected);
+    Ok(())
+}
+
+#[test]
+fn rivals_that_change_nothing_are_told() -> Result<()> {
+    let explainer = explainer()?;
+    let rollout = Settings { method: Some("attention-rollout".into()), ..Settings::default() };
+    let alone = Query::new(TARGET).with(rollout.clone());
+    let alone = explainer.localize(&photo()?, &alone)?;
+    assert_eq!(alone.warnings, []);
+    let contrasted =
+        explainer.localize(&photo()?, &Query::new(TARGET).against(RIVALS).with(rollout.clone()))?;
+    assert_eq!(contrasted.warnings, [Warning::PromptsIgnored { method: "attention-rollout" }]);
+    assert_eq!(contrasted.map, alone.map);
+    let prompts = [TARGET, RIVALS[0]].map(str::to_owned);
+    let compared = explainer.compare(&photo()?, &prompts, &rollout)?;
+    assert_eq!(compared.warnings, [Warning::PromptsIgnored { method: "attention-rollout" }]);
+    Ok(())
+}
+
+#[test]
+fn a_method_without_a_choice_of_layer_refuses_others_and_names_its_own_in_the_report() -> Result<()> {
+    let explainer = explainer()?;
+    let refused = map(&explainer, &[], settings("na-clip", -2, 0.6)?).map_err(|error| error.to_string());
+    let expected = "layer: na-clip looks at the last block only: expected -1 or 2, found block 1";
+    assert_eq!(refused, Err(expected.to_owned()));
+    for (method, layer) in [("le-grad", -2), ("grad-cam", -1), ("attention-rollout", -3), ("gem", -3)] {
+        let own = Settings { method: Some(method.into()), ..Settings::default() };
+        let query = Query::new(TARGET).with(own);
+        assert_eq!(explainer.localize(&photo()?, &query)?.report.setup.layer, layer, "{method}");
+    }
     Ok(())
 }

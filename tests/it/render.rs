@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use fieldmark::attribution::ConceptMap;
 use fieldmark::geometry::{Grid, Placement, Rect, Size, grid_for};
-use fieldmark::regions::{DEFAULT_THRESHOLD, peak, regions};
+use fieldmark::regions::{Threshold, peak, regions};
 use fieldmark::render::{ColorMap, Panel, RenderOptions, Scale, heatmap, mask, overlay, sheet};
 use image::{DynamicImage, Rgb, RgbImage};
 
@@ -74,8 +74,8 @@ fn goldens() -> Vec<(&'static str, DynamicImage)> {
         ("overlay-cropped", overlay(&photo, &cropped, &plain).into()),
         ("overlay-blank", overlay(&photo, &blank, &plain).into()),
         ("heatmap", heatmap(&hills, Size::new(144, 96), &RenderOptions::signed()).into()),
-        ("mask", mask(&hills, DEFAULT_THRESHOLD).into()),
-        ("sheet", sheet(&strip, &panels, Scale::Own).into()),
+        ("mask", mask(&hills, Threshold::default()).into()),
+        ("sheet", sheet(&strip, &panels, Scale::Own, "logits").into()),
     ]
 }
 
@@ -167,8 +167,12 @@ fn panels_of_a_sheet_share_one_scale() {
     let photo = RgbImage::from_pixel(300, 300, Rgb([128; 3]));
     let flat = |value: f32| ConceptMap::new(vec![value; 4], whole(&photo, Grid::new(2, 2)));
     let (weak, strong) = (flat(0.5), flat(2.0));
-    let page =
-        sheet(&photo, &[panel("a", "", &weak), panel("b", "", &strong), panel("c", "", &weak)], Scale::Own);
+    let page = sheet(
+        &photo,
+        &[panel("a", "", &weak), panel("b", "", &strong), panel("c", "", &weak)],
+        Scale::Own,
+        "logits",
+    );
     // Two rows of two: the photo and a, then b and c.
     let colors = |x: u32, y: u32| *page.get_pixel(x, y);
     let (left, right) = (page.width() / 4, page.width() * 3 / 4);
@@ -199,8 +203,8 @@ fn what_the_model_did_not_see_is_marked() {
 fn a_mask_is_what_regions_are_made_of() {
     let photo = photo(144, 96);
     let map = hills(&photo);
-    let picture = mask(&map, DEFAULT_THRESHOLD);
-    let found = regions(&map, DEFAULT_THRESHOLD);
+    let picture = mask(&map, Threshold::default());
+    let found = regions(&map, Threshold::default());
     assert_eq!(found.len(), 2);
     let top = peak(&map).unwrap();
     assert_eq!(picture.get_pixel(top.x, top.y).0, [255]);
@@ -218,7 +222,7 @@ fn a_mask_is_what_regions_are_made_of() {
     let share: f64 = found.iter().map(|region| region.share).sum();
     assert!((share - expected).abs() < 1e-6, "{share} {expected}");
     assert!(found[0].share > found[1].share);
-    assert!(mask(&against(&photo), 0.0).pixels().all(|pixel| pixel.0 == [0]));
+    assert!(mask(&against(&photo), Threshold::Peak(0.0)).pixels().all(|pixel| pixel.0 == [0]));
 }
 
 #[test]
@@ -234,8 +238,8 @@ fn extreme_sizes_and_values_are_drawn() {
                 assert_eq!(overlay(&photo, &map, &options).dimensions(), (width, height));
                 assert_eq!(heatmap(&map, size, &options).dimensions(), (width, height));
             }
-            assert_eq!(mask(&map, 0.5).dimensions(), (width, height));
-            let page = sheet(&photo, &[panel(&"long ".repeat(500), "note", &map)], Scale::Own);
+            assert_eq!(mask(&map, Threshold::Peak(0.5)).dimensions(), (width, height));
+            let page = sheet(&photo, &[panel(&"long ".repeat(500), "note", &map)], Scale::Own, "logits");
             assert!(page.width() < 1400 && page.height() < 1400, "{}x{}", page.width(), page.height());
         }
     }
@@ -247,7 +251,7 @@ fn sheets_of_many_prompts_stay_bounded() {
     let map = hills(&photo);
     for count in [0, 1, 2, 7, 20] {
         let panels: Vec<Panel> = (0..count).map(|i| panel(&format!("prompt {i}"), "logit 1", &map)).collect();
-        let page = sheet(&photo, &panels, Scale::Own);
+        let page = sheet(&photo, &panels, Scale::Own, "logits");
         assert!(page.width() <= 2700 && page.height() <= 2700, "{count}: {:?}", page.dimensions());
     }
 }

@@ -192,7 +192,12 @@ impl Weights {
 
     /// Replaces the first value of a float32 tensor.
     pub(crate) fn set_first(&mut self, tensor: &str, value: f32) {
-        let start = self.header[tensor]["data_offsets"][0].as_u64().unwrap() as usize;
+        self.set(tensor, 0, value);
+    }
+
+    /// Replaces one value of a float32 tensor.
+    pub(crate) fn set(&mut self, tensor: &str, index: usize, value: f32) {
+        let start = self.header[tensor]["data_offsets"][0].as_u64().unwrap() as usize + 4 * index;
         self.data[start..start + 4].copy_from_slice(&value.to_le_bytes());
     }
 }

@@ -66,7 +66,7 @@ fn maps_keep_their_contract_at_every_layer_and_fit() {
     let photo = Photo::open(fixture("photos/shapes-96x64.png")).unwrap();
     for fit in [Fit::Whole, Fit::Squash, Fit::Crop] {
         for layer in [-1, -2, -3] {
-            let settings = Settings { fit, layer, ..Settings::default() };
+            let settings = Settings { fit, layer: Some(layer), ..Settings::default() };
             let plain = Settings { strength: Strength::new(0.0).unwrap(), ..settings.clone() };
             let query = Query::new(PROMPT).against([RIVAL]);
             let found = explainer.localize(&photo, &query.clone().with(settings)).unwrap();

@@ -6,7 +6,13 @@ use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, RangedU64ValueParser},
 };
-use fieldmark::{attribution::METHODS, objective::OBJECTIVES};
+use fieldmark::{
+    attribution::METHODS,
+    objective::OBJECTIVES,
+    pipeline::Layers,
+    refine::{Artifacts, Refinement, Tiles},
+    regions::Threshold,
+};
 
 /// Shows where in a photograph a CLIP-family model sees a concept, and what tells it from its rivals.
 #[derive(Debug, Parser)]
@@ -27,6 +33,7 @@ pub enum Command {
     Localize(LocalizeArgs),
     Compare(CompareArgs),
     Batch(BatchArgs),
+    Methods(MethodsArgs),
     Prompts(PromptsArgs),
     Download(DownloadArgs),
     Models(ModelsArgs),
@@ -57,15 +64,8 @@ pub struct LocalizeArgs {
     pub rivals: RivalArgs,
 
     /// How much of the rivals is subtracted; 0 is the plain map (γ of the Finer-CAM paper). Several, separated by
-    /// commas, give a strip of maps from one pass.
-    #[arg(
-        short,
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "0.6",
-        allow_negative_numbers = true
-    )]
+    /// commas, give a strip of maps from one pass [default: 0.6; 1, which is all of them, with --aggregate softmax]
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', allow_negative_numbers = true)]
     pub strength: Vec<f64>,
 
     /// Which files to write for each photo [default: overlay; strip with several strengths]
@@ -155,9 +155,15 @@ pub struct CompareArgs {
     #[arg(long)]
     pub matrix: bool,
 
-    /// Above 0, every prompt is contrasted with all the others.
-    #[arg(short, long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
-    pub strength: f64,
+    /// Above 0, every prompt is contrasted with all the others [default: 0]
+    #[arg(short, long, value_name = "X", allow_negative_numbers = true)]
+    pub strength: Option<f64>,
+
+    /// Compare methods too, on one sheet with a row for each: their names, separated by commas, or all. `all` leaves out
+    /// what this checkpoint or --layer does not allow.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["method", "coco", "matrix"],
+          value_parser = PossibleValuesParser::new(method_names().chain([ALL_METHODS])))]
+    pub methods: Vec<String>,
 
     /// Which files to write: the sheet, and of each prompt what `localize` can write.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "sheet")]
@@ -183,6 +189,21 @@ const COMPARE_EXAMPLES: &str = "\
 Examples:
   fieldmark compare photo.jpg \"red-winged blackbird\" \"rusty blackbird\"
   fieldmark compare photo.jpg --concepts birds --template birds --top 5 --matrix";
+
+/// In place of the methods' names: every one of them.
+pub const ALL_METHODS: &str = "all";
+
+fn method_names() -> impl Iterator<Item = &'static str> {
+    METHODS.iter().map(|method| method.name())
+}
+
+/// List the methods: what each shows, what it costs, and who describes it
+#[derive(Debug, Args)]
+pub struct MethodsArgs {
+    /// Print one JSON object a line instead of a table for people.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// List the concepts and templates that ship
 ///
@@ -223,9 +244,9 @@ pub struct BatchArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "images", "strength", "save", "MapArgs", "model"])]
     pub from: Option<PathBuf>,
 
-    /// Above 0, every prompt is contrasted with all the others.
-    #[arg(short, long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
-    pub strength: f64,
+    /// Above 0, every prompt is contrasted with all the others [default: 0; 1 with --aggregate softmax]
+    #[arg(short, long, value_name = "X", allow_negative_numbers = true)]
+    pub strength: Option<f64>,
 
     /// Which files to write for each photo and prompt, beside the thumbnails.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "overlay,report")]
@@ -295,8 +316,9 @@ pub struct EvaluateArgs {
     /// A directory with a manifest.jsonl, or such a file.
     pub dataset: PathBuf,
 
-    /// Strengths of the contrast, separated by commas; the plain map is always measured beside it.
-    #[arg(short, long, value_name = "LIST", value_delimiter = ',', default_value = "0.6")]
+    /// Strengths of the contrast, separated by commas; the plain map is always measured beside it [default: 0.6; 1 with
+    /// --aggregate softmax]
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',')]
     pub strength: Vec<f64>,
 
     /// How far in pixels beside the truth the pointing game counts a hit [default: 0; 15 around a point]
@@ -311,17 +333,18 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
 
-    /// How activations and gradients become a map, separated by commas [default: what the checkpoint recommends, else grad-cam]
+    /// How activations and gradients become a map, separated by commas, or all [default: what the checkpoint recommends,
+    /// else grad-cam]
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Map",
-          value_parser = PossibleValuesParser::new(METHODS.iter().map(|method| method.name())))]
+          value_parser = PossibleValuesParser::new(method_names().chain([ALL_METHODS])))]
     pub method: Vec<String>,
 
-    /// The blocks whose ln_1 output is explained, separated by commas; negative counts from the end.
+    /// The blocks that are explained, separated by commas; negative counts from the end [default: the method's own,
+    /// mostly the last]
     #[arg(
         long,
         value_name = "LIST",
         value_delimiter = ',',
-        default_value = "-1",
         allow_hyphen_values = true,
         help_heading = "Map"
     )]
@@ -376,12 +399,18 @@ pub struct ManArgs {
 #[command(next_help_heading = "Map")]
 pub struct MapArgs {
     /// How activations and gradients become a map [default: what the checkpoint recommends, else grad-cam]
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(METHODS.iter().map(|method| method.name())))]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(method_names()))]
     pub method: Option<String>,
 
-    /// The block whose ln_1 output is explained; negative counts from the end.
-    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
-    pub layer: i64,
+    /// The block that is explained, or the first of several; negative counts from the end [default: the method's own,
+    /// mostly the last]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub layer: Option<i64>,
+
+    /// Which evidence belongs to a region: peak:X, at least X of the largest; otsu, Otsu's cut between strong and
+    /// weak; share:X, the strongest that make up X of all positive evidence.
+    #[arg(long, value_name = "RULE", default_value_t = Threshold::default())]
+    pub threshold: Threshold,
 
     #[command(flatten)]
     pub view: ViewArgs,
@@ -391,7 +420,15 @@ pub struct MapArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Map")]
 pub struct ViewArgs {
-    /// How several rivals are put together.
+    /// Several blocks in place of --layer, whose maps become one: 9..11 (both ends included), -3..-1, or 9,10,11.
+    #[arg(long, value_name = "RANGE", allow_hyphen_values = true, conflicts_with = "layer")]
+    pub layers: Option<Layers>,
+
+    /// How the maps of --layers become one.
+    #[arg(long, value_enum, default_value_t = CombinationName::Mean, requires = "layers")]
+    pub layers_combine: CombinationName,
+
+    /// How several rivals are put together; softmax explains the prompt's probability among them, not its logit.
     #[arg(long, value_name = "NAME", default_value = "mean",
           value_parser = PossibleValuesParser::new(OBJECTIVES.iter().map(|objective| objective.name())))]
     pub aggregate: String,
@@ -403,6 +440,20 @@ pub struct ViewArgs {
     /// With --fit whole: this many times the model's resolution along each side, to find small things.
     #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
     pub detail: f64,
+
+    /// Also look at the photo in overlapping tiles, to find small things in large photos: so many along the shorter
+    /// side, auto for about as many as its pixels bear, or off. Each tile takes a pass through the model.
+    #[arg(long, value_name = "N, auto or off", default_value_t = Tiles::default())]
+    pub tiles: Tiles,
+
+    /// What becomes of evidence on tokens that are not about their place, as large models have some: keep or suppress.
+    #[arg(long, value_name = "keep or suppress", default_value = "keep")]
+    pub artifacts: Artifacts,
+
+    /// Refine the finished map: affinity shares evidence between patches that attend to each other, guided follows
+    /// the photo's edges. Of both, affinity comes first.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub refine: Vec<Refinement>,
 
     /// How prompts are phrased: a text in which {} stands for the prompt, or a set that ships (see `fieldmark
     /// prompts`). Repeatable: several are averaged.
@@ -443,6 +494,10 @@ pub struct OutputArgs {
     #[arg(long)]
     pub json: bool,
 
+    /// Also write the regions of all photos into one COCO-style JSON file: boxes, outlines, areas and scores.
+    #[arg(long, value_name = "FILE")]
+    pub coco: Option<PathBuf>,
+
     /// The most pixels that an image may have; larger ones are refused before they are decoded.
     #[arg(long, value_name = "N", default_value_t = fieldmark::PhotoOptions::default().pixel_limit)]
     pub pixel_limit: u64,
@@ -459,7 +514,7 @@ pub enum Kind {
     Map,
     /// The signed map at the photo's size: float32 (.npy); NaN where --fit crop left the photo out.
     Full,
-    /// White where the evidence is at least half of its peak (PNG).
+    /// White where the evidence reaches the threshold (PNG, at the photo's size).
     Mask,
     /// The photo and the map at every strength, in one row on one scale (PNG).
     Strip,
@@ -482,7 +537,7 @@ pub enum CompareKind {
     Map,
     /// One prompt's signed map at the photo's size: float32 (.npy).
     Full,
-    /// White where one prompt's evidence is at least half of its peak (PNG).
+    /// White where one prompt's evidence reaches the threshold (PNG, at the photo's size).
     Mask,
     /// Nothing.
     None,
@@ -504,6 +559,15 @@ pub enum Preview {
     Sixel,
     /// Always, as half blocks in 24-bit colours.
     Blocks,
+}
+
+/// How the maps of several layers become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CombinationName {
+    /// Their mean, with its sign and unit.
+    Mean,
+    /// The product of their positive parts, each over its peak: from 0 to 1, where all layers agree.
+    Product,
 }
 
 /// How a photo becomes the model's input.

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Localize(args) => commands::localize::run(args, &terminal),
         Command::Compare(args) => commands::compare::run(args, &terminal),
         Command::Batch(args) => commands::batch::run(args, &terminal),
+        Command::Methods(args) => commands::methods::run(args),
         Command::Prompts(args) => commands::prompts::run(args),
         Command::Download(args) => commands::download::run(args, &terminal),
         Command::Models(args) => commands::models::run(args, &terminal),

@@ -6,14 +6,17 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use fieldmark::{
     PhotoOptions, Settings,
+    attribution::Combination,
     files::{read_bounded, write_atomically},
     geometry::Fit,
     objective::Strength,
-    prompt::Template,
+    pipeline::Layers,
+    prompt::{ConceptList, Template},
+    refine::{Artifacts, Refinement},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::args::CompareKind;
+use crate::args::{BatchArgs, CompareKind};
 
 /// A million photos' hashes and files take less.
 const LARGEST: u64 = 1 << 30;
@@ -47,9 +50,17 @@ pub struct Recipe {
     pub aggregate: String,
     /// None until the checkpoint is known: what it recommends.
     pub method: Option<String>,
-    pub layer: i64,
+    /// None: the method's own.
+    pub layer: Option<i64>,
+    /// Several blocks in its place.
+    pub layers: Option<Vec<i64>>,
+    pub layers_combine: Combination,
     pub fit: Fit,
     pub detail: f64,
+    pub tiles: String,
+    pub artifacts: Artifacts,
+    pub refine: Vec<String>,
+    pub threshold: String,
     pub templates: Vec<String>,
     pub save: Vec<String>,
     pub pixel_limit: u64,
@@ -73,16 +84,51 @@ pub struct Failed {
 }
 
 impl Recipe {
+    /// What was typed.
+    pub fn new(args: &BatchArgs, settings: Settings) -> Result<Self> {
+        let names = args.save.iter().filter_map(|kind| Some(kind.to_possible_value()?.get_name().to_owned()));
+        Ok(Self {
+            model: args.model.model.clone(),
+            prompts: match &args.prompts {
+                Some(list) => ConceptList::open(list)?.names(),
+                None => Vec::new(),
+            },
+            strength: settings.strength.get(),
+            templates: settings.templates.iter().map(|template| template.as_str().to_owned()).collect(),
+            aggregate: settings.aggregate,
+            method: settings.method,
+            layer: settings.layer,
+            layers_combine: settings.layers.as_ref().map(|layers| layers.combination).unwrap_or_default(),
+            layers: settings.layers.map(|layers| layers.blocks),
+            fit: settings.fit,
+            detail: settings.detail,
+            tiles: settings.tiles.to_string(),
+            artifacts: settings.artifacts,
+            refine: settings.refine.iter().map(Refinement::to_string).collect(),
+            threshold: settings.threshold.to_string(),
+            save: names.collect(),
+            pixel_limit: args.output.pixel_limit,
+            images: args.images.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+        })
+    }
+
     pub fn settings(&self) -> Result<Settings> {
         let templates: fieldmark::Result<Vec<_>> =
             self.templates.iter().map(|text| Template::new(text)).collect();
+        let refine: fieldmark::Result<Vec<_>> = self.refine.iter().map(|name| name.parse()).collect();
+        let combination = self.layers_combine;
         Ok(Settings {
             strength: Strength::new(self.strength)?,
             aggregate: self.aggregate.clone(),
             method: self.method.clone(),
             layer: self.layer,
+            layers: self.layers.clone().map(|blocks| Layers { blocks, combination }),
             fit: self.fit,
             detail: self.detail,
+            tiles: self.tiles.parse()?,
+            artifacts: self.artifacts,
+            refine: refine?,
+            threshold: self.threshold.parse()?,
             templates: templates?,
         })
     }
@@ -100,11 +146,20 @@ impl Recipe {
         PhotoOptions { pixel_limit: self.pixel_limit }
     }
 
+    /// The blocks that were asked for, if any were.
+    fn blocks(&self) -> String {
+        match (&self.layers, self.layer) {
+            (Some(layers), _) => format!(", {} of layers {layers:?}", self.layers_combine.name()),
+            (None, Some(layer)) => format!(", layer {layer}"),
+            (None, None) => String::new(),
+        }
+    }
+
     /// Names and values, for people.
     pub fn rows(&self) -> Vec<(String, String)> {
         [
             ("Model", self.model.clone()),
-            ("Method", format!("{}, layer {}", self.method.as_deref().unwrap_or("recommended"), self.layer)),
+            ("Method", format!("{}{}", self.method.as_deref().unwrap_or("recommended"), self.blocks())),
             ("Strength", format!("{}, {} of the other prompts", self.strength, self.aggregate)),
             ("Fit", format!("{}, detail {}", format!("{:?}", self.fit).to_lowercase(), self.detail)),
             ("Phrased as", self.templates.join("  ·  ")),

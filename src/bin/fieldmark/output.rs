@@ -1,6 +1,11 @@
 //! Standard output: the only place that writes there. A result is a line of JSON or a block for people, both made
 //! of the same record.
 
+mod methods;
+mod overview;
+
+pub use methods::{methods, methods_comparison};
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{IsTerminal, Write},
@@ -14,7 +19,7 @@ use fieldmark::{
     model::config::ProbabilityKind,
     objective::references::{By, Chosen},
     regions::Region,
-    report::{Comparison, Evidence, Localization, Pair, Place, Score},
+    report::{Comparison, Evidence, Localization, MapUnit, Pair, Place, Score},
     verdict::Verdict,
 };
 use image::RgbImage;
@@ -64,7 +69,7 @@ pub fn text(text: &str) -> Result<()> {
 pub fn localization(found: &Localization) -> Result<()> {
     let mut lines = vec![format!("{}: {}", shown_path(&found.image), found.evidence.verdict)];
     lines.extend(competitor_lines(found));
-    lines.extend(evidence_lines(&found.evidence, &found.place));
+    lines.extend(evidence_lines(&found.evidence, &found.place, found.setup.unit));
     lines.extend(file_lines(&found.files));
     write_block(&lines)
 }
@@ -80,8 +85,8 @@ pub fn strengths(answers: &[Localization]) -> Result<()> {
         table.add_row([
             right_cell(&found.setup.strength.to_string()),
             right_cell(&format!("{:.2}", found.objective)),
-            right_cell(&format!("{:+.2}", found.evidence.positive)),
-            right_cell(&format!("{:+.2}", found.evidence.negative)),
+            right_cell(&amount(found.evidence.positive)),
+            right_cell(&amount(found.evidence.negative)),
             right_cell(&peak),
             Cell::new(found.evidence.verdict),
         ]);
@@ -137,7 +142,7 @@ pub fn comparison(compared: &Comparison) -> Result<()> {
     lines.extend(table_lines(&table));
     for prompt in &compared.prompts {
         lines.push(format!("   {}: {}", shown(&prompt.score.prompt), prompt.evidence.verdict));
-        let details = evidence_lines(&prompt.evidence, &prompt.place).into_iter();
+        let details = evidence_lines(&prompt.evidence, &prompt.place, compared.setup.unit).into_iter();
         lines.extend(details.chain(file_lines(&prompt.files)).map(|line| format!("   {line}")));
     }
     lines.extend(pair_lines(&compared.matrix));
@@ -251,6 +256,7 @@ pub fn evaluation(summary: &Summary) -> Result<()> {
     for setting in &summary.settings {
         text.push_str(&setting_block(setting));
     }
+    text.push_str(&overview::overview(&summary.settings));
     let (coverage, rounds) = (summary.bootstrap.coverage * 100.0, summary.bootstrap.rounds);
     text.push_str(&format!(
         "\nin brackets: {coverage:.0} % intervals, {rounds} bootstrap rounds over the images\n"
@@ -260,7 +266,11 @@ pub fn evaluation(summary: &Summary) -> Result<()> {
 
 fn setting_block(summary: &SettingSummary) -> String {
     let setting = &summary.setting;
-    let (method, layer, strength) = (&setting.method, setting.layer, setting.strength);
+    let (method, strength) = (&setting.method, setting.strength);
+    let layer = match setting.layers_combine {
+        Some(combination) => format!("{} of layers {}", combination.name(), numbers(&setting.layers)),
+        None => format!("layer {}", setting.layer),
+    };
     let mut table = bare_table();
     let [plain, contrasted, difference, lines] =
         ["plain", "contrasted", "difference", "lines"].map(right_cell);
@@ -271,7 +281,11 @@ fn setting_block(summary: &SettingSummary) -> String {
     add_compared(&mut table, "present, but called absent", summary.present_called_absent.as_ref());
     add_compared(&mut table, "absent, and called absent", summary.absent_called_absent.as_ref());
     let lines = table_lines(&table).join("\n");
-    format!("\n{method}, layer {layer}, strength {strength}, {} of rivals\n{lines}\n", setting.aggregate)
+    format!("\n{method}, {layer}, strength {strength}, {} of rivals\n{lines}\n", setting.aggregate)
+}
+
+fn numbers(numbers: &[i64]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn add_compared(table: &mut Table, title: &str, compared: Option<&Compared>) {
@@ -324,9 +338,13 @@ fn score_row(score: &Score, kind: ProbabilityKind, before: &str) -> Vec<Cell> {
     ]
 }
 
-fn evidence_lines(evidence: &Evidence, place: &Place) -> Vec<String> {
-    let sums =
-        format!("   evidence {:+.2} logits for it, {:+.2} against it", evidence.positive, evidence.negative);
+fn evidence_lines(evidence: &Evidence, place: &Place, unit: MapUnit) -> Vec<String> {
+    let unit = match unit {
+        MapUnit::None => String::new(),
+        unit => format!(" {}", unit.name()),
+    };
+    let Evidence { positive, negative, .. } = evidence;
+    let sums = format!("   evidence {}{unit} for it, {} against it", amount(*positive), amount(*negative));
     let Some(peak) = place.peak else {
         return vec![sums, "   no positive evidence: there is no peak, and the overlay is blank".into()];
     };
@@ -336,6 +354,14 @@ fn evidence_lines(evidence: &Evidence, place: &Place) -> Vec<String> {
         format!("; main region {width} x {height} pixels at {x}, {y}, {share:.0} % of the evidence for it")
     });
     vec![sums, format!("   peak at {}, {}{}", peak.x, peak.y, region.unwrap_or_default())]
+}
+
+/// A number with its sign: two digits behind the point, or more where it is small.
+fn amount(value: f64) -> String {
+    match value.abs() {
+        size if size == 0.0 || size >= 0.01 => format!("{value:+.2}"),
+        _ => format!("{value:+.1e}"),
+    }
 }
 
 fn file_lines(files: &BTreeMap<String, PathBuf>) -> Vec<String> {

@@ -13,7 +13,7 @@ use fieldmark::{
     files::{Names, path_of, save_npy, save_png, write_atomically},
     page::PageOptions,
     pipeline::Compare,
-    regions::DEFAULT_THRESHOLD,
+    regions::{Threshold, level},
     render::{self, RenderOptions, Scale},
 };
 
@@ -26,7 +26,12 @@ pub struct Files<'a> {
     /// What stands before the kind in the names.
     pub name: &'a str,
     pub photo: &'a Photo,
+    /// The map on its grid.
     pub map: &'a ConceptMap,
+    /// The map as it is drawn and cut, maybe on the photo's pixels.
+    pub shown: &'a ConceptMap,
+    /// Which evidence belongs to a region.
+    pub threshold: Threshold,
     /// The scale of the evidence that is drawn, and of the signed map.
     pub scales: [Scale; 2],
 }
@@ -51,15 +56,15 @@ impl Files<'_> {
             // A strip belongs to several maps.
             Kind::None | Kind::Strip => return Ok(None),
             Kind::Overlay => {
-                let options = RenderOptions { scale, ..Default::default() };
+                let options = RenderOptions { scale, contour: self.contour(), ..Default::default() };
                 let path = path("overlay", "png");
-                save_png(&path, &render::overlay(self.photo.rgb(), self.map, &options).into())?;
+                save_png(&path, &render::overlay(self.photo.rgb(), self.shown, &options).into())?;
                 ("overlay", path)
             }
             Kind::Heatmap => {
                 let options = RenderOptions { scale: signed_scale, ..RenderOptions::signed() };
                 let path = path("heatmap", "png");
-                save_png(&path, &render::heatmap(self.map, size, &options).into())?;
+                save_png(&path, &render::heatmap(self.shown, size, &options).into())?;
                 ("heatmap", path)
             }
             Kind::Map => {
@@ -69,16 +74,27 @@ impl Files<'_> {
             }
             Kind::Full => {
                 let path = path("full", "npy");
-                save_npy(&path, &self.map.at_photo_size(), [size.height as usize, size.width as usize])?;
+                save_npy(&path, &self.shown.at_photo_size(), [size.height as usize, size.width as usize])?;
                 ("full", path)
             }
             Kind::Mask => {
                 let path = path("mask", "png");
-                save_png(&path, &render::mask(self.map, DEFAULT_THRESHOLD).into())?;
+                save_png(&path, &render::mask(self.shown, self.threshold).into())?;
                 ("mask", path)
             }
         };
         Ok(Some((kind, path)))
+    }
+
+    /// Where an overlay's line is, as a part of its scale: around the regions, if the scale is the map's own.
+    fn contour(&self) -> Option<f32> {
+        let usual = RenderOptions::default().contour;
+        match self.scales[0] {
+            Scale::Own if self.threshold != Threshold::default() => {
+                level(self.shown, self.threshold).map(|level| level / self.shown.max()).or(usual)
+            }
+            _ => usual,
+        }
     }
 }
 
@@ -107,25 +123,32 @@ pub struct ComparisonFiles<'a> {
 impl ComparisonFiles<'_> {
     /// Writes files of these kinds, and enters them into the report.
     pub fn save(&self, kinds: &[CompareKind], compared: &mut Compare) -> Result<()> {
-        let (folder, photo) = (self.folder, self.photo);
         if kinds.contains(&CompareKind::Sheet) {
-            let path = path_of(folder, &self.names.photo, "sheet", "png");
-            save_png(&path, &compared.sheet(photo).into())?;
+            let path = path_of(self.folder, &self.names.photo, "sheet", "png");
+            save_png(&path, &compared.sheet(self.photo).into())?;
             compared.report.files.insert("sheet".into(), path);
         }
         if kinds.contains(&CompareKind::Report) {
-            let path = path_of(folder, &self.names.photo, "report", "html");
-            save_page(&path, &compared.page(photo, self.options)?)?;
+            let path = path_of(self.folder, &self.names.photo, "report", "html");
+            save_page(&path, &compared.page(self.photo, self.options)?)?;
             compared.report.files.insert("report".into(), path);
         }
+        self.save_each(kinds, compared)
+    }
+
+    /// Writes only what belongs to one prompt.
+    pub fn save_each(&self, kinds: &[CompareKind], compared: &mut Compare) -> Result<()> {
         let kinds: Vec<Kind> = kinds.iter().filter_map(|kind| kind.of_one_prompt()).collect();
         let top = |value: fn(&ConceptMap) -> f32| {
             Scale::Shared(compared.maps.iter().map(value).fold(0.0, f32::max))
         };
         let scales = [top(|map| map.max()), top(|map| map.max_abs())];
-        let prompts = compared.report.prompts.iter_mut().zip(&compared.maps);
-        for ((prompt, map), name) in prompts.zip(&self.names.prompts) {
-            prompt.files = Files { folder, name, photo, map, scales }.save(&kinds)?;
+        let (folder, photo, threshold) = (self.folder, self.photo, compared.report.setup.threshold);
+        for (index, (map, name)) in compared.maps.iter().zip(&self.names.prompts).enumerate() {
+            // Of maps on the photo's pixels one at a time is held: they are large.
+            let Some(shown) = compared.on_pixels(index, photo) else { continue };
+            let files = Files { folder, name, photo, map, shown: &shown, threshold, scales }.save(&kinds)?;
+            compared.report.prompts[index].files = files;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     io::{IsTerminal, Write},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use fieldmark::progress::{Event, ProgressHandler, Warning};
@@ -11,14 +11,16 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{advice, output::shown};
 
-/// What is said to the user beside the results.
+/// What is said to the user beside the results. Clones speak with one voice.
+#[derive(Clone)]
 pub struct Terminal {
     quiet: bool,
     /// Whether bars can be seen.
     draws: bool,
     bars: MultiProgress,
-    download: Mutex<Option<ProgressBar>>,
-    said: Mutex<HashSet<String>>,
+    download: Arc<Mutex<Option<ProgressBar>>>,
+    passes: Arc<Mutex<Option<ProgressBar>>>,
+    said: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Terminal {
@@ -26,7 +28,7 @@ impl Terminal {
         let draws = !quiet && std::io::stderr().is_terminal();
         let target = if draws { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bars = MultiProgress::with_draw_target(target);
-        Self { quiet, draws, bars, download: Mutex::default(), said: Mutex::default() }
+        Self { quiet, draws, bars, download: Arc::default(), passes: Arc::default(), said: Arc::default() }
     }
 
     /// Says what went wrong, and what could be typed instead. Where several inputs fail alike, the advice is
@@ -108,8 +110,23 @@ impl Terminal {
         self.line(&format!("fetched {}, {}", bar.message(), bytes(bar.position())));
     }
 
-    fn bar(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
+    fn bar(&self) -> MutexGuard<'_, Option<ProgressBar>> {
         self.download.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bar of one photo's passes through the model, replaced by another or by none.
+    fn begin_passes(&self, passes: Option<usize>) {
+        let bar = passes.map(|passes| {
+            let bar = self.bars.add(ProgressBar::new(passes as u64));
+            bar.with_style(style("{bar:30} {pos}/{len} passes, {eta} left"))
+        });
+        if let Some(done) = std::mem::replace(&mut *self.passes(), bar) {
+            done.finish_and_clear();
+        }
+    }
+
+    fn passes(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.passes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,6 +136,9 @@ impl ProgressHandler for Terminal {
             Event::DownloadStarted { file, total, resumed } => self.begin(&file, total, resumed),
             Event::DownloadAdvanced { bytes } => self.bar().iter().for_each(|bar| bar.inc(bytes)),
             Event::DownloadFinished => self.end(),
+            Event::PassesStarted { passes } => self.begin_passes(Some(passes)),
+            Event::PassesAdvanced { passes } => self.passes().iter().for_each(|bar| bar.inc(passes as u64)),
+            Event::PassesFinished => self.begin_passes(None),
             Event::Warning(warning) => self.note(&warning.to_string()),
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! Multi-head attention and the MLP: what transformer blocks and the pooling head are made of.
 
-use candle_core::{Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
 use super::{Activation, Linear, softmax};
 
@@ -49,12 +49,7 @@ impl Attention {
     pub(crate) fn attend(&self, projected: &Projected, mask: Option<&Tensor>) -> Result<Tensor> {
         let Projected { query, key, value } = projected;
         let (batch, heads, asking, head_width) = query.dims4()?;
-        let scores = (query / (head_width as f64).sqrt())?.matmul(&key.t()?)?;
-        let scores = match mask {
-            Some(mask) => scores.broadcast_add(mask)?,
-            None => scores,
-        };
-        let attended = softmax(&scores)?.matmul(value)?;
+        let attended = attention_weights(query, key, mask)?.matmul(value)?;
         self.output.forward(&attended.transpose(1, 2)?.reshape((batch, asking, heads * head_width))?)
     }
 
@@ -62,6 +57,19 @@ impl Attention {
     fn split(&self, tokens: &Tensor) -> Result<Tensor> {
         let (batch, count, width) = tokens.dims3()?;
         tokens.reshape((batch, count, self.heads, width / self.heads))?.transpose(1, 2)?.contiguous()
+    }
+}
+
+/// softmax(q kᵀ / √head width + mask): how much of every token each of those that ask takes.
+///
+/// # Shapes
+/// `query`: [..., queries, head width]; `key`: [..., tokens, head width]; `mask`: [queries, tokens]; returns
+/// [..., queries, tokens], rows that sum to 1.
+pub(crate) fn attention_weights(query: &Tensor, key: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    let scores = (query / (query.dim(D::Minus1)? as f64).sqrt())?.matmul(&key.t()?)?;
+    match mask {
+        Some(mask) => softmax(&scores.broadcast_add(mask)?),
+        None => softmax(&scores),
     }
 }
 
@@ -78,5 +86,15 @@ impl Mlp {
     /// `input`: [..., width]; returns the same.
     pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.contract.forward(&self.activation.forward(&self.expand.forward(input)?)?)
+    }
+
+    /// The gradient with respect to the input.
+    ///
+    /// # Shapes
+    /// `expanded`, what the nonlinearity is applied to: [rows, hidden width]; `gradient`, with respect to the output:
+    /// [rows, width], where one of the two may have one row for all of the other's; returns [rows, width].
+    pub(crate) fn backward(&self, expanded: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        let slope = self.activation.derivative(expanded)?;
+        self.expand.backward(&self.contract.backward(gradient)?.broadcast_mul(&slope)?)
     }
 }

@@ -8,14 +8,17 @@ mod attention;
 mod block;
 mod kernels;
 mod pool;
+mod record;
 mod text;
 mod vision;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 
-pub(crate) use attention::{Attention, Mlp, Projected};
+pub(crate) use attention::{Attention, Mlp, Projected, attention_weights};
 pub(crate) use block::{Block, Queries};
 pub(crate) use pool::{AttentionPool, Pool};
+pub use record::{AfterAttention, BlockRecord, Recorded, Recording};
+pub(crate) use record::{merge_heads, split_heads};
 pub(crate) use text::{OwnTextTower, TextTower, reference_is_exact};
 pub(crate) use vision::ClassTokenEnd;
 pub use vision::{BlockInput, VisionTower};
@@ -102,10 +105,11 @@ impl LayerNorm {
         input.contiguous()?.apply_op3(&self.weight, &self.bias, LayerNormOp { epsilon })
     }
 
-    /// The gradient with respect to one input row, from several gradients with respect to the output there.
+    /// The gradient with respect to the input, from the gradient with respect to the output.
     ///
     /// # Shapes
-    /// `input`: [1, width]; `gradient`: [rows, width]; returns [rows, width].
+    /// `input`: [rows, width], or [1, width] for several gradients at one place; `gradient`: [rows, width]; returns
+    /// [rows, width].
     pub(crate) fn backward(&self, input: &Tensor, gradient: &Tensor) -> Result<Tensor> {
         let (normal, deviation) = standardized(input, self.epsilon)?;
         standardized_backward(&normal, &deviation, &gradient.broadcast_mul(&self.weight)?)

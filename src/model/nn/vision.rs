@@ -33,17 +33,21 @@ pub struct BlockInput {
     pub activations: Tensor,
 }
 
-/// The end of a tower that uses only the class token of its last block.
+/// The last block of a tower that uses only the class token behind it.
 pub(crate) struct ClassTokenEnd<'a> {
+    pub(crate) tower: &'a VisionTower,
     pub(crate) block: &'a Block,
-    pub(crate) post_norm: &'a LayerNorm,
-    pub(crate) projection: Option<&'a Linear>,
 }
 
 impl VisionTower {
     /// The number of blocks.
     pub fn layers(&self) -> usize {
         self.blocks.len()
+    }
+
+    /// The number of attention heads.
+    pub(crate) fn heads(&self) -> usize {
+        self.blocks.first().map_or(1, |block| block.attention.heads)
     }
 
     /// How many tokens go before the patches: 1 with a class token, else 0.
@@ -80,6 +84,17 @@ impl VisionTower {
     /// # Errors
     /// If `layer` is not below the number of blocks.
     pub fn run_from(&self, layer: usize, input: &BlockInput) -> Result<Tensor> {
+        self.run_through(layer, input, |_, input| Ok(input))
+    }
+
+    /// [`run_from`](Self::run_from), but what enters each block above `layer` passes through `stop` first, which is
+    /// told the block's index.
+    pub(crate) fn run_through(
+        &self,
+        layer: usize,
+        input: &BlockInput,
+        mut stop: impl FnMut(usize, BlockInput) -> Result<BlockInput>,
+    ) -> Result<Tensor> {
         let Some((block, rest)) = self.blocks.get(layer..).and_then(<[Block]>::split_first) else {
             bail!("layer {layer} is not one of {}", self.layers());
         };
@@ -89,19 +104,47 @@ impl VisionTower {
         let mut hidden = block.forward_from(&input.hidden, &input.activations, queries(rest), None)?;
         for (index, block) in rest.iter().enumerate() {
             let activations = block.ln_1.forward(&hidden)?;
-            hidden = block.forward_from(&hidden, &activations, queries(&rest[index + 1..]), None)?;
+            let input = stop(layer + 1 + index, BlockInput { hidden, activations })?;
+            hidden =
+                block.forward_from(&input.hidden, &input.activations, queries(&rest[index + 1..]), None)?;
         }
-        let summary = self.pooled(&hidden)?;
+        self.embedding_of(&hidden)
+    }
+
+    /// What follows the last block: the last norm, one vector of all tokens, and the projection.
+    ///
+    /// # Shapes
+    /// `hidden`: [batch, tokens, width], of which a class token alone may be left; returns [batch, embedding].
+    pub(crate) fn embedding_of(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.project(&self.pooled(hidden)?)
+    }
+
+    /// From summaries to embeddings.
+    ///
+    /// # Shapes
+    /// `summaries`: [rows, width]; returns [rows, embedding].
+    pub(crate) fn project(&self, summaries: &Tensor) -> Result<Tensor> {
         match &self.projection {
-            Some(projection) => projection.forward(&summary),
-            None => Ok(summary),
+            Some(projection) => projection.forward(summaries),
+            None => Ok(summaries.clone()),
+        }
+    }
+
+    /// The gradient with respect to summaries, from directions of the embedding.
+    ///
+    /// # Shapes
+    /// `directions`: [rows, embedding]; returns [rows, width].
+    pub(crate) fn project_backward(&self, directions: &Tensor) -> Result<Tensor> {
+        match &self.projection {
+            Some(projection) => projection.backward(directions),
+            None => Ok(directions.clone()),
         }
     }
 
     /// The last norm, and one vector of all tokens.
     ///
     /// # Shapes
-    /// `hidden`: [batch, tokens, width], of which a class token alone may be left; returns [batch, width].
+    /// As [`embedding_of`](Self::embedding_of); returns [batch, width].
     fn pooled(&self, hidden: &Tensor) -> Result<Tensor> {
         if let Pool::ClassToken = self.pool {
             return self.post_norm.forward(&hidden.narrow(1, 0, 1)?.squeeze(1)?);
@@ -118,11 +161,11 @@ impl VisionTower {
     /// The last block and what follows it, where only the class token counts behind it.
     pub(crate) fn class_token_end(&self) -> Option<ClassTokenEnd<'_>> {
         let block = self.blocks.last().filter(|_| matches!(self.pool, Pool::ClassToken))?;
-        Some(ClassTokenEnd { block, post_norm: &self.post_norm, projection: self.projection.as_ref() })
+        Some(ClassTokenEnd { tower: self, block })
     }
 
     /// Pixels to tokens, with positions and the norm before the first block.
-    fn embed(&self, pixels: &Tensor) -> Result<Tensor> {
+    pub(super) fn embed(&self, pixels: &Tensor) -> Result<Tensor> {
         let (batch, channels, height, width) = pixels.dims4()?;
         let grid = Grid::new(height / self.patch, width / self.patch);
         if grid.rows * self.patch != height || grid.columns * self.patch != width || grid.cells() == 0 {

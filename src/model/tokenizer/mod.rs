@@ -138,6 +138,14 @@ impl PromptTokenizer {
         if prompt.trim().is_empty() {
             return Err(Error::Prompt { prompt: prompt.into(), reason: "it is empty".into() });
         }
+        self.tokenize_any(prompt)
+    }
+
+    /// Splits a text that may be empty.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the tokenizer does not fit the model.
+    pub fn tokenize_any(&self, prompt: &str) -> Result<Tokens> {
         let (mut ids, special) = self
             .split(&self.cleaning.apply(prompt))
             .map_err(|source| self.error(format!("prompt {prompt:?} cannot be split: {source}")))?;

@@ -9,14 +9,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 use fieldmark::{
     Explainer, Photo, Query, Settings,
     files::{Names, prepare_folder, remove_leftovers, write_atomically},
     model::source::{ModelSpec, locate},
     page::{self, Gallery, PageOptions},
     pipeline::Compare,
-    prompt::ConceptList,
     report::Comparison,
 };
 
@@ -38,7 +36,10 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
     let earlier = args.from.as_deref().map(Manifest::read).transpose()?;
     let mut recipe = match &earlier {
         Some(manifest) => manifest.recipe.clone(),
-        None => recipe(args)?,
+        None => {
+            let strength = super::strength(&args.map.view, args.strength, 0.0)?;
+            Recipe::new(args, super::settings(&args.map, strength)?)?
+        }
     };
     let (kinds, mut settings) = (recipe.kinds()?, recipe.settings()?);
     let folder = args.output.output.as_path();
@@ -67,31 +68,6 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
     };
     let run = Run { args, explainer: &explainer, settings, kinds, options, folder, load_seconds, terminal };
     run.all(manifest, earlier.as_ref())
-}
-
-/// What was typed, as a manifest holds it.
-fn recipe(args: &BatchArgs) -> Result<Recipe> {
-    let prompts = match &args.prompts {
-        Some(list) => ConceptList::open(list)?.names(),
-        None => Vec::new(),
-    };
-    let settings = super::settings(&args.map, args.strength)?;
-    let templates = super::texts(&settings);
-    let names = args.save.iter().filter_map(|kind| Some(kind.to_possible_value()?.get_name().to_owned()));
-    Ok(Recipe {
-        model: args.model.model.clone(),
-        prompts,
-        strength: settings.strength.get(),
-        aggregate: settings.aggregate,
-        method: settings.method,
-        layer: settings.layer,
-        fit: settings.fit,
-        detail: settings.detail,
-        templates,
-        save: names.collect(),
-        pixel_limit: args.output.pixel_limit,
-        images: args.images.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
-    })
 }
 
 /// A prompt that cannot be used is told before any photo is opened.

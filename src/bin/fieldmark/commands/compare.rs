@@ -1,19 +1,23 @@
 //! `fieldmark compare`: several prompts on one photo, on one shared scale.
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use anyhow::{Result, bail};
 use fieldmark::{
     Photo, Settings,
-    files::{Names, path_of, prepare_folder, save_png},
-    pipeline::{Compare, Lineup, Pairs},
+    coco::Coco,
+    files::{Names, path_of, save_png},
+    page::PageOptions,
+    pipeline::{Compare, Lineup, Pairs, methods_sheet},
     prompt::ConceptList,
+    regions::instances,
     render::{RenderOptions, overlay},
+    report::Comparison,
 };
 use image::RgbImage;
 
 use crate::{
-    args::CompareArgs,
+    args::{CompareArgs, CompareKind},
     exit::Exit,
     output,
     preview::Protocol,
@@ -26,25 +30,36 @@ const MOST_IN_MATRIX: usize = 10;
 
 pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     let lineup = lineup(args)?;
-    let settings = super::settings(&args.map, args.strength)?;
-    prepare_folder(&args.output.output)?;
+    let settings = super::settings(&args.map, super::strength(&args.map.view, args.strength, 0.0)?)?;
+    super::prepare_output(&args.output)?;
     args.report.as_deref().map(super::prepare_folder_of).transpose()?;
     let (photo, open_seconds) = super::open(&args.image, &args.output, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
-    let mut compared = explainer.rank(&photo, &lineup, &settings)?;
-    terminal.warn(&compared.warnings);
+    let with = |name: String| Settings { method: Some(name), ..settings.clone() };
+    let methods = super::methods(&args.methods, &explainer, &settings, terminal)?;
+    check_page(args, methods.len())?;
+    let options = super::page_options(&settings);
+    let all = match methods.is_empty() {
+        true => vec![settings],
+        false => methods.into_iter().map(with).collect(),
+    };
+    let mut compared = explainer.rank_all(&photo, &lineup, &all)?;
+    compared.iter().for_each(|compared| terminal.warn(&compared.warnings));
     let start = Instant::now();
-    save(args, &settings, &photo, &mut compared)?;
+    save(args, &photo, &mut compared, &options)?;
+    if let Some(path) = &args.output.coco {
+        let coco = Coco::new(super::coco_description(&explainer, &args.map));
+        save_coco(path, &photo, &compared, coco)?;
+    }
     let preview =
         super::preview(args.preview, 1, &args.output).map(|way| (picture(&photo, &compared, way), way));
-    let mut report = compared.report;
-    report.seconds.render = start.elapsed().as_secs_f64();
-    report.seconds.decode += open_seconds;
-    report.seconds.load = load_seconds;
-    match args.output.json {
-        true => output::json(&report)?,
-        false => output::comparison(&report)?,
+    for compared in &mut compared {
+        let seconds = &mut compared.report.seconds;
+        seconds.render = start.elapsed().as_secs_f64();
+        seconds.decode += open_seconds;
+        seconds.load = load_seconds;
     }
+    print(args, &compared.into_iter().map(|compared| compared.report).collect::<Vec<_>>())?;
     if let Some((picture, protocol)) = preview {
         output::picture(&picture, protocol)?;
     }
@@ -68,30 +83,94 @@ fn lineup(args: &CompareArgs) -> Result<Lineup> {
     Ok(Lineup { prompts, concepts, top: args.top, pairs })
 }
 
-fn save(args: &CompareArgs, settings: &Settings, photo: &Photo, compared: &mut Compare) -> Result<()> {
-    let prompts: Vec<String> =
-        compared.report.prompts.iter().map(|prompt| prompt.score.prompt.clone()).collect();
-    let names = PhotoNames::new(&mut Names::new(), &args.image, &prompts);
-    let options = super::page_options(settings);
+fn print(args: &CompareArgs, reports: &[Comparison]) -> Result<()> {
+    match (args.output.json, reports) {
+        (true, _) => reports.iter().try_for_each(output::json),
+        (false, [report]) => output::comparison(report),
+        (false, _) => output::methods_comparison(reports),
+    }
+}
+
+fn save(args: &CompareArgs, photo: &Photo, compared: &mut [Compare], options: &PageOptions) -> Result<()> {
+    match compared {
+        [only] => save_one(args, photo, only, options),
+        several => save_methods(args, photo, several, options),
+    }
+}
+
+fn save_one(args: &CompareArgs, photo: &Photo, compared: &mut Compare, options: &PageOptions) -> Result<()> {
+    let names = PhotoNames::new(&mut Names::new(), &args.image, &prompts(compared));
     let folder = &args.output.output;
-    ComparisonFiles { folder, names: &names, photo, options: &options }.save(&args.save, compared)?;
+    ComparisonFiles { folder, names: &names, photo, options }.save(&args.save, compared)?;
     if let Some(matrix) = compared.matrix(photo, MOST_IN_MATRIX) {
         let path = path_of(folder, &names.photo, "matrix", "png");
         save_png(&path, &matrix.into())?;
         compared.report.files.insert("matrix".into(), path);
     }
     if let Some(path) = &args.report {
-        save_page(path, &compared.page(photo, &options)?)?;
+        save_page(path, &compared.page(photo, options)?)?;
         compared.report.files.insert("report".into(), path.clone());
     }
     Ok(())
 }
 
+/// One sheet for all methods; the names of each prompt's files end in the method.
+fn save_methods(
+    args: &CompareArgs,
+    photo: &Photo,
+    compared: &mut [Compare],
+    options: &PageOptions,
+) -> Result<()> {
+    let (mut names, folder) = (Names::new(), &args.output.output);
+    let image = names.for_image(&args.image);
+    if args.save.contains(&CompareKind::Sheet) {
+        let path = path_of(folder, &image, "sheet", "png");
+        save_png(&path, &methods_sheet(photo, compared).into())?;
+        compared.iter_mut().for_each(|one| drop(one.report.files.insert("sheet".into(), path.clone())));
+    }
+    for compared in compared {
+        let method = &compared.report.setup.method;
+        let named = prompts(compared).into_iter().map(|prompt| format!("{prompt} {method}"));
+        let prompts = named.map(|prompt| names.for_prompt(&args.image, &prompt)).collect();
+        let names = PhotoNames { photo: image.clone(), prompts };
+        ComparisonFiles { folder, names: &names, photo, options }.save_each(&args.save, compared)?;
+    }
+    Ok(())
+}
+
+fn prompts(compared: &Compare) -> Vec<String> {
+    compared.report.prompts.iter().map(|prompt| prompt.score.prompt.clone()).collect()
+}
+
+/// The regions of all prompts.
+fn save_coco(path: &Path, photo: &Photo, compared: &[Compare], mut coco: Coco) -> Result<()> {
+    let image = coco.add_image(photo.path(), photo.size());
+    for compared in compared {
+        for (index, prompt) in compared.report.prompts.iter().enumerate() {
+            if let Some(map) = compared.on_pixels(index, photo) {
+                let found = instances(&map, compared.report.setup.threshold);
+                coco.add_instances(image, &prompt.score.prompt, &found);
+            }
+        }
+    }
+    Ok(coco.save(path)?)
+}
+
 /// The sheet; where its letters could not be read, the evidence for the prompt that fits best.
-fn picture(photo: &Photo, compared: &Compare, protocol: Protocol) -> RgbImage {
-    let scores = compared.report.prompts.iter().zip(&compared.maps);
+fn picture(photo: &Photo, compared: &[Compare], protocol: Protocol) -> RgbImage {
+    let [only] = compared else { return methods_sheet(photo, compared) };
+    let scores = only.report.prompts.iter().zip(&only.maps);
     match scores.max_by(|(one, _), (other, _)| one.score.logit.total_cmp(&other.score.logit)) {
         Some((_, map)) if !protocol.is_fine() => overlay(photo.rgb(), map, &RenderOptions::default()),
-        _ => compared.sheet(photo),
+        _ => only.sheet(photo),
     }
+}
+
+/// A page shows one method's maps, on their grid.
+fn check_page(args: &CompareArgs, methods: usize) -> Result<()> {
+    let wanted = args.report.is_some() || args.save.contains(&CompareKind::Report);
+    if wanted && methods > 1 {
+        bail!("--report: expected one method, found {methods}");
+    }
+    Ok(())
 }

@@ -9,19 +9,19 @@ use fieldmark::{
     evaluate::{Evaluator, Options, Summary, Tally, Tolerance},
     files::{prepare_folder, write_atomically},
     metric::Bootstrap,
-    objective::Strength,
 };
 use indicatif::ProgressBar;
 
 use crate::{args::EvaluateArgs, exit::Exit, output, terminal::Terminal};
 
 pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit> {
-    let options = options(args)?;
+    let mut options = options(args)?;
     let dataset = Manifest::open(&args.dataset)?;
     if let Some(folder) = args.rows.as_deref().and_then(Path::parent) {
         prepare_folder(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
     }
     let (explainer, _) = super::load(&args.model, terminal)?;
+    options.methods = super::methods(&args.method, &explainer, &options.settings, terminal)?;
     let evaluator = Evaluator::new(&explainer, options)?;
     let looks = args.limit.unwrap_or(usize::MAX).min(dataset.looks());
     let bar = terminal.photos(looks);
@@ -36,14 +36,12 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit> {
 }
 
 fn options(args: &EvaluateArgs) -> Result<Options> {
-    let strengths: fieldmark::Result<Vec<_>> =
-        args.strength.iter().map(|strength| Strength::new(*strength)).collect();
     let tolerance = args.tolerance.map(|pixels| Tolerance { area: pixels, point: pixels });
     Ok(Options {
         settings: super::view(&args.view)?,
         methods: args.method.clone(),
         layers: args.layer.clone(),
-        strengths: strengths?,
+        strengths: super::strengths(&args.view, &args.strength)?,
         tolerance: tolerance.unwrap_or_default(),
         photo: PhotoOptions { pixel_limit: args.pixel_limit },
     })

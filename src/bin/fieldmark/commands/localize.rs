@@ -5,7 +5,8 @@ use std::{path::Path, time::Instant};
 use anyhow::{Result, bail};
 use fieldmark::{
     Explainer, Photo, Query,
-    files::{Names, path_of, prepare_folder, save_png},
+    coco::Coco,
+    files::{Names, path_of, save_png},
     objective::{Strength, references::By},
     pipeline::{Found, Rivals, strip},
     prompt::ConceptList,
@@ -23,13 +24,13 @@ use crate::{
 };
 
 pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
-    let strengths = strengths(&args.strength)?;
-    let settings = super::settings(&args.map, strengths[0].get())?;
+    let strengths = strengths(args)?;
+    let settings = super::settings(&args.map, strengths[0])?;
     if args.prompt.contains('.') && Path::new(&args.prompt).is_file() {
         terminal.note(&format!("{} is taken as the prompt, which comes before the images", args.prompt));
     }
     let rivals = rivals(&args.rivals)?;
-    prepare_folder(&args.output.output)?;
+    super::prepare_output(&args.output)?;
     args.report.as_deref().map(super::prepare_folder_of).transpose()?;
     if args.report.is_some() && (args.images.len() > 1 || args.images.iter().any(|path| path.is_dir())) {
         bail!("--report: expected one photo, found several; `fieldmark batch` makes a page for each");
@@ -41,14 +42,17 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     explainer.check(&query)?;
     let text_seconds = start.elapsed().as_secs_f64();
     let run = Run { args, explainer: &explainer, query, strengths, load_seconds, text_seconds, terminal };
-    run.all()
+    let mut coco = Coco::new(super::coco_description(&explainer, &args.map));
+    let exit = run.all(&mut coco)?;
+    if let Some(path) = &args.output.coco {
+        coco.save(path)?;
+    }
+    Ok(exit)
 }
 
 /// The strengths that were typed; each makes files of its own, so none may be there twice.
-fn strengths(typed: &[f64]) -> Result<Vec<Strength>> {
-    let strengths: fieldmark::Result<Vec<_>> =
-        typed.iter().map(|strength| Strength::new(*strength)).collect();
-    let strengths = strengths?;
+fn strengths(args: &LocalizeArgs) -> Result<Vec<Strength>> {
+    let strengths = super::strengths(&args.map.view, &args.strength)?;
     match strengths.iter().enumerate().find(|(place, strength)| strengths[..*place].contains(strength)) {
         Some((_, strength)) => bail!("strength: {} is there twice", strength.get()),
         None => Ok(strengths),
@@ -71,6 +75,9 @@ fn rivals(args: &RivalArgs) -> Result<Option<Rivals>> {
     }))
 }
 
+/// A photo's answers, and their picture.
+type Answers = (Vec<Localization>, Option<RgbImage>);
+
 struct Run<'a> {
     args: &'a LocalizeArgs,
     explainer: &'a Explainer,
@@ -82,7 +89,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn all(&self) -> Result<Exit> {
+    fn all(&self, coco: &mut Coco) -> Result<Exit> {
         let images = images::expand(&self.args.images);
         let bar = self.terminal.photos(images.len());
         let preview = super::preview(self.args.preview, images.len(), &self.args.output);
@@ -91,7 +98,7 @@ impl Run<'_> {
         for image in images {
             let result = image.and_then(|image| {
                 let name = names.for_prompt(&image, &self.query.target);
-                self.one(&image, &name, preview.is_some())
+                self.one(&image, &name, preview.is_some(), coco)
             });
             match result {
                 Ok((found, picture)) => {
@@ -114,8 +121,8 @@ impl Run<'_> {
         Ok(Exit::of(done, failed))
     }
 
-    /// A photo's answers, one for every strength; and the picture of the first one, if it is to be shown.
-    fn one(&self, image: &Path, name: &str, shows: bool) -> Result<(Vec<Localization>, Option<RgbImage>)> {
+    /// A photo's answers, one for every strength; and the picture of them, if it is to be shown.
+    fn one(&self, image: &Path, name: &str, shows: bool, coco: &mut Coco) -> Result<Answers> {
         let (photo, open_seconds) = super::open(image, &self.args.output, self.terminal)?;
         let mut answers = self.explainer.sweep(&photo, &self.query, &self.strengths)?;
         let picture = match &answers[..] {
@@ -126,6 +133,12 @@ impl Run<'_> {
         let start = Instant::now();
         self.save(&photo, name, &mut answers)?;
         self.save_page(&photo, &mut answers)?;
+        if self.args.output.coco.is_some() {
+            let id = coco.add_image(image, photo.size());
+            for found in &answers {
+                coco.add_instances(id, &self.query.target, &found.instances(&photo));
+            }
+        }
         let render_seconds = start.elapsed().as_secs_f64();
         let finished = |found: Found| {
             self.terminal.warn(&found.warnings);
@@ -169,8 +182,12 @@ impl Run<'_> {
                 true => format!("{name}.strength-{}", found.report.setup.strength),
                 false => name.to_owned(),
             };
-            let files = Files { folder, name: &name, photo, map: &found.map, scales: [Scale::Own; 2] };
-            found.report.files = files.save(kinds)?;
+            let (map, scales, threshold) = (&found.map, [Scale::Own; 2], found.report.setup.threshold);
+            let shown = found.on_pixels(photo);
+            let files = Files { folder, name: &name, photo, map, shown: &shown, threshold, scales };
+            let files = files.save(kinds)?;
+            drop(shown);
+            found.report.files = files;
         }
         if let Some(strip) = strip {
             let path = path_of(folder, name, "strip", "png");

@@ -7,23 +7,34 @@ pub mod download;
 pub mod evaluate;
 pub mod localize;
 pub mod man;
+pub mod methods;
 pub mod models;
 pub mod prompts;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
 use anyhow::Result;
 use fieldmark::{
-    Error, Explainer, Photo, PhotoOptions, Settings, device::DeviceChoice, files::prepare_folder,
-    geometry::Fit, model::source::HubOptions, objective::Strength, page::PageOptions, pipeline::LoadOptions,
+    Error, Explainer, Photo, PhotoOptions, Query, Settings,
+    attribution::{Combination, METHODS},
+    device::DeviceChoice,
+    files::prepare_folder,
+    geometry::Fit,
+    model::source::HubOptions,
+    objective::{Strength, objective},
+    page::PageOptions,
+    pipeline::{Layers, LoadOptions},
     prompt::templates,
 };
 
 use crate::{
-    args::{DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, Preview, ViewArgs},
+    args::{
+        ALL_METHODS, CombinationName, DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, Preview, ViewArgs,
+    },
     output,
     preview::Protocol,
     terminal::Terminal,
@@ -60,23 +71,101 @@ fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
     let text_cache = (!args.no_text_cache).then(cache_folder).flatten().map(|folder| folder.join("texts"));
     let options = LoadOptions { hub: hub_options(args.offline), device, text_cache };
     let explainer = Explainer::load_with(&args.model, &options, terminal)?;
+    let explainer = explainer.telling(Arc::new(terminal.clone()));
     Ok((explainer, start.elapsed().as_secs_f64()))
 }
 
+/// Makes the results' directory and that of the COCO file, before long work.
+fn prepare_output(args: &OutputArgs) -> Result<()> {
+    prepare_folder(&args.output)?;
+    let Some(folder) = args.coco.as_deref().and_then(Path::parent) else { return Ok(()) };
+    Ok(prepare_folder(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?)
+}
+
+/// What a COCO file of these maps says of itself.
+fn coco_description(explainer: &Explainer, map: &MapArgs) -> String {
+    format!("places where {} sees the prompts, by fieldmark; threshold {}", explainer.name(), map.threshold)
+}
+
 /// The settings that were typed.
-fn settings(args: &MapArgs, strength: f64) -> Result<Settings> {
+fn settings(args: &MapArgs, strength: Strength) -> Result<Settings> {
     Ok(Settings {
-        strength: Strength::new(strength)?,
+        strength,
         method: args.method.clone(),
         layer: args.layer,
+        threshold: args.threshold,
         ..view(&args.view)?
     })
 }
 
+/// The strength that was typed, else the usual one. An objective that takes the references whole or not at all would
+/// silently read 0.3 as 1.
+fn strength(args: &ViewArgs, typed: Option<f64>, usual: f64) -> Result<Strength> {
+    let objective = objective(&args.aggregate)?;
+    let Some(typed) = typed else {
+        return Ok(objective.strength_in_force(Strength::new(usual)?));
+    };
+    let typed = Strength::new(typed)?;
+    if objective.strength_in_force(typed) == typed {
+        return Ok(typed);
+    }
+    let reason = format!("expected 0 or 1 with {}, found {}", args.aggregate, typed.get());
+    Err(Error::Option { option: "strength", reason }.into())
+}
+
+/// The strengths that were typed, else the usual one.
+fn strengths(args: &ViewArgs, typed: &[f64]) -> Result<Vec<Strength>> {
+    let usual = Strength::default().get();
+    match typed {
+        [] => Ok(vec![strength(args, None, usual)?]),
+        _ => typed.iter().map(|typed| strength(args, Some(*typed), usual)).collect(),
+    }
+}
+
+/// The methods that a list names, each once. Of all methods, those that cannot be used with these settings are left out
+/// with a note; one that was named is left in, to be refused.
+fn methods(
+    list: &[String],
+    explainer: &Explainer,
+    settings: &Settings,
+    terminal: &Terminal,
+) -> Result<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    if !list.iter().any(|name| name == ALL_METHODS) {
+        for name in list {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        return Ok(names);
+    }
+    for method in METHODS {
+        let settings = Settings { method: Some(method.name().into()), ..settings.clone() };
+        match explainer.check(&Query::new(ANY_PROMPT).with(settings)) {
+            Err(Error::Option { option: "method" | "layer", reason }) => {
+                terminal.note(&format!("left out: {reason}"));
+            }
+            checked => {
+                checked?;
+                names.push(method.name().into());
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Whether settings fit a checkpoint does not depend on what is asked.
+const ANY_PROMPT: &str = "a photo";
+
 /// The settings that the maps of one run have in common; the others are the defaults.
 fn view(args: &ViewArgs) -> Result<Settings> {
     let sets: fieldmark::Result<Vec<_>> = args.template.iter().map(|template| templates(template)).collect();
+    let combination = match args.layers_combine {
+        CombinationName::Mean => Combination::Mean,
+        CombinationName::Product => Combination::Product,
+    };
     Ok(Settings {
+        layers: args.layers.clone().map(|layers| Layers { combination, ..layers }),
         aggregate: args.aggregate.clone(),
         fit: match args.fit {
             FitName::Whole => Fit::Whole,
@@ -84,6 +173,9 @@ fn view(args: &ViewArgs) -> Result<Settings> {
             FitName::Crop => Fit::Crop,
         },
         detail: args.detail,
+        tiles: args.tiles,
+        artifacts: args.artifacts,
+        refine: args.refine.clone(),
         templates: sets?.concat(),
         ..Settings::default()
     })

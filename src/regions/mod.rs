@@ -1,21 +1,34 @@
-//! A map becomes a peak and regions: where on the photo the evidence is, in whole pixels.
+//! A map becomes an answer in whole pixels: its peak, its regions with their outlines, and points for a segmenter.
 //!
-//! Both read the map at the photo's own resolution, row by row, without ever holding it whole: between two
+//! Everything reads the map at the photo's own resolution, row by row, without ever holding it whole: between two
 //! cells the map is a straight line, so a row costs a few steps per cell and not one per pixel
 //! (`attribution::resample`).
 
+mod outline;
+mod points;
+mod threshold;
+
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+pub use outline::{Corner, Mask, RunLengths};
+pub(crate) use points::points_between;
+pub use points::{Label, MOST_POINTS, Point, points};
+pub use threshold::Threshold;
 
 use crate::attribution::ConceptMap;
 use crate::attribution::resample::{Resampled, Run};
 
-/// The fraction of the peak's evidence that a pixel of a region has at least, unless asked otherwise.
-pub const DEFAULT_THRESHOLD: f64 = 0.5;
-
-/// A region smaller than this part of a grid cell is a speck: a tip that just reaches the threshold, smaller
+/// A region smaller than this part of a patch is a speck: a tip that just reaches the threshold, smaller
 /// than anything that the map can resolve. An isolated cell as strong as the peak covers 0.61 of a cell at
 /// half its height.
-const SPECK_CELLS: f64 = 0.25;
+const SPECK_PATCHES: f64 = 0.25;
+
+/// A region with a smaller share of the positive evidence is no instance of the concept.
+pub const LEAST_SHARE: f64 = 0.01;
+
+/// An outline may be off by this part of the region's size (the root of its area), and by a pixel in a thousand.
+const OUTLINE_PART: f64 = 0.05;
 
 /// The pixel of the photo with the largest evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +39,8 @@ pub struct Peak {
     pub y: u32,
 }
 
-/// A connected part of the photo with strong evidence, as the smallest rectangle around it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// A connected part of the photo with strong evidence: the smallest rectangle around it, and its outline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Region {
     /// Pixels to the left of it.
     pub x: u32,
@@ -39,6 +52,25 @@ pub struct Region {
     pub height: u32,
     /// The evidence in the region (not in the rectangle) over all positive evidence of the photo, 0 to 1.
     pub share: f64,
+    /// The pixels in the region (not in the rectangle).
+    pub area: u64,
+    /// The pixel of the region with the largest evidence.
+    pub peak: Peak,
+    /// The region's outer line, clockwise: corners between pixels, the first not repeated. It leaves the exact line
+    /// by no more than a pixel (in photos of more than 1000 pixels a side, a thousandth of the side), and knows
+    /// nothing of holes.
+    pub polygon: Vec<Corner>,
+}
+
+/// One of the separate places where the concept is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    /// Where it is.
+    pub region: Region,
+    /// The evidence at its peak, in logits.
+    pub evidence: f32,
+    /// Its pixels.
+    pub mask: Mask,
 }
 
 /// The pixel with the largest evidence; none where no pixel has positive evidence.
@@ -57,27 +89,34 @@ pub fn peak_evidence(map: &ConceptMap) -> Option<f32> {
     Evidence::of(map, &Resampled::new(map, map.placement().photo)).map(|evidence| evidence.peak)
 }
 
-/// The connected parts of the photo (8 neighbours) whose evidence is positive and at least
-/// `threshold_fraction_of_peak` (0 to 1; [`DEFAULT_THRESHOLD`]) of the largest, the largest share first.
-///
-/// A region of less than a quarter of a grid cell is dropped, unless it holds the peak. A map without
-/// positive evidence has no regions.
-pub fn regions(map: &ConceptMap, threshold_fraction_of_peak: f64) -> Vec<Region> {
-    let resampled = Resampled::new(map, map.placement().photo);
-    let Some(evidence) = Evidence::of(map, &resampled) else { return Vec::new() };
-    let level = threshold(evidence.peak, threshold_fraction_of_peak);
-    let placement = map.placement();
-    let cell = placement.covers.width() * placement.covers.height() / placement.grid.cells() as f64;
-    let mut found: Vec<Component> = components(&runs(map, &resampled, level));
-    found.retain(|component| component.area as f64 >= SPECK_CELLS * cell || component.max >= evidence.peak);
-    // Ties keep the order of reading: the sort is stable.
-    found.sort_by(|a, b| b.sum.total_cmp(&a.sum));
-    found.iter().map(|component| component.region(evidence.positive)).collect()
+/// The evidence that a pixel must have at least to be in a region; none where no pixel has positive evidence.
+pub fn level(map: &ConceptMap, threshold: Threshold) -> Option<f32> {
+    peak_evidence(map).map(|peak| threshold.level(map, peak))
 }
 
-/// The evidence that a pixel must reach: a fraction of the peak's.
-pub(crate) fn threshold(peak: f32, fraction: f64) -> f32 {
-    (f64::from(peak) * fraction.clamp(0.0, 1.0)) as f32
+/// The regions of the [`instances`], in their order.
+pub fn regions(map: &ConceptMap, threshold: Threshold) -> Vec<Region> {
+    instances(map, threshold).into_iter().map(|instance| instance.region).collect()
+}
+
+/// The connected parts of the photo (8 neighbours) whose evidence is positive and reaches the threshold, the largest
+/// share of the evidence first.
+///
+/// A part of less than a quarter of a patch, or with less than [`LEAST_SHARE`] of the evidence, is dropped, unless it
+/// holds the peak. A map without positive evidence has none.
+pub fn instances(map: &ConceptMap, threshold: Threshold) -> Vec<Instance> {
+    let resampled = Resampled::new(map, map.placement().photo);
+    let Some(evidence) = Evidence::of(map, &resampled) else { return Vec::new() };
+    let runs = runs(map, &resampled, threshold.level(map, evidence.peak));
+    let mut found: Vec<Component> = components(&runs);
+    let is_large = |component: &Component| {
+        component.area as f64 >= SPECK_PATCHES * map.patch_area()
+            && component.sum >= LEAST_SHARE * evidence.positive
+    };
+    found.retain(|component| is_large(component) || component.max >= evidence.peak);
+    // Ties keep the order of reading: the sort is stable.
+    found.sort_by(|a, b| b.sum.total_cmp(&a.sum));
+    found.iter().map(|component| component.instance(&resampled, &runs, evidence.positive)).collect()
 }
 
 /// What a whole map holds, over the photo's pixels.
@@ -88,21 +127,23 @@ struct Evidence {
 
 impl Evidence {
     fn of(map: &ConceptMap, resampled: &Resampled) -> Option<Self> {
-        let mut evidence = Self { peak: 0.0, positive: 0.0 };
-        for y in 0..map.placement().photo.height {
-            for run in resampled.runs_at_least(y, 0.0) {
-                evidence.positive += run.sum;
-                evidence.peak = evidence.peak.max(run.max);
-            }
-        }
-        (evidence.peak > 0.0).then_some(evidence)
+        let row = |y: u32| {
+            let runs = resampled.runs_at_least(y, 0.0);
+            let max = runs.iter().map(|run| run.max).fold(0.0, f32::max);
+            (runs.iter().map(|run| run.sum).sum::<f64>(), max)
+        };
+        // Rows are added in their order, whatever the threads do: sums are the same in every run.
+        let rows: Vec<(f64, f32)> = (0..map.placement().photo.height).into_par_iter().map(row).collect();
+        let positive = rows.iter().map(|(sum, _)| sum).sum();
+        let peak = rows.iter().map(|(_, max)| *max).fold(0.0, f32::max);
+        (peak > 0.0).then_some(Self { peak, positive })
     }
 }
 
 /// Every run of the photo that reaches a level, with its row, in the order of reading.
 fn runs(map: &ConceptMap, resampled: &Resampled, level: f32) -> Vec<(usize, Run)> {
-    let rows = 0..map.placement().photo.height;
-    rows.flat_map(|y| resampled.runs_at_least(y, level).into_iter().map(move |run| (y as usize, run)))
+    let rows = (0..map.placement().photo.height).into_par_iter();
+    rows.flat_map_iter(|y| resampled.runs_at_least(y, level).into_iter().map(move |run| (y as usize, run)))
         .collect()
 }
 
@@ -136,10 +177,12 @@ struct Component {
     area: usize,
     sum: f64,
     max: f32,
+    /// Which of all runs they are, in the order of reading.
+    runs: Vec<usize>,
 }
 
 impl Component {
-    fn of(y: usize, run: &Run) -> Self {
+    fn of(index: usize, y: usize, run: &Run) -> Self {
         Self {
             left: run.pixels.start,
             right: run.pixels.end,
@@ -148,28 +191,50 @@ impl Component {
             area: run.pixels.len(),
             sum: run.sum,
             max: run.max,
+            runs: vec![index],
         }
     }
 
-    fn join(&mut self, other: &Self) {
-        self.left = self.left.min(other.left);
-        self.right = self.right.max(other.right);
-        self.top = self.top.min(other.top);
-        self.bottom = self.bottom.max(other.bottom);
-        self.area += other.area;
-        self.sum += other.sum;
-        self.max = self.max.max(other.max);
+    fn join(&mut self, index: usize, y: usize, run: &Run) {
+        self.left = self.left.min(run.pixels.start);
+        self.right = self.right.max(run.pixels.end);
+        self.bottom = self.bottom.max(y + 1);
+        self.area += run.pixels.len();
+        self.sum += run.sum;
+        self.max = self.max.max(run.max);
+        self.runs.push(index);
     }
 
-    fn region(&self, positive: f64) -> Region {
-        Region {
+    fn instance(&self, resampled: &Resampled, runs: &[(usize, Run)], positive: f64) -> Instance {
+        let photo = resampled.map().placement().photo;
+        let own = self.runs.iter().map(|index| &runs[*index]);
+        let pixels = own.map(|(y, run)| (*y as u32, run.pixels.start as u32..run.pixels.end as u32));
+        let mask = Mask::new(photo, pixels.collect());
+        let finest = (f64::from(photo.width.max(photo.height)) / 1000.0).max(1.0);
+        let tolerance = finest.min(OUTLINE_PART * (self.area as f64).sqrt());
+        let region = Region {
             x: self.left as u32,
             y: self.top as u32,
             width: (self.right - self.left) as u32,
             height: (self.bottom - self.top) as u32,
             // The two sums are rounded differently, so the quotient may pass 1 by a hair.
             share: (self.sum / positive).min(1.0),
-        }
+            area: self.area as u64,
+            peak: self.peak(resampled, runs),
+            polygon: mask.polygon(tolerance),
+        };
+        Instance { region, evidence: self.max, mask }
+    }
+
+    /// As [`peak`] has it, of these pixels alone.
+    fn peak(&self, resampled: &Resampled, runs: &[(usize, Run)]) -> Peak {
+        let highest = self.runs.iter().map(|index| &runs[*index]).filter(|(_, run)| run.max >= self.max);
+        let ties = highest.flat_map(|(y, whole)| {
+            let tops = resampled.runs_at_least(*y as u32, self.max).into_iter();
+            let is_inside = |top: &Run| whole.pixels.contains(&top.pixels.start);
+            tops.filter(is_inside).map(|top| (*y, top)).collect::<Vec<_>>()
+        });
+        nearest_to_centre(&ties.collect::<Vec<_>>())
     }
 }
 
@@ -179,13 +244,12 @@ fn components(runs: &[(usize, Run)]) -> Vec<Component> {
     let mut found: Vec<Component> = Vec::new();
     let mut places: Vec<Option<usize>> = vec![None; runs.len()];
     for (index, (y, run)) in runs.iter().enumerate() {
-        let component = Component::of(*y, run);
         let root = root(&parents, index);
         match places[root] {
-            Some(place) => found[place].join(&component),
+            Some(place) => found[place].join(index, *y, run),
             None => {
                 places[root] = Some(found.len());
-                found.push(component);
+                found.push(Component::of(index, *y, run));
             }
         }
     }
@@ -237,6 +301,10 @@ mod tests {
         ConceptMap::new(values.to_vec(), Placement { photo, input: photo, grid, covers: Rect::whole(photo) })
     }
 
+    fn bounds(region: &Region) -> [u32; 4] {
+        [region.x, region.y, region.width, region.height]
+    }
+
     #[test]
     fn regions_are_connected_over_corners_and_sorted_by_share() {
         #[rustfmt::skip]
@@ -246,14 +314,12 @@ mod tests {
             0.0, 0.0, 3.0,  0.0, 0.0,
             0.0, 0.0, 0.0, -9.0, 1.0,
         ]);
-        let found = regions(&map, 0.5);
-        assert_eq!(
-            found,
-            [
-                Region { x: 2, y: 1, width: 2, height: 2, share: 0.7 },
-                Region { x: 0, y: 0, width: 1, height: 1, share: 0.2 },
-            ]
-        );
+        let found = regions(&map, Threshold::Peak(0.5));
+        let [large, small] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((bounds(large), large.share, large.area), ([2, 1, 2, 2], 0.7, 2));
+        assert_eq!((bounds(small), small.share, small.area), ([0, 0, 1, 1], 0.2, 1));
+        assert_eq!((large.peak, small.peak), (Peak { x: 3, y: 1 }, Peak { x: 0, y: 0 }));
+        assert_eq!(small.polygon, [[0, 0], [1, 0], [1, 1], [0, 1]]);
         assert_eq!(peak(&map), Some(Peak { x: 3, y: 1 }));
     }
 
@@ -265,7 +331,11 @@ mod tests {
             1.0, 0.0, 1.0, 0.0, 1.0,
             1.0, 1.0, 1.0, 1.0, 1.0,
         ]);
-        assert_eq!(regions(&map, 1.0), [Region { x: 0, y: 0, width: 5, height: 3, share: 1.0 }]);
+        let found = regions(&map, Threshold::Peak(1.0));
+        assert_eq!(
+            (found.len(), bounds(&found[0]), found[0].share, found[0].area),
+            (1, [0, 0, 5, 3], 1.0, 11)
+        );
     }
 
     #[test]
@@ -273,8 +343,8 @@ mod tests {
         let map = pixels(2, &[0.0, -1.0, -2.0, 0.0]);
         assert_eq!(peak(&map), None);
         assert_eq!(peak_evidence(&map), None);
-        assert!(regions(&map, 0.5).is_empty());
-        assert!(regions(&map, 0.0).is_empty());
+        assert!(regions(&map, Threshold::Peak(0.5)).is_empty());
+        assert!(regions(&map, Threshold::Peak(0.0)).is_empty());
     }
 
     #[test]
@@ -293,14 +363,14 @@ mod tests {
         let photo = Size::new(500, 100);
         let placement = Placement { photo, input: photo, grid: Grid::new(1, 5), covers: Rect::whole(photo) };
         let map = ConceptMap::new(vec![1.0, 0.0, 0.0, 0.0, 0.52], placement);
-        let found = regions(&map, 0.5);
+        let found = regions(&map, Threshold::Peak(0.5));
         // The right cell reaches 0.52 from its centre outwards: half a cell and a little, no speck.
         assert_eq!(found.len(), 2);
         let map = ConceptMap::new(vec![1.0, 0.0, 0.0, 0.52, 0.0], placement);
-        assert_eq!(regions(&map, 0.5).len(), 1, "a tip of 8 of 100 pixels");
+        assert_eq!(regions(&map, Threshold::Peak(0.5)).len(), 1, "a tip of 8 of 100 pixels");
         // Between its two lower neighbours only the two pixels beside the centre tie for the peak.
         let map = ConceptMap::new(vec![0.0, 0.0, 1.0, 0.0, 0.0], placement);
-        let found = regions(&map, 1.0);
+        let found = regions(&map, Threshold::Peak(1.0));
         assert_eq!((found.len(), found[0].x, found[0].width), (1, 249, 2));
     }
 
@@ -310,7 +380,7 @@ mod tests {
         let covers = Rect { x0: 100.0, y0: 0.0, x1: 200.0, y1: 100.0 };
         let placement = Placement { photo, input: photo, grid: Grid::new(2, 2), covers };
         let map = ConceptMap::new(vec![0.0, 0.0, 0.0, 1.0], placement);
-        let found = regions(&map, 0.5);
+        let found = regions(&map, Threshold::Peak(0.5));
         assert_eq!((found[0].x + found[0].width, found[0].y + found[0].height), (200, 100));
         let top = peak(&map).unwrap();
         assert!((175..200).contains(&top.x) && (75..100).contains(&top.y));
@@ -322,9 +392,34 @@ mod tests {
         let placement = Placement { photo, input: photo, grid: Grid::new(2, 3), covers: Rect::whole(photo) };
         let map = ConceptMap::new(vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0], placement);
         // From the first centre at 1000 to the second at 3000 the evidence falls from 1 to 0.
-        let Region { x, y, width, height, share } = regions(&map, 0.5)[0];
-        assert_eq!((x, y, width, height), (0, 0, 2000, 4000));
+        let found = instances(&map, Threshold::Peak(0.5)).remove(0);
+        assert_eq!(bounds(&found.region), [0, 0, 2000, 4000]);
         // 1000 columns of 1 and 1000 from 1 to 0.5 are in it, 1000 from 0.5 to 0 are not.
-        assert!((share - 1750.0 / 2000.0).abs() < 1e-9);
+        assert!((found.region.share - 1750.0 / 2000.0).abs() < 1e-9);
+        assert_eq!((found.region.area, found.mask.area()), (8_000_000, 8_000_000));
+        assert_eq!(found.region.polygon, [[0, 0], [2000, 0], [2000, 4000], [0, 4000]]);
+    }
+
+    #[test]
+    fn a_part_with_hardly_any_evidence_is_no_instance() {
+        let mut values = vec![0.0; 400];
+        values[..100].fill(1.0);
+        values[300] = 0.9;
+        assert_eq!(regions(&pixels(20, &values), Threshold::default()).len(), 1);
+        values[301] = 0.9;
+        assert_eq!(regions(&pixels(20, &values), Threshold::default()).len(), 2);
+    }
+
+    #[test]
+    fn regions_of_a_share_hold_that_share() {
+        let values: Vec<f32> = (0..100).map(|i| if i % 7 < 4 { (i % 13) as f32 } else { -1.0 }).collect();
+        let map = pixels(10, &values);
+        for share in [0.3, 0.8, 1.0] {
+            let level = level(&map, Threshold::Share(share)).unwrap();
+            let reached: f32 = values.iter().filter(|value| **value >= level && **value > 0.0).sum();
+            let above: f32 = values.iter().filter(|value| **value > level).sum();
+            let all: f32 = values.iter().filter(|value| **value > 0.0).sum();
+            assert!(reached >= share as f32 * all - 1e-3 && above < share as f32 * all, "{share}");
+        }
     }
 }

@@ -1,0 +1,338 @@
+//! What happens inside the blocks on one image's way through the tower, kept for methods that look there.
+
+use std::ops::Range;
+
+use candle_core::{Result, Tensor, bail};
+
+use super::{Block, BlockInput, Projected, Queries, VisionTower, attention_weights};
+
+/// What is kept of a pass through the tower, beside the activations of one layer. Nothing, by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// The blocks of which the mean of the heads' attention is kept: tokens² numbers each.
+    pub attention: Range<usize>,
+    /// The blocks of which a [`BlockRecord`] is kept: some ten times tokens · width numbers each.
+    pub insides: Range<usize>,
+}
+
+impl Recording {
+    /// What both ask for; ranges that do not touch are filled up between them.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let hull = |one: &Range<usize>, other: &Range<usize>| match (one.is_empty(), other.is_empty()) {
+            (true, _) => other.clone(),
+            (_, true) => one.clone(),
+            _ => one.start.min(other.start)..one.end.max(other.end),
+        };
+        Self {
+            attention: hull(&self.attention, &other.attention),
+            insides: hull(&self.insides, &other.insides),
+        }
+    }
+
+    /// The number of blocks that have to be run.
+    fn depth(&self) -> usize {
+        let end = |range: &Range<usize>| if range.is_empty() { 0 } else { range.end };
+        end(&self.attention).max(end(&self.insides))
+    }
+}
+
+/// What one block computed for one image: enough to look at its attention, to attend in another way, and to take
+/// gradients back through it.
+#[derive(Clone, Debug)]
+pub struct BlockRecord {
+    /// The residual stream that enters: [tokens, width].
+    pub hidden: Tensor,
+    /// Not yet scaled: [heads, tokens, head width].
+    pub query: Tensor,
+    /// [heads, tokens, head width].
+    pub key: Tensor,
+    /// [heads, tokens, head width].
+    pub value: Tensor,
+    /// The rest of the block for every token, where a later block needed it.
+    pub(crate) after: Option<AfterAttention>,
+}
+
+/// What follows attention in a block, for some of its tokens.
+#[derive(Clone, Debug)]
+pub struct AfterAttention {
+    /// The residual stream with what attention adds: [rows, width].
+    pub middle: Tensor,
+    /// What the MLP's nonlinearity is applied to: [rows, mlp width].
+    pub expanded: Tensor,
+    /// The residual stream that leaves: [rows, width].
+    pub output: Tensor,
+}
+
+impl Block {
+    /// The block from what attention gives on, before its output layer.
+    ///
+    /// # Shapes
+    /// `hidden`, what enters the block: [rows, width]; `attended`: [heads, rows, head width].
+    pub(crate) fn after_attention(&self, hidden: &Tensor, attended: &Tensor) -> Result<AfterAttention> {
+        let middle = (hidden + self.attention.output.forward(&merge_heads(attended)?)?)?;
+        let expanded = self.mlp.expand.forward(&self.ln_2.forward(&middle)?)?;
+        let output = (&middle + self.mlp.contract.forward(&self.mlp.activation.forward(&expanded)?)?)?;
+        Ok(AfterAttention { middle, expanded, output })
+    }
+
+    /// The gradient with respect to the residual stream after attention.
+    ///
+    /// # Shapes
+    /// `gradient`, with respect to what leaves: [rows, width], where it or `after` may have one row for all of the
+    /// other's; returns [rows, width].
+    pub(crate) fn after_attention_backward(
+        &self,
+        after: &AfterAttention,
+        gradient: &Tensor,
+    ) -> Result<Tensor> {
+        let normed = self.mlp.backward(&after.expanded, gradient)?;
+        self.ln_2.backward(&after.middle, &normed)?.broadcast_add(gradient)
+    }
+}
+
+impl BlockRecord {
+    /// The attention of every head, made anew: kept, it would be the larger part of a record.
+    ///
+    /// # Shapes
+    /// Returns [heads, tokens, tokens], a row for every token that asks; rows sum to 1.
+    ///
+    /// # Errors
+    /// If the tensor computation fails.
+    pub fn attention(&self) -> Result<Tensor> {
+        self.attention_of(self.tokens()?)
+    }
+
+    /// The attention of the first `asking` tokens: [heads, asking, tokens].
+    pub(crate) fn attention_of(&self, asking: usize) -> Result<Tensor> {
+        attention_weights(&self.query.narrow(1, 0, asking)?, &self.key, None)
+    }
+
+    /// What follows attention for the first `asking` tokens of the block that this is the record of.
+    pub(crate) fn after(&self, block: &Block, asking: usize) -> Result<AfterAttention> {
+        if let (Some(after), true) = (&self.after, asking == self.tokens()?) {
+            return Ok(after.clone());
+        }
+        let attended = self.attention_of(asking)?.matmul(&self.value)?;
+        block.after_attention(&self.hidden.narrow(0, 0, asking)?, &attended)
+    }
+
+    /// The number of tokens.
+    pub(crate) fn tokens(&self) -> Result<usize> {
+        self.hidden.dim(0)
+    }
+}
+
+/// What was kept of a pass.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    asked: Recording,
+    attention: Vec<Tensor>,
+    insides: Vec<BlockRecord>,
+    furthest: Option<(usize, BlockInput)>,
+}
+
+impl Recorded {
+    /// What was asked to be kept.
+    pub fn asked(&self) -> &Recording {
+        &self.asked
+    }
+
+    /// The mean of the heads' attention in a block.
+    ///
+    /// # Shapes
+    /// Returns [tokens, tokens], a row for every token that asks; rows sum to 1.
+    ///
+    /// # Errors
+    /// If it was not asked for.
+    pub fn attention(&self, block: usize) -> Result<&Tensor> {
+        kept(&self.attention, &self.asked.attention, block)
+    }
+
+    /// The last block that was reached behind the layer, with what enters it.
+    pub(crate) fn furthest(&self) -> Option<&(usize, BlockInput)> {
+        self.furthest.as_ref()
+    }
+
+    /// The inside of a block.
+    ///
+    /// # Errors
+    /// If it was not asked for.
+    pub fn inside(&self, block: usize) -> Result<&BlockRecord> {
+        kept(&self.insides, &self.asked.insides, block)
+    }
+}
+
+fn kept<'a, T>(items: &'a [T], asked: &Range<usize>, block: usize) -> Result<&'a T> {
+    match block.checked_sub(asked.start).and_then(|index| items.get(index)) {
+        Some(item) => Ok(item),
+        None => bail!("block {block} is not one of {asked:?}, which were recorded"),
+    }
+}
+
+impl VisionTower {
+    /// The trunk as [`run_until`](Self::run_until) has it, keeping what is asked for on the way. Blocks behind
+    /// `layer` are run as far as the recording needs them.
+    ///
+    /// # Shapes
+    /// `pixels`, of one image: [1, 3, height, width].
+    ///
+    /// # Errors
+    /// As `run_until`, and if a block to be recorded is not one of the tower's.
+    pub fn run_recording(
+        &self,
+        pixels: &Tensor,
+        layer: usize,
+        recording: &Recording,
+    ) -> Result<(BlockInput, Recorded)> {
+        let depth = recording.depth();
+        if depth > self.layers() {
+            bail!("block {} is not one of {}", depth - 1, self.layers());
+        }
+        let mut hidden = self.embed(pixels)?;
+        let mut recorded = Recorded { asked: recording.clone(), ..Recorded::default() };
+        let mut input = None;
+        // Where all tokens are pooled, the embedding needs every token's way out of the last block.
+        let pooled =
+            recording.insides.contains(&self.layers().saturating_sub(1)) && self.class_token_end().is_none();
+        for (index, block) in self.blocks.iter().enumerate().take(depth.max(layer + 1)) {
+            let entering = || -> Result<_> {
+                Ok(BlockInput { activations: block.ln_1.forward(&hidden)?, hidden: hidden.clone() })
+            };
+            if index == layer {
+                input = Some(entering()?);
+            } else if index > layer && index + 1 == depth {
+                recorded.furthest = Some((index, entering()?));
+            }
+            if index < depth.max(layer) {
+                let onward = index < layer || index + 1 < depth || pooled;
+                hidden = recorded.pass(index, block, hidden, onward)?;
+            }
+        }
+        match input {
+            Some(input) => Ok((input, recorded)),
+            None => bail!("layer {layer} is not one of {}", self.layers()),
+        }
+    }
+}
+
+impl Recorded {
+    /// Runs one block and keeps of it what was asked for; `onward`: whether somebody needs its output.
+    fn pass(&mut self, index: usize, block: &Block, hidden: Tensor, onward: bool) -> Result<Tensor> {
+        let keep_attention = self.asked.attention.contains(&index);
+        let keep_inside = self.asked.insides.contains(&index);
+        if !keep_attention && !keep_inside {
+            return block.forward(&hidden, None);
+        }
+        let Projected { query, key, value } = block.project(&block.ln_1.forward(&hidden)?, Queries::All)?;
+        let (query, key, value) = (query.squeeze(0)?, key.squeeze(0)?, value.squeeze(0)?);
+        let entering = hidden.squeeze(0)?;
+        let mut after = None;
+        if keep_attention || onward {
+            let attention = attention_weights(&query, &key, None)?;
+            if keep_attention {
+                self.attention.push(attention.mean(0)?);
+            }
+            if onward {
+                after = Some(block.after_attention(&entering, &attention.matmul(&value)?)?);
+            }
+        }
+        let leaving = match &after {
+            Some(after) => after.output.unsqueeze(0)?,
+            None => hidden,
+        };
+        if keep_inside {
+            self.insides.push(BlockRecord { hidden: entering, query, key, value, after });
+        }
+        Ok(leaving)
+    }
+}
+
+/// [heads, rows, head width] to [rows, heads · head width].
+pub(crate) fn merge_heads(tensor: &Tensor) -> Result<Tensor> {
+    let (heads, rows, head_width) = tensor.dims3()?;
+    tensor.transpose(0, 1)?.reshape((rows, heads * head_width))
+}
+
+/// [rows, width] to [heads, rows, width / heads].
+pub(crate) fn split_heads(tensor: &Tensor, heads: usize) -> Result<Tensor> {
+    let (rows, width) = tensor.dims2()?;
+    tensor.reshape((rows, heads, width / heads))?.transpose(0, 1)?.contiguous()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{config::Activation, nn::tests::Source};
+
+    fn largest(tensor: Tensor) -> Result<f32> {
+        tensor.abs()?.max_all()?.to_scalar::<f32>()
+    }
+
+    #[test]
+    fn recording_changes_nothing_and_agrees_with_itself() -> Result<()> {
+        let mut source = Source::new(21);
+        let tower = source.tower(Activation::Gelu);
+        let pixels = source.tensor(&[1, 3, 4, 8]);
+        for layer in 0..3 {
+            let plain = tower.run_until(&pixels, layer)?;
+            for (attention, insides) in
+                [(0..3, 0..3), (1..3, 0..0), (0..0, 1..2), (2..3, 0..1), (0..2, 0..2), (0..0, 0..0)]
+            {
+                let recording = Recording { attention: attention.clone(), insides: insides.clone() };
+                let (input, recorded) = tower.run_recording(&pixels, layer, &recording)?;
+                assert!(largest((&input.activations - &plain.activations)?)? < 1e-5);
+                assert!(largest((&input.hidden - &plain.hidden)?)? < 1e-5);
+                for block in 0..3 {
+                    assert_eq!(recorded.attention(block).is_ok(), attention.contains(&block));
+                    assert_eq!(recorded.inside(block).is_ok(), insides.contains(&block));
+                    if let (Ok(mean), Ok(inside)) = (recorded.attention(block), recorded.inside(block)) {
+                        assert!(largest((mean - inside.attention()?.mean(0)?)?)? < 1e-6);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_record_is_what_the_blocks_compute() -> Result<()> {
+        let mut source = Source::new(22);
+        let tower = source.tower(Activation::QuickGelu);
+        let pixels = source.tensor(&[1, 3, 6, 6]);
+        let recording = Recording { attention: 0..3, insides: 0..3 };
+        let (_, recorded) = tower.run_recording(&pixels, 2, &recording)?;
+        for block in 0..3 {
+            let inside = recorded.inside(block)?;
+            let expected = tower.blocks[block].forward(&inside.hidden.unsqueeze(0)?, None)?.squeeze(0)?;
+            for asking in [1, 10] {
+                let output = inside.after(&tower.blocks[block], asking)?.output;
+                assert!(largest((output - expected.narrow(0, 0, asking)?)?)? < 1e-5);
+            }
+            assert!(largest((recorded.attention(block)?.sum(1)? - 1.0)?)? < 1e-5);
+            if block < 2 {
+                assert!(largest((&expected - &recorded.inside(block + 1)?.hidden)?)? < 1e-5);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn blocks_that_are_not_there_are_refused() -> Result<()> {
+        let mut source = Source::new(23);
+        let tower = source.tower(Activation::Gelu);
+        let pixels = source.tensor(&[1, 3, 6, 6]);
+        let recording = Recording { attention: 2..4, insides: 0..0 };
+        assert!(tower.run_recording(&pixels, 2, &recording).is_err());
+        assert!(tower.run_recording(&pixels, 3, &Recording::default()).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn recordings_are_joined_by_hand() {
+        let one = Recording { attention: 4..12, insides: 0..0 };
+        let other = Recording { attention: 0..2, insides: 10..12 };
+        assert_eq!(one.and(&other), Recording { attention: 0..12, insides: 10..12 });
+        assert_eq!(Recording::default().and(&one), one);
+    }
+}

@@ -1,0 +1,322 @@
+//! The runs of a region become its outline, its holes and its run-length code.
+//!
+//! All are read off the region's *edges*, the sides that its pixels share with pixels outside it. Their number
+//! grows with the outline and not with the area, so a region of millions of pixels is cheap.
+
+use std::ops::Range;
+
+use crate::geometry::Size;
+
+/// The pixels of a region, as runs of columns in rows from top to bottom, in each row from left to right. No two
+/// runs of a row touch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mask {
+    /// The photo's size.
+    size: Size,
+    runs: Vec<(u32, Range<u32>)>,
+}
+
+/// A corner between pixels: how many pixels lie to the left of it, and how many above.
+pub type Corner = [u32; 2];
+
+/// A part of the outline, with the region to its right for who walks from start to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Edge {
+    start: Corner,
+    end: Corner,
+}
+
+/// A run-length code as COCO has it: pixels are counted down the first column, then down the next.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct RunLengths {
+    /// How many pixels are outside, then how many inside, then outside again, and so on.
+    pub counts: Vec<u64>,
+    /// The photo's height and width.
+    pub size: [u32; 2],
+}
+
+impl Mask {
+    /// # Panics
+    /// In tests, if the runs are not in order.
+    pub(super) fn new(size: Size, runs: Vec<(u32, Range<u32>)>) -> Self {
+        debug_assert!(runs.is_sorted_by_key(|(y, run)| (*y, run.start)));
+        Self { size, runs }
+    }
+
+    /// The photo's size.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Rows and their columns, from top to bottom and from left to right.
+    pub fn runs(&self) -> &[(u32, Range<u32>)] {
+        &self.runs
+    }
+
+    /// The number of pixels.
+    pub fn area(&self) -> u64 {
+        self.runs.iter().map(|(_, run)| u64::from(run.end - run.start)).sum()
+    }
+
+    /// The closed lines around the region, the outer one first and then those around its holes, exactly along the
+    /// pixels' sides. The outer one is clockwise, the others are not; the first corner is not repeated at the end.
+    ///
+    /// Pixels that touch at a corner only belong together, so the outer line may pass a corner twice.
+    pub fn rings(&self) -> Vec<Vec<Corner>> {
+        let mut edges = self.horizontal_edges();
+        for (y, run) in &self.runs {
+            edges.push(Edge { start: [run.end, *y], end: [run.end, y + 1] });
+            edges.push(Edge { start: [run.start, y + 1], end: [run.start, *y] });
+        }
+        edges.sort_unstable();
+        let mut rings = rings(&edges);
+        // Only the outer line is clockwise, with a positive area.
+        rings.sort_by_key(|line| twice_area(line) <= 0);
+        rings
+    }
+
+    /// The outer line, with the corners left out that lie within `tolerance` pixels of the line without them
+    /// (Douglas and Peucker, 1973).
+    pub fn polygon(&self, tolerance: f64) -> Vec<Corner> {
+        let outer = self.rings().into_iter().next().unwrap_or_default();
+        simplified(&outer, tolerance)
+    }
+
+    /// The run-length code.
+    pub fn run_lengths(&self) -> RunLengths {
+        let height = u64::from(self.size.height);
+        let edges = self.horizontal_edges();
+        let across = |edge: &Edge| edge.start[0].min(edge.end[0])..edge.start[0].max(edge.end[0]);
+        let changes = edges
+            .iter()
+            .flat_map(|edge| across(edge).map(move |x| u64::from(x) * height + u64::from(edge.start[1])));
+        let mut changes: Vec<u64> = changes.collect();
+        changes.sort_unstable();
+        let (mut counts, mut before) = (Vec::new(), 0);
+        for same in changes.chunk_by(|one, other| one == other) {
+            // A column that ends inside is followed by one that begins inside: two changes at one place are none.
+            if same.len() % 2 == 1 {
+                counts.push(same[0] - before);
+                before = same[0];
+            }
+        }
+        if before < self.size.area() || counts.is_empty() {
+            counts.push(self.size.area() - before);
+        }
+        RunLengths { counts, size: [self.size.height, self.size.width] }
+    }
+
+    /// The upper and lower sides: to the right above the region, to the left below it.
+    fn horizontal_edges(&self) -> Vec<Edge> {
+        let mut edges = Vec::new();
+        let mut above: &[(u32, Range<u32>)] = &[];
+        for row in self.runs.chunk_by(|one, other| one.0 == other.0) {
+            let y = row[0].0;
+            if let Some((last, _)) = above.first().filter(|(last, _)| last + 1 < y) {
+                add_differences(&mut edges, above, &[], last + 1);
+                above = &[];
+            }
+            add_differences(&mut edges, above, row, y);
+            above = row;
+        }
+        if let Some((last, _)) = above.first() {
+            add_differences(&mut edges, above, &[], last + 1);
+        }
+        edges
+    }
+}
+
+/// Adds the edges between two rows of runs that meet at height `y`.
+fn add_differences(edges: &mut Vec<Edge>, above: &[(u32, Range<u32>)], below: &[(u32, Range<u32>)], y: u32) {
+    let ends = |runs: &[(u32, Range<u32>)], sign: i32| -> Vec<(u32, i32)> {
+        runs.iter().flat_map(|(_, run)| [(run.start, sign), (run.end, -sign)]).collect()
+    };
+    let mut ends = [ends(above, -1), ends(below, 1)].concat();
+    ends.sort_unstable();
+    // 1 where only the row below is inside, -1 where only the row above is.
+    let mut side = 0;
+    for pair in ends.windows(2) {
+        side += pair[0].1;
+        let (left, right) = ([pair[0].0, y], [pair[1].0, y]);
+        match side {
+            _ if left == right => {}
+            1 => edges.push(Edge { start: left, end: right }),
+            -1 => edges.push(Edge { start: right, end: left }),
+            _ => {}
+        }
+    }
+}
+
+/// Walks along sorted edges until every one was passed. Where two lead on, the left one joins the pixels that touch
+/// at that corner.
+fn rings(edges: &[Edge]) -> Vec<Vec<Corner>> {
+    let mut passed = vec![false; edges.len()];
+    let mut rings = Vec::new();
+    for first in 0..edges.len() {
+        let (mut line, mut index): (Vec<Corner>, _) = (Vec::new(), first);
+        while !passed[index] {
+            passed[index] = true;
+            let edge = edges[index];
+            line.push(edge.start);
+            let start = edges.partition_point(|other| other.start < edge.end);
+            let next = (start..edges.len()).take_while(|next| edges[*next].start == edge.end);
+            match next.filter(|next| !passed[*next]).min_by_key(|next| turn(edge, edges[*next])) {
+                Some(next) => index = next,
+                None => break,
+            }
+        }
+        if !line.is_empty() {
+            rings.push(without_straight_corners(line));
+        }
+    }
+    rings
+}
+
+/// Below 0 for a turn to the left, above 0 for one to the right.
+fn turn(from: Edge, to: Edge) -> i64 {
+    cross(direction(from.start, from.end), direction(to.start, to.end)).signum()
+}
+
+fn direction(from: Corner, to: Corner) -> [i64; 2] {
+    [i64::from(to[0]) - i64::from(from[0]), i64::from(to[1]) - i64::from(from[1])]
+}
+
+fn cross(one: [i64; 2], other: [i64; 2]) -> i64 {
+    one[0] * other[1] - one[1] * other[0]
+}
+
+fn without_straight_corners(line: Vec<Corner>) -> Vec<Corner> {
+    let count = line.len();
+    let is_corner = |index: &usize| {
+        let (before, here, after) =
+            (line[(index + count - 1) % count], line[*index], line[(index + 1) % count]);
+        cross(direction(before, here), direction(here, after)) != 0
+    };
+    (0..count).filter(is_corner).map(|index| line[index]).collect()
+}
+
+/// Twice the area inside a closed line, in pixels; positive if it is clockwise.
+fn twice_area(line: &[Corner]) -> i64 {
+    let next = line.iter().cycle().skip(1);
+    let wide = |corner: &Corner| corner.map(i64::from);
+    line.iter().zip(next).map(|(one, other)| cross(wide(one), wide(other))).sum()
+}
+
+/// A closed line with fewer corners: halved at its first corner and the one furthest from it, each half is a line
+/// that is cut at its furthest corner as long as that is too far away.
+fn simplified(line: &[Corner], tolerance: f64) -> Vec<Corner> {
+    let Some(first) = line.first() else { return Vec::new() };
+    let closed: Vec<Corner> = line.iter().chain([first]).copied().collect();
+    let distance = |corner: &Corner| {
+        let [x, y] = direction(*first, *corner);
+        x * x + y * y
+    };
+    let middle = (0..closed.len()).max_by_key(|index| distance(&closed[*index])).unwrap_or(0);
+    let mut kept = vec![false; closed.len()];
+    kept[0] = true;
+    kept[middle] = true;
+    let mut open = vec![(0, middle), (middle, closed.len() - 1)];
+    while let Some((from, to)) = open.pop() {
+        let far = |index: usize| distance_to_line(closed[index], closed[from], closed[to]);
+        let furthest = (from + 1..to).max_by(|one, other| far(*one).total_cmp(&far(*other)));
+        if let Some(furthest) = furthest.filter(|index| far(*index) > tolerance) {
+            kept[furthest] = true;
+            open.extend([(from, furthest), (furthest, to)]);
+        }
+    }
+    (0..line.len()).filter(|index| kept[*index]).map(|index| line[index]).collect()
+}
+
+fn distance_to_line(corner: Corner, from: Corner, to: Corner) -> f64 {
+    let along = direction(from, to).map(|x| x as f64);
+    let there = direction(from, corner).map(|x| x as f64);
+    let length = along[0].hypot(along[1]);
+    let part = (there[0] * along[0] + there[1] * along[1]) / (length * length);
+    if length == 0.0 || !(0.0..=1.0).contains(&part) {
+        let end = if part > 1.0 { direction(to, corner).map(|x| x as f64) } else { there };
+        return end[0].hypot(end[1]);
+    }
+    (along[0] * there[1] - along[1] * there[0]).abs() / length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The mask of the `#` in some rows of text.
+    fn mask(rows: &[&str]) -> Mask {
+        let mut runs = Vec::new();
+        for (y, row) in rows.iter().enumerate() {
+            let inside: Vec<u32> =
+                (0..row.len() as u32).filter(|x| row.as_bytes()[*x as usize] == b'#').collect();
+            for run in inside.chunk_by(|one, other| one + 1 == *other) {
+                runs.push((y as u32, run[0]..run[run.len() - 1] + 1));
+            }
+        }
+        Mask::new(Size::new(rows[0].len() as u32, rows.len() as u32), runs)
+    }
+
+    /// The pixels behind a run-length code, row by row.
+    fn decoded(code: &RunLengths) -> Vec<bool> {
+        let [height, width] = code.size.map(|side| side as usize);
+        let down = code.counts.iter().enumerate();
+        let down: Vec<bool> = down.flat_map(|(index, count)| vec![index % 2 == 1; *count as usize]).collect();
+        assert_eq!(down.len(), width * height);
+        (0..width * height).map(|at| down[at % width * height + at / width]).collect()
+    }
+
+    #[test]
+    fn a_ring_of_pixels_has_an_outer_line_and_a_hole() {
+        let around = mask(&[".....", ".###.", ".#.#.", ".###.", "....."]);
+        assert_eq!(
+            around.rings(),
+            [vec![[1, 1], [4, 1], [4, 4], [1, 4]], vec![[2, 2], [2, 3], [3, 3], [3, 2]],]
+        );
+        assert_eq!(around.polygon(0.0), [[1, 1], [4, 1], [4, 4], [1, 4]]);
+    }
+
+    #[test]
+    fn pixels_that_touch_at_a_corner_have_one_outer_line() {
+        let both = mask(&["#.", ".#"]);
+        assert_eq!(both.rings(), [vec![[0, 0], [1, 0], [1, 1], [2, 1], [2, 2], [1, 2], [1, 1], [0, 1]]]);
+    }
+
+    #[test]
+    fn rings_have_the_areas_of_the_pixels_and_the_code_gives_them_back() {
+        let shapes: [&[&str]; 6] = [
+            &["#"],
+            &["###", "###"],
+            &["#..#", "####", "#..#", "####"],
+            &[".##..", "##.#.", ".###.", "...##"],
+            &["#.#.#", ".#.#.", "#.#.#"],
+            &["....", ".#..", "....", "...."],
+        ];
+        for rows in shapes {
+            let mask = mask(rows);
+            let area: i64 = mask.rings().iter().map(|line| twice_area(line)).sum();
+            assert_eq!(area, 2 * mask.area() as i64, "{rows:?}");
+            assert_eq!(mask.rings().iter().filter(|line| twice_area(line) > 0).count(), 1, "{rows:?}");
+            let expected: Vec<bool> = rows.concat().bytes().map(|pixel| pixel == b'#').collect();
+            assert_eq!(decoded(&mask.run_lengths()), expected, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn a_simple_outline_is_near_the_exact_one() {
+        // A disc of radius 40: its outline has a corner for nearly every row.
+        let rows = (0..81_u32).map(|y| {
+            let half = (1600.0 - (f64::from(y) - 40.0).powi(2)).sqrt() as u32;
+            (y, 40 - half..41 + half)
+        });
+        let disc = Mask::new(Size::new(81, 81), rows.collect());
+        let (exact, simple) = (disc.rings().remove(0), disc.polygon(1.0));
+        assert!(simple.len() * 4 < exact.len(), "{} of {} corners", simple.len(), exact.len());
+        let areas = [&exact, &simple].map(|line| twice_area(line) as f64);
+        assert!((areas[1] / areas[0] - 1.0).abs() < 0.05, "{areas:?}");
+        let off = exact.iter().map(|corner| {
+            let lines = simple.iter().zip(simple.iter().cycle().skip(1));
+            lines.map(|(from, to)| distance_to_line(*corner, *from, *to)).fold(f64::INFINITY, f64::min)
+        });
+        assert!(off.fold(0.0, f64::max) <= 1.0);
+    }
+}

@@ -1,0 +1,117 @@
+//! A map becomes points for a segmenter: where the concept is, and where it is not.
+
+use serde::{Serialize, Serializer};
+
+use super::{Instance, Threshold, instances};
+use crate::attribution::ConceptMap;
+
+/// The most points of either label.
+pub const MOST_POINTS: usize = 10;
+
+/// What a point says about its pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// It shows the concept.
+    Concept,
+    /// It shows something else.
+    Other,
+}
+
+/// As segmenters that take points have it: 1 and 0.
+impl Serialize for Label {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(u8::from(*self == Self::Concept))
+    }
+}
+
+/// A pixel of the photo, as a hint for a segmenter such as Segment Anything.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Point {
+    /// Pixels to the left of it.
+    pub x: u32,
+    /// Pixels above it.
+    pub y: u32,
+    /// Whether it shows the concept.
+    pub label: Label,
+    /// The evidence there, in logits; its sign is the label's.
+    pub evidence: f32,
+}
+
+/// The peak of every instance of the concept, and the deepest point of every place that speaks against it: at most
+/// [`MOST_POINTS`] with positive evidence, and no more with negative evidence than with positive. Both lists are
+/// ordered by the evidence of their places.
+///
+/// CLIP Surgery (Li et al., 2023) scales a map to 0 to 1, takes the pixels above 0.8 on a coarser grid, and as many of
+/// the lowest as points against. Here one place gives one point, so a large instance does not crowd out a small one;
+/// and a point against needs evidence against: the lowest of a map that is positive throughout is no counter-example.
+/// Without positive evidence there are no points at all.
+pub fn points(map: &ConceptMap, threshold: Threshold) -> Vec<Point> {
+    points_between(&instances(map, threshold), map, threshold)
+}
+
+/// The same for instances that are known.
+pub(crate) fn points_between(found: &[Instance], map: &ConceptMap, threshold: Threshold) -> Vec<Point> {
+    let point = |instance: &Instance, label| {
+        let (peak, evidence) = (instance.region.peak, instance.evidence);
+        Point {
+            x: peak.x,
+            y: peak.y,
+            label,
+            evidence: if label == Label::Concept { evidence } else { -evidence },
+        }
+    };
+    let mut points: Vec<Point> =
+        found.iter().take(MOST_POINTS).map(|instance| point(instance, Label::Concept)).collect();
+    if !points.is_empty() && map.values().iter().any(|value| *value < 0.0) {
+        let against = instances(&map.negated(), threshold);
+        points.extend(against.iter().take(points.len()).map(|instance| point(instance, Label::Other)));
+    }
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::{Grid, Placement, Rect, Size};
+
+    fn pixels(width: usize, values: &[f32]) -> ConceptMap {
+        let grid = Grid::new(values.len() / width, width);
+        let photo = Size::new(width as u32, grid.rows as u32);
+        ConceptMap::new(values.to_vec(), Placement { photo, input: photo, grid, covers: Rect::whole(photo) })
+    }
+
+    #[test]
+    fn every_instance_gives_a_point_and_as_many_places_against_at_most() {
+        #[rustfmt::skip]
+        let map = pixels(6, &[
+            4.0, 3.0, -1.0, -1.0, 0.0, 3.0,
+            3.0, 0.0, -1.0, -2.0, 0.0, 2.0,
+            0.0, 0.0,  0.0,  0.0, 0.0, 0.0,
+            -1.5, 0.0, 0.0, -1.2, 0.0, 0.0,
+        ]);
+        let found: Vec<_> =
+            points(&map, Threshold::default()).iter().map(|p| (p.x, p.y, p.label, p.evidence)).collect();
+        assert_eq!(
+            found,
+            [
+                (0, 0, Label::Concept, 4.0),
+                (5, 0, Label::Concept, 3.0),
+                (3, 1, Label::Other, -2.0),
+                (0, 3, Label::Other, -1.5),
+            ]
+        );
+    }
+
+    #[test]
+    fn without_evidence_for_it_there_are_no_points_and_without_any_against_it_none_of_those() {
+        assert!(points(&pixels(2, &[0.0, -1.0]), Threshold::default()).is_empty());
+        let found = points(&pixels(2, &[1.0, 0.1]), Threshold::default());
+        assert_eq!((found.len(), found[0].label), (1, Label::Concept));
+    }
+
+    #[test]
+    fn labels_are_numbers_in_json() {
+        let point = Point { x: 1, y: 2, label: Label::Other, evidence: -0.5 };
+        assert_eq!(serde_json::to_string(&point).unwrap(), r#"{"x":1,"y":2,"label":0,"evidence":-0.5}"#);
+    }
+}
