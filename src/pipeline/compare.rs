@@ -9,6 +9,7 @@ use crate::{
     embed::{Scores, probabilities},
     error::{Error, Result},
     model::config::ProbabilityKind,
+    objective::Unit,
     photo::Photo,
     prompt::same_words,
     regions,
@@ -88,8 +89,10 @@ impl Explainer {
         let mix = |logits: &[f64], target| Mix::new(&plan, logits, target, settings);
         let mixes = |logits: &[f64]| mapped.iter().map(|target| mix(logits, *target).weights).collect();
         let seen = asker.see(&board, &mapped, &mixes)?;
+        let setup = plan.in_force(seen.setup, names.len(), settings.strength);
         let plain = match settings.strength.get() {
-            _ if !plan.is_linear() => None,
+            // What pages and pairs make of plain maps is a mix of logits.
+            _ if !plan.is_linear() || setup.objective_unit != Unit::Logits => None,
             0.0 => Some(seen.maps.clone()),
             _ => Some(board.plain_maps(&mapped, &asker)?),
         };
@@ -98,7 +101,6 @@ impl Explainer {
             (Pairs::All, Some(plain)) => subtracted_pairs(plain),
             (Pairs::All, None) => board.contrasted_pairs(&mapped, &asker)?,
         };
-        let setup = plan.in_force(seen.setup, names.len(), settings.strength);
         let places = places(&seen.maps, &setup, photo);
         let compared = places.into_iter().zip(&seen.maps).enumerate().map(|(index, (place, map))| Compared {
             score: board.score(mapped[index]),
