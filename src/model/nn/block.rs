@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Activation, LayerNorm, Linear, softmax};
+use super::{Activation, LayerNorm, Linear, inference, softmax};
 
 /// Which tokens ask in attention; all tokens answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,17 @@ pub(crate) struct Block {
     pub(crate) activation: Activation,
     pub(crate) contract: Linear,
     pub(crate) heads: usize,
+}
+
+/// Runs blocks one after the other: without a graph where nothing upstream is tracked.
+///
+/// # Shapes
+/// As [`Block::forward`].
+pub(crate) fn forward(blocks: &[Block], hidden: Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    match hidden.device().is_cpu() && !hidden.track_op() {
+        true => inference::run(blocks, &hidden, mask),
+        false => blocks.iter().try_fold(hidden, |hidden, block| block.forward(&hidden, mask)),
+    }
 }
 
 impl Block {

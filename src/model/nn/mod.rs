@@ -5,7 +5,9 @@
 //! slower forms that candle can differentiate are used.
 
 mod block;
+mod inference;
 mod kernels;
+mod product;
 mod text;
 mod vision;
 
@@ -197,6 +199,14 @@ impl Activation {
             (true, _) => input.contiguous()?.apply_op1(self),
             (false, Self::QuickGelu) => input * candle_nn::ops::sigmoid(&(input * 1.702)?)?,
             (false, Self::Gelu) => input.gelu_erf(),
+        }
+    }
+
+    /// The nonlinearity of x + row in place, for every row of as many values.
+    fn add_and_apply(self, values: &mut [f32], row: &[f32]) {
+        match self {
+            Self::QuickGelu => kernels::add_and_quick_gelu(values, row),
+            Self::Gelu => kernels::add_and_gelu(values, row),
         }
     }
 
