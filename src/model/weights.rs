@@ -1,6 +1,6 @@
 //! `model.safetensors`, whole or sharded, or PyTorch's own format becomes named tensors of checked shapes.
 //!
-//! Safetensors are memory-mapped: what is not asked for is not read. This is the only place with `unsafe` code.
+//! Safetensors are memory-mapped: what is not asked for is not read. This and `nn::product` are the only places with `unsafe` code.
 
 use std::{
     collections::BTreeMap,
