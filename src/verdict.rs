@@ -3,28 +3,28 @@
 //! What decides, in this order:
 //!
 //! 1. A map without any positive evidence is [`Verdict::Absent`].
-//! 2. A checkpoint that was trained with a sigmoid knows by itself: the probability that the concept is there
-//!    is sigmoid(logit + bias). From [`PRESENT`] on it is present, below [`ABSENT`] absent, between them weak.
+//! 2. A checkpoint whose configuration calibrates it ([`PresenceBounds`]) knows by itself: the probability that the
+//!    concept is there is sigmoid(logit + bias). From the one bound on it is present, below the other absent, between
+//!    them weak.
 //! 3. Any other checkpoint only knows what fits *better*. The prompt is compared with the neutral prompt
 //!    [`NEUTRAL`], which fits every photograph: a similarity higher by at least [`MARGIN`] is present, one
 //!    lower by at least as much absent, between them weak. And a concept whose rival fits better is at most weak.
 //!
+//! SigLIP falls under rule 3, although it was trained with a sigmoid: among the many captions of its batches nearly
+//! every pair is a wrong one, so a right caption of a cluttered photo may well have a probability of 0.001. No bound
+//! holds for all photos and prompts; whoever has measured one for a checkpoint writes it into its `config.json`.
+//!
 //! Rule 3 is a rule of thumb: it is not calibrated, and it is as good as the checkpoint's idea of "a photo".
 
 use serde::{Deserialize, Serialize};
+
+use crate::model::config::PresenceBounds;
 
 /// Fits every photograph.
 pub const NEUTRAL: &str = "a photo";
 
 /// The difference of similarities that counts; for most checkpoints it is one logit.
 pub const MARGIN: f64 = 0.01;
-
-/// From this probability on, a checkpoint trained with a sigmoid calls a concept present.
-pub const PRESENT: f64 = 0.5;
-
-/// Below this probability, a checkpoint trained with a sigmoid calls a concept absent. Chosen on drawn scenes (the
-/// miniature's world, seed 9001) so that of the concepts that are there one in forty falls below.
-pub const ABSENT: f64 = 0.3;
 
 /// Whether the model sees the concept in the photo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,12 +51,14 @@ impl std::fmt::Display for Verdict {
 /// How the checkpoint can tell.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Presence {
-    /// It was trained with a sigmoid.
+    /// By a calibrated sigmoid.
     Sigmoid {
         /// sigmoid(logit + bias), from 0 to 1.
         probability: f64,
+        /// What it is compared with.
+        bounds: PresenceBounds,
     },
-    /// It was trained with a softmax.
+    /// By comparison with the neutral prompt.
     Neutral {
         /// The target's similarity minus the neutral prompt's, from -2 to 2.
         margin: f64,
@@ -71,8 +73,8 @@ pub fn verdict(positive: f64, presence: Presence) -> Verdict {
         return Verdict::Absent;
     }
     match presence {
-        Presence::Sigmoid { probability } if probability >= PRESENT => Verdict::Present,
-        Presence::Sigmoid { probability } if probability >= ABSENT => Verdict::Weak,
+        Presence::Sigmoid { probability, bounds } if probability >= bounds.present => Verdict::Present,
+        Presence::Sigmoid { probability, bounds } if probability >= bounds.absent => Verdict::Weak,
         Presence::Sigmoid { .. } => Verdict::Absent,
         Presence::Neutral { margin, .. } if margin <= -MARGIN => Verdict::Absent,
         Presence::Neutral { margin, rival_fits_better: false } if margin >= MARGIN => Verdict::Present,
@@ -91,16 +93,17 @@ mod tests {
 
     #[test]
     fn without_positive_evidence_it_is_absent() {
-        assert_eq!(verdict(0.0, Presence::Sigmoid { probability: 1.0 }), Verdict::Absent);
+        let certain = Presence::Sigmoid { probability: 1.0, bounds: PresenceBounds::default() };
+        assert_eq!(verdict(0.0, certain), Verdict::Absent);
     }
 
     #[test]
-    fn a_sigmoid_decides_by_its_probability() {
-        let by = |probability| verdict(1.0, Presence::Sigmoid { probability });
-        assert_eq!(
-            [0.9, 0.5, 0.3, 0.2].map(by),
-            [Verdict::Present, Verdict::Present, Verdict::Weak, Verdict::Absent]
-        );
+    fn a_calibrated_sigmoid_decides_by_its_probability() {
+        let by = |bounds| move |probability| verdict(1.0, Presence::Sigmoid { probability, bounds });
+        let expected = [Verdict::Present, Verdict::Present, Verdict::Weak, Verdict::Absent];
+        assert_eq!([0.9, 0.5, 0.3, 0.2].map(by(PresenceBounds::default())), expected);
+        let own = PresenceBounds { present: 0.02, absent: 0.001 };
+        assert_eq!([0.9, 0.02, 0.01, 0.0005].map(by(own)), expected);
     }
 
     #[test]

@@ -17,14 +17,14 @@ use candle_core::{D, Tensor};
 
 use crate::{
     error::Result,
-    model::nn::{Block, BlockInput, Queries, VisionTower},
+    model::nn::{Block, BlockInput, ClassTokenEnd, LayerNorm, Linear, Projected, Queries},
 };
 
 /// What the class token met on its way from the last `ln_1` to the embedding.
 pub(super) struct LastBlock {
     block: Block,
-    post_norm: crate::model::nn::LayerNorm,
-    projection: crate::model::nn::Linear,
+    post_norm: LayerNorm,
+    projection: Option<Linear>,
     /// After attention, [1, width].
     middle: Tensor,
     /// Before the MLP's nonlinearity: its derivative, [1, mlp width].
@@ -44,9 +44,9 @@ pub(super) struct LastBlock {
 }
 
 impl LastBlock {
-    pub(super) fn new(tower: &VisionTower, input: &BlockInput) -> Result<Self> {
-        let (block, post_norm, projection) = tower.end()?;
-        let (query, key, value) = block.project(&input.activations, Queries::Class)?;
+    pub(super) fn new(end: ClassTokenEnd, input: &BlockInput) -> Result<Self> {
+        let ClassTokenEnd { block, post_norm, projection } = end;
+        let Projected { query, key, value } = block.project(&input.activations, Queries::Class)?;
         let (query, key, value) = (query.squeeze(0)?, key.squeeze(0)?, value.squeeze(0)?);
         let (heads, tokens, head_width) = value.dims3()?;
         let query = (query / (head_width as f64).sqrt())?;
@@ -54,19 +54,23 @@ impl LastBlock {
         let attention = crate::model::nn::softmax(&scores)?;
         let width = heads * head_width;
         let attended = attention.matmul(&value)?.reshape((1, width))?;
-        let middle = (input.hidden.get(0)?.narrow(0, 0, 1)? + block.output.forward(&attended)?)?;
-        let expanded = block.expand.forward(&block.ln_2.forward(&middle)?)?;
-        let end = (&middle + block.contract.forward(&block.activation.forward(&expanded)?)?)?;
-        let embedding = projection.forward(&post_norm.forward(&end)?)?.squeeze(0)?;
+        let middle = (input.hidden.get(0)?.narrow(0, 0, 1)? + block.attention.output.forward(&attended)?)?;
+        let expanded = block.mlp.expand.forward(&block.ln_2.forward(&middle)?)?;
+        let end = (&middle + block.mlp.contract.forward(&block.mlp.activation.forward(&expanded)?)?)?;
+        let summary = post_norm.forward(&end)?;
+        let embedding = match projection {
+            Some(projection) => projection.forward(&summary)?.squeeze(0)?,
+            None => summary.squeeze(0)?,
+        };
         let unbiased_scores = match bias_part(block, width, Part::Key, heads)? {
             Some(bias) => scores.sub(&query.matmul(&bias.t()?)?.broadcast_as((heads, 1, tokens))?)?,
             None => scores,
         };
         Ok(Self {
-            slope: block.activation.derivative(&expanded)?,
+            slope: block.mlp.activation.derivative(&expanded)?,
             block: block.clone(),
             post_norm: post_norm.clone(),
-            projection: projection.clone(),
+            projection: projection.cloned(),
             middle,
             end,
             embedding,
@@ -88,9 +92,9 @@ impl LastBlock {
         let patch_mean = |tokens: &Tensor| tokens.narrow(D::Minus1, 1, cells)?.mean_keepdim(D::Minus1);
         let to_values = attended.broadcast_mul(&patch_mean(&self.attention)?)?;
         let to_keys = patch_mean(&scores)?.matmul(&self.query)?;
-        let width = self.middle.dim(1)?;
-        let keys = self.block.projections.outputs(width, width)?.backward(&merge_heads(&to_keys)?)?;
-        let values = self.block.projections.outputs(2 * width, width)?.backward(&merge_heads(&to_values)?)?;
+        let (width, projections) = (self.middle.dim(1)?, &self.block.attention.projections);
+        let keys = projections.outputs(width, width)?.backward(&merge_heads(&to_keys)?)?;
+        let values = projections.outputs(2 * width, width)?.backward(&merge_heads(&to_values)?)?;
         Ok((keys + values)?)
     }
 
@@ -113,11 +117,15 @@ impl LastBlock {
     /// # Shapes
     /// `directions`: [rows, embedding]; returns [heads, rows, head width].
     fn attended_gradients(&self, directions: &Tensor) -> Result<Tensor> {
-        let end = self.post_norm.backward(&self.end, &self.projection.backward(directions)?)?;
-        let expanded = self.block.contract.backward(&end)?.broadcast_mul(&self.slope)?;
-        let normed = self.block.expand.backward(&expanded)?;
+        let summary = match &self.projection {
+            Some(projection) => projection.backward(directions)?,
+            None => directions.clone(),
+        };
+        let end = self.post_norm.backward(&self.end, &summary)?;
+        let expanded = self.block.mlp.contract.backward(&end)?.broadcast_mul(&self.slope)?;
+        let normed = self.block.mlp.expand.backward(&expanded)?;
         let middle = (&end + self.block.ln_2.backward(&self.middle, &normed)?)?;
-        let attended = self.block.output.backward(&middle)?;
+        let attended = self.block.attention.output.backward(&middle)?;
         let (heads, _, head_width) = self.value.dims3()?;
         let rows = attended.dim(0)?;
         Ok(attended.reshape((rows, heads, head_width))?.transpose(0, 1)?.contiguous()?)
@@ -141,7 +149,7 @@ enum Part {
 
 /// The bias of the keys or values: [heads, 1, head width].
 fn bias_part(block: &Block, width: usize, part: Part, heads: usize) -> Result<Option<Tensor>> {
-    let Some(bias) = block.projections.bias() else { return Ok(None) };
+    let Some(bias) = block.attention.projections.bias() else { return Ok(None) };
     let part = bias.narrow(0, part as usize * width, width)?;
     Ok(Some(part.reshape((heads, 1, width / heads))?))
 }

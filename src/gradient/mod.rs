@@ -1,9 +1,10 @@
 //! GRADIENTS: how the image's embedding depends on the activations of one layer.
 //!
 //! The trunk runs once. What is asked of the head afterwards are products of gradients with a few *directions*
-//! of the embedding, one a prompt or a mix of prompts: the gradient is linear in them. At the last block these
-//! products have a closed form that costs next to nothing (`last_block`); elsewhere candle's automatic
-//! differentiation gives them. The general way works at the last block too and is the check of the closed form.
+//! of the embedding, one a prompt or a mix of prompts: the gradient is linear in them. At the last block of a tower
+//! that ends in its class token these products have a closed form that costs next to nothing (`last_block`);
+//! elsewhere, and where all tokens are pooled, candle's automatic differentiation gives them. The general way works
+//! everywhere and is the check of the closed form.
 
 mod last_block;
 
@@ -61,10 +62,10 @@ impl<'a> LayerTrace<'a> {
         differentiation: Differentiation,
     ) -> Result<Self> {
         let input = tower.run_until(&pixels.unsqueeze(0)?, layer)?;
-        let closed = differentiation == Differentiation::Fastest && layer + 1 == tower.layers();
-        let head = match closed {
-            true => Head::Closed(Box::new(LastBlock::new(tower, &input)?)),
-            false => Head::Graph,
+        let last = differentiation == Differentiation::Fastest && layer + 1 == tower.layers();
+        let head = match tower.class_token_end().filter(|_| last) {
+            Some(end) => Head::Closed(Box::new(LastBlock::new(end, &input)?)),
+            None => Head::Graph,
         };
         Ok(Self { tower, layer, input, head, general: OnceLock::new() })
     }
@@ -83,7 +84,7 @@ impl<'a> LayerTrace<'a> {
         }
     }
 
-    /// The activations of the patches (without the class token's): the output of the layer's `ln_1`.
+    /// The activations of the patches (without a class token's): the output of the layer's `ln_1`.
     ///
     /// # Shapes
     /// Returns [cells, width].
@@ -91,7 +92,7 @@ impl<'a> LayerTrace<'a> {
     /// # Errors
     /// If the tensor computation fails.
     pub fn patch_activations(&self) -> Result<Tensor> {
-        patches_of(&self.input.activations)
+        self.patches_of(&self.input.activations)
     }
 
     /// The gradient along one direction of the embedding with respect to the patches' activations.
@@ -111,7 +112,7 @@ impl<'a> LayerTrace<'a> {
         })?;
         let size = gradient.abs()?.sum_all()?.to_scalar::<f32>()?;
         match size.is_finite() {
-            true => patches_of(gradient),
+            true => self.patches_of(gradient),
             false => Err(lost("expected finite numbers, found NaN or infinity")),
         }
     }
@@ -153,6 +154,12 @@ impl<'a> LayerTrace<'a> {
         Ok(Tensor::stack(&rows?, 0)?)
     }
 
+    /// The rows of the patches of one image's tokens: [1, tokens, width] to [cells, width].
+    fn patches_of(&self, tokens: &Tensor) -> Result<Tensor> {
+        let (count, prefix) = (tokens.dim(1)?, self.tower.prefix_tokens());
+        Ok(tokens.squeeze(0)?.narrow(0, prefix, count - prefix)?.contiguous()?)
+    }
+
     fn graph(&self) -> Result<&Graph> {
         if let Some(graph) = self.general.get() {
             return Ok(graph);
@@ -163,12 +170,6 @@ impl<'a> LayerTrace<'a> {
         let embedding = self.tower.run_from(self.layer, &input)?.squeeze(0)?;
         Ok(self.general.get_or_init(|| Graph { activations, embedding }))
     }
-}
-
-/// The rows of the patches of one image's tokens: [1, 1 + cells, width] to [cells, width].
-fn patches_of(tokens: &Tensor) -> Result<Tensor> {
-    let count = tokens.dim(1)?;
-    Ok(tokens.squeeze(0)?.narrow(0, 1, count - 1)?.contiguous()?)
 }
 
 #[cfg(test)]
@@ -200,6 +201,27 @@ mod tests {
                 &closed.gradients_times_activations(&directions)?,
                 &general.gradients_times_activations(&directions)?,
             )?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_class_token_every_row_is_a_patch() -> Result<()> {
+        let mut source = Source::new(14);
+        let tower = source.siglip_tower();
+        let (pixels, directions) = (source.tensor(&[3, 4, 10]), source.tensor(&[2, 8]));
+        for layer in 0..3 {
+            let trace = LayerTrace::new(&tower, &pixels, layer, Differentiation::Fastest)?;
+            assert!(matches!(trace.head, Head::Graph), "all tokens are pooled: there is no closed form");
+            assert_eq!(trace.patch_activations()?.dims(), [10, 8]);
+            let (means, products) =
+                (trace.mean_gradients(&directions)?, trace.gradients_times_activations(&directions)?);
+            for row in 0..2 {
+                let gradients = trace.patch_gradients(&directions.get(row)?)?;
+                assert_eq!(gradients.dims(), [10, 8]);
+                assert_near(&means.get(row)?, &gradients.mean(0)?)?;
+                assert_near(&products.get(row)?, &(gradients * trace.patch_activations()?)?.sum(1)?)?;
+            }
         }
         Ok(())
     }

@@ -1,87 +1,179 @@
-//! Named tensors become the towers. The names are those that transformers gives a `CLIPModel`.
+//! Named tensors become the towers.
+//!
+//! [`Inventory`] lists the tensors of a model from its configuration, by id and shape; checking a file and building
+//! a tower both go by that list. What a file calls them is [`names`](super::names)' affair.
+
+use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
 use candle_transformers::models::clip::{self as reference, text_model::ClipTextConfig};
 use rayon::prelude::*;
 
 use super::{
-    config::{ClipConfig, TowerConfig},
-    nn::{Block, LayerNorm, Linear, OwnTextTower, TextTower, VisionTower, reference_is_exact},
+    config::{
+        ClipConfig, ProbabilityKind, Projection, TextAttention, TowerConfig, VisionConfig, VisionPooling,
+    },
+    names::{BlockPart, Branch, Kind, Stored, TensorId, TensorNames, Tower},
+    nn::{
+        Attention, AttentionPool, Block, LayerNorm, Linear, Mlp, OwnTextTower, Pool, TextTower, VisionTower,
+        reference_is_exact,
+    },
     weights::{Expected, Weights},
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 
-/// Every tensor that a checkpoint of this configuration has.
-pub(super) fn expected(config: &ClipConfig) -> Vec<Expected> {
-    let (text, vision) = (&config.text, &config.vision);
-    let mut list = List(Vec::new());
-    list.add("logit_scale", &[]);
-    list.add("text_model.embeddings.token_embedding.weight", &[text.vocabulary, text.tower.width]);
-    list.add("text_model.embeddings.position_embedding.weight", &[text.context, text.tower.width]);
-    list.tower("text_model", &text.tower);
-    list.norm("text_model.final_layer_norm", text.tower.width);
-    list.add("text_projection.weight", &[config.embedding, text.tower.width]);
-    let width = vision.tower.width;
-    list.add("vision_model.embeddings.class_embedding", &[width]);
-    list.add("vision_model.embeddings.patch_embedding.weight", &[width, 3, vision.patch, vision.patch]);
-    list.add("vision_model.embeddings.position_embedding.weight", &[1 + vision.grid().cells(), width]);
-    list.norm("vision_model.pre_layrnorm", width);
-    list.tower("vision_model", &vision.tower);
-    list.norm("vision_model.post_layernorm", width);
-    list.add("visual_projection.weight", &[config.embedding, width]);
-    list.0
+/// The tensors of a model of one configuration, with their shapes.
+struct Inventory {
+    names: TensorNames,
+    shapes: HashMap<TensorId, Vec<usize>>,
+    /// In the order in which they are missed.
+    order: Vec<TensorId>,
 }
 
-struct List(Vec<Expected>);
+/// Every tensor that a checkpoint of this configuration has, as its file names and shapes it.
+pub(super) fn expected(config: &ClipConfig) -> Vec<Expected> {
+    let inventory = Inventory::new(config);
+    inventory.order.iter().flat_map(|id| inventory.stored(*id)).collect()
+}
 
-impl List {
-    fn add(&mut self, name: &str, shape: &[usize]) {
-        self.0.push(Expected { name: name.into(), shape: shape.into() });
+impl Inventory {
+    fn new(config: &ClipConfig) -> Self {
+        let mut list = Self { names: config.names, shapes: HashMap::new(), order: Vec::new() };
+        list.add(TensorId::LogitScale, &[]);
+        if config.probability == ProbabilityKind::Sigmoid {
+            list.add(TensorId::LogitBias, &[]);
+        }
+        let text = &config.text;
+        list.add(TensorId::Tokens, &[text.vocabulary, text.tower.width]);
+        list.tower(Tower::Text, &text.tower, text.context);
+        list.projection(Tower::Text, text.projection, [config.embedding, text.tower.width]);
+        list.vision(&config.vision);
+        list.projection(
+            Tower::Vision,
+            config.vision.projection,
+            [config.embedding, config.vision.tower.width],
+        );
+        list
     }
 
-    fn norm(&mut self, name: &str, width: usize) {
-        self.add(&format!("{name}.weight"), &[width]);
-        self.add(&format!("{name}.bias"), &[width]);
+    fn add(&mut self, id: TensorId, shape: &[usize]) {
+        self.shapes.insert(id, shape.into());
+        self.order.push(id);
     }
 
-    fn linear(&mut self, name: &str, to: usize, from: usize) {
-        self.add(&format!("{name}.weight"), &[to, from]);
-        self.add(&format!("{name}.bias"), &[to]);
+    fn norm(&mut self, id: impl Fn(Kind) -> TensorId, width: usize) {
+        self.add(id(Kind::Weight), &[width]);
+        self.add(id(Kind::Bias), &[width]);
     }
 
-    fn tower(&mut self, name: &str, tower: &TowerConfig) {
-        for layer in 0..tower.layers {
-            let block = format!("{name}.encoder.layers.{layer}");
-            self.norm(&format!("{block}.layer_norm1"), tower.width);
-            for part in ["q_proj", "k_proj", "v_proj", "out_proj"] {
-                self.linear(&format!("{block}.self_attn.{part}"), tower.width, tower.width);
+    fn linear(&mut self, id: impl Fn(Kind) -> TensorId, to: usize, from: usize) {
+        self.add(id(Kind::Weight), &[to, from]);
+        self.add(id(Kind::Bias), &[to]);
+    }
+
+    fn projection(&mut self, tower: Tower, projection: Projection, shape: [usize; 2]) {
+        if projection != Projection::None {
+            self.add(TensorId::Projection(tower, Kind::Weight), &shape);
+        }
+        if projection == Projection::LinearWithBias {
+            self.add(TensorId::Projection(tower, Kind::Bias), &shape[..1]);
+        }
+    }
+
+    fn vision(&mut self, vision: &VisionConfig) {
+        let width = vision.tower.width;
+        if vision.class_token {
+            self.add(TensorId::ClassToken, &[width]);
+        }
+        self.add(TensorId::Patches(Kind::Weight), &[width, 3, vision.patch, vision.patch]);
+        if vision.patch_bias {
+            self.add(TensorId::Patches(Kind::Bias), &[width]);
+        }
+        if vision.pre_norm {
+            self.norm(TensorId::PreNorm, width);
+        }
+        self.tower(Tower::Vision, &vision.tower, vision.prefix_tokens() + vision.grid().cells());
+        if vision.pooling == VisionPooling::Attention {
+            self.add(TensorId::Probe, &[width]);
+            self.attention_and_mlp(TensorId::Pool, &vision.tower);
+        }
+    }
+
+    /// Positions, blocks and the norm behind them.
+    fn tower(&mut self, tower: Tower, config: &TowerConfig, tokens: usize) {
+        self.add(TensorId::Positions(tower), &[tokens, config.width]);
+        for layer in 0..config.layers {
+            let id = |part, kind| TensorId::Block(tower, layer, part, kind);
+            self.norm(|kind| id(BlockPart::Norm1, kind), config.width);
+            self.attention_and_mlp(id, config);
+            if config.layer_scale {
+                self.add(TensorId::LayerScale(tower, layer, Branch::Attention), &[config.width]);
+                self.add(TensorId::LayerScale(tower, layer, Branch::Mlp), &[config.width]);
             }
-            self.norm(&format!("{block}.layer_norm2"), tower.width);
-            self.linear(&format!("{block}.mlp.fc1"), tower.mlp_width, tower.width);
-            self.linear(&format!("{block}.mlp.fc2"), tower.width, tower.mlp_width);
+        }
+        self.norm(|kind| TensorId::FinalNorm(tower, kind), config.width);
+    }
+
+    fn attention_and_mlp(&mut self, id: impl Fn(BlockPart, Kind) -> TensorId, config: &TowerConfig) {
+        let (width, mlp_width) = (config.width, config.mlp_width);
+        self.linear(|kind| id(BlockPart::Projections, kind), 3 * width, width);
+        self.linear(|kind| id(BlockPart::Output, kind), width, width);
+        self.norm(|kind| id(BlockPart::Norm2, kind), width);
+        self.linear(|kind| id(BlockPart::Expand, kind), mlp_width, width);
+        self.linear(|kind| id(BlockPart::Contract, kind), width, mlp_width);
+    }
+
+    /// What of a tensor lies in the file under which name.
+    fn stored(&self, id: TensorId) -> Vec<Expected> {
+        let shape = &self.shapes[&id];
+        match self.names.locate(id) {
+            None => Vec::new(),
+            Some(Stored::Whole(name)) => vec![Expected { name, shape: shape.clone() }],
+            Some(Stored::Transposed(name)) => {
+                vec![Expected { name, shape: shape.iter().rev().copied().collect() }]
+            }
+            Some(Stored::Pieces(pieces)) => {
+                let shares: usize = pieces.iter().map(|(_, share)| share).sum();
+                let piece = |(name, share): (String, usize)| {
+                    let mut shape = shape.clone();
+                    shape[0] = shape[0] / shares * share;
+                    Expected { name, shape }
+                };
+                pieces.into_iter().map(piece).collect()
+            }
         }
     }
 }
 
-/// The text tower and the projection of its output, [embedding, width].
+/// The logarithm of the logit scale, and the logit bias, 0 where the checkpoint has none.
+pub(super) fn logit_numbers(weights: &Weights, config: &ClipConfig) -> Result<(f64, f64)> {
+    let parts = Parts::new(weights, config, &Device::Cpu);
+    let number = |tensor: Tensor| -> Result<f64> { Ok(f64::from(tensor.to_scalar::<f32>()?)) };
+    let bias = parts.optional(TensorId::LogitBias)?.map_or(Ok(0.0), number)?;
+    Ok((number(parts.tensor(TensorId::LogitScale)?)?, bias))
+}
+
+/// The text tower and what makes its summary the embedding.
 pub(super) fn text_tower(
     weights: &Weights,
     config: &ClipConfig,
     device: &Device,
-) -> Result<(TextTower, Tensor)> {
-    let parts = Parts { weights, device };
-    let projection = parts.tensor("text_projection.weight")?;
+) -> Result<(TextTower, Option<Linear>)> {
+    let parts = Parts::new(weights, config, device);
+    let projection = parts.optional_linear(|kind| TensorId::Projection(Tower::Text, kind))?;
     let tower = &config.text.tower;
-    if reference_is_exact(tower.activation, tower.epsilon) {
+    let causal = config.text.attention == TextAttention::Causal;
+    if config.names == TensorNames::TransformersClip && reference_is_exact(tower.activation, tower.epsilon) {
         let builder = weights.builder("text_model", device);
         let model = reference::text_model::ClipTextTransformer::new(builder, &reference_config(config))?;
         return Ok((TextTower::Reference(Box::new(model)), projection));
     }
     let own = OwnTextTower {
-        tokens: parts.tensor("text_model.embeddings.token_embedding.weight")?,
-        positions: parts.tensor("text_model.embeddings.position_embedding.weight")?,
-        blocks: parts.blocks("text_model", tower)?,
-        final_norm: parts.norm("text_model.final_layer_norm", tower.epsilon)?,
+        tokens: parts.tensor(TensorId::Tokens)?,
+        positions: parts.tensor(TensorId::Positions(Tower::Text))?,
+        blocks: parts.blocks(Tower::Text, tower)?,
+        final_norm: parts.norm(|kind| TensorId::FinalNorm(Tower::Text, kind), tower.epsilon)?,
+        causal,
     };
     Ok((TextTower::Own(own), projection))
 }
@@ -102,61 +194,124 @@ fn reference_config(config: &ClipConfig) -> ClipTextConfig {
 
 /// The vision tower.
 pub(super) fn vision_tower(weights: &Weights, config: &ClipConfig, device: &Device) -> Result<VisionTower> {
-    let parts = Parts { weights, device };
-    let tower = &config.vision.tower;
-    let patches = parts.tensor("vision_model.embeddings.patch_embedding.weight")?.flatten_from(1)?;
+    let parts = Parts::new(weights, config, device);
+    let vision = &config.vision;
+    let epsilon = vision.tower.epsilon;
+    let patches = parts.tensor(TensorId::Patches(Kind::Weight))?.flatten_from(1)?;
+    let pre_norm = |_| parts.norm(TensorId::PreNorm, epsilon);
     Ok(VisionTower {
-        patches: Linear::new(patches, None),
-        class: parts.tensor("vision_model.embeddings.class_embedding")?,
-        positions: parts.tensor("vision_model.embeddings.position_embedding.weight")?,
-        pre_norm: parts.norm("vision_model.pre_layrnorm", tower.epsilon)?,
-        blocks: parts.blocks("vision_model", tower)?,
-        post_norm: parts.norm("vision_model.post_layernorm", tower.epsilon)?,
-        projection: Linear::new(parts.tensor("visual_projection.weight")?, None),
-        trained: config.vision.grid(),
-        patch: config.vision.patch,
+        patches: Linear::new(patches, parts.optional(TensorId::Patches(Kind::Bias))?),
+        class: parts.optional(TensorId::ClassToken)?,
+        positions: parts.tensor(TensorId::Positions(Tower::Vision))?,
+        pre_norm: vision.pre_norm.then_some(()).map(pre_norm).transpose()?,
+        blocks: parts.blocks(Tower::Vision, &vision.tower)?,
+        post_norm: parts.norm(|kind| TensorId::FinalNorm(Tower::Vision, kind), epsilon)?,
+        pool: match vision.pooling {
+            VisionPooling::ClassToken => Pool::ClassToken,
+            VisionPooling::MeanOfPatches => Pool::MeanOfPatches,
+            VisionPooling::Attention => Pool::Attention(Box::new(parts.pool(&vision.tower)?)),
+        },
+        projection: parts.optional_linear(|kind| TensorId::Projection(Tower::Vision, kind))?,
+        trained: vision.grid(),
+        patch: vision.patch,
     })
 }
 
+/// Loads the tensors of an inventory.
 struct Parts<'a> {
+    inventory: Inventory,
     weights: &'a Weights,
     device: &'a Device,
 }
 
-impl Parts<'_> {
-    fn tensor(&self, name: &str) -> Result<Tensor> {
-        self.weights.tensor(name, self.device)
+impl<'a> Parts<'a> {
+    fn new(weights: &'a Weights, config: &ClipConfig, device: &'a Device) -> Self {
+        Self { inventory: Inventory::new(config), weights, device }
     }
 
-    fn norm(&self, name: &str, epsilon: f64) -> Result<LayerNorm> {
-        let tensor = |part: &str| self.tensor(&format!("{name}.{part}"));
-        Ok(LayerNorm::new(tensor("weight")?, tensor("bias")?, epsilon))
+    fn tensor(&self, id: TensorId) -> Result<Tensor> {
+        self.optional(id)?.ok_or_else(|| Error::Weights {
+            path: self.weights.path().into(),
+            reason: format!("a model of this configuration has no tensor {id:?}"),
+        })
     }
 
-    fn linear(&self, name: &str) -> Result<Linear> {
-        let tensor = |part: &str| self.tensor(&format!("{name}.{part}"));
-        Ok(Linear::new(tensor("weight")?, Some(tensor("bias")?)))
-    }
-
-    fn blocks(&self, name: &str, tower: &TowerConfig) -> Result<Vec<Block>> {
-        let layers = (0..tower.layers).into_par_iter();
-        layers.map(|layer| self.block(&format!("{name}.encoder.layers.{layer}"), tower)).collect()
-    }
-
-    fn block(&self, name: &str, tower: &TowerConfig) -> Result<Block> {
-        let attention = |part: &str| -> Result<Tensor> {
-            let tensor = |projection: &str| self.tensor(&format!("{name}.self_attn.{projection}.{part}"));
-            Ok(Tensor::cat(&[tensor("q_proj")?, tensor("k_proj")?, tensor("v_proj")?], 0)?)
+    /// A tensor, unless a model of this configuration has none of that id.
+    fn optional(&self, id: TensorId) -> Result<Option<Tensor>> {
+        let Some(shape) = self.inventory.shapes.get(&id) else { return Ok(None) };
+        let load = |name: &str| self.weights.tensor(name, self.device);
+        let tensor = match self.inventory.names.locate(id) {
+            None => return Ok(None),
+            Some(Stored::Whole(name)) => load(&name)?,
+            Some(Stored::Transposed(name)) => load(&name)?.t()?.contiguous()?,
+            Some(Stored::Pieces(pieces)) => {
+                let pieces: Result<Vec<_>> = pieces.iter().map(|(name, _)| load(name)).collect();
+                Tensor::cat(&pieces?, 0)?
+            }
         };
+        Ok(Some(tensor.reshape(shape.as_slice())?))
+    }
+
+    fn norm(&self, id: impl Fn(Kind) -> TensorId, epsilon: f64) -> Result<LayerNorm> {
+        Ok(LayerNorm::new(self.tensor(id(Kind::Weight))?, self.tensor(id(Kind::Bias))?, epsilon))
+    }
+
+    fn linear(&self, id: impl Fn(Kind) -> TensorId) -> Result<Linear> {
+        Ok(Linear::new(self.tensor(id(Kind::Weight))?, Some(self.tensor(id(Kind::Bias))?)))
+    }
+
+    fn optional_linear(&self, id: impl Fn(Kind) -> TensorId) -> Result<Option<Linear>> {
+        let bias = self.optional(id(Kind::Bias))?;
+        Ok(self.optional(id(Kind::Weight))?.map(|weight| Linear::new(weight, bias)))
+    }
+
+    /// The layer before a layer scale, and the scale in it: s · (W x + b) is (s · W) x + s · b.
+    fn scaled_linear(&self, id: impl Fn(Kind) -> TensorId, scale: TensorId) -> Result<Linear> {
+        let linear = self.linear(id)?;
+        match self.optional(scale)? {
+            Some(scale) => Ok(linear.scaled(&scale)?),
+            None => Ok(linear),
+        }
+    }
+
+    fn blocks(&self, tower: Tower, config: &TowerConfig) -> Result<Vec<Block>> {
+        (0..config.layers).into_par_iter().map(|layer| self.block(tower, layer, config)).collect()
+    }
+
+    fn block(&self, tower: Tower, layer: usize, config: &TowerConfig) -> Result<Block> {
+        let id = |part| move |kind| TensorId::Block(tower, layer, part, kind);
+        let scale = |branch| TensorId::LayerScale(tower, layer, branch);
         Ok(Block {
-            ln_1: self.norm(&format!("{name}.layer_norm1"), tower.epsilon)?,
-            projections: Linear::new(attention("weight")?, Some(attention("bias")?)),
-            output: self.linear(&format!("{name}.self_attn.out_proj"))?,
-            ln_2: self.norm(&format!("{name}.layer_norm2"), tower.epsilon)?,
-            expand: self.linear(&format!("{name}.mlp.fc1"))?,
-            activation: tower.activation,
-            contract: self.linear(&format!("{name}.mlp.fc2"))?,
-            heads: tower.heads,
+            ln_1: self.norm(id(BlockPart::Norm1), config.epsilon)?,
+            attention: Attention {
+                projections: self.linear(id(BlockPart::Projections))?,
+                output: self.scaled_linear(id(BlockPart::Output), scale(Branch::Attention))?,
+                heads: config.heads,
+            },
+            ln_2: self.norm(id(BlockPart::Norm2), config.epsilon)?,
+            mlp: Mlp {
+                expand: self.linear(id(BlockPart::Expand))?,
+                activation: config.activation,
+                contract: self.scaled_linear(id(BlockPart::Contract), scale(Branch::Mlp))?,
+            },
+        })
+    }
+
+    fn pool(&self, config: &TowerConfig) -> Result<AttentionPool> {
+        let id = |part| move |kind| TensorId::Pool(part, kind);
+        Ok(AttentionPool {
+            probe: self.tensor(TensorId::Probe)?,
+            attention: Attention {
+                projections: self.linear(id(BlockPart::Projections))?,
+                output: self.linear(id(BlockPart::Output))?,
+                heads: config.heads,
+            },
+            norm: self.norm(id(BlockPart::Norm2), config.epsilon)?,
+            mlp: Mlp {
+                expand: self.linear(id(BlockPart::Expand))?,
+                activation: config.activation,
+                contract: self.linear(id(BlockPart::Contract))?,
+            },
         })
     }
 }

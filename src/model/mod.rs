@@ -9,6 +9,7 @@ pub mod weights;
 
 mod build;
 mod miniature;
+mod names;
 mod resample;
 
 use std::{path::Path, sync::OnceLock};
@@ -21,7 +22,7 @@ use crate::{
     progress::ProgressHandler,
 };
 use config::ClipConfig;
-use nn::{TextTower, VisionTower};
+use nn::{Linear, TextTower, VisionTower};
 use preprocess::Preprocess;
 use source::{HubOptions, ModelSpec};
 use tokenizer::{PromptTokenizer, Tokens};
@@ -40,8 +41,9 @@ pub struct Model {
     preprocess: Preprocess,
     device: Device,
     logit_scale: f64,
+    logit_bias: f64,
     vision: OnceLock<VisionTower>,
-    text: OnceLock<(TextTower, Tensor)>,
+    text: OnceLock<(TextTower, Option<Linear>)>,
 }
 
 impl Model {
@@ -87,13 +89,16 @@ impl Model {
         preprocess: Preprocess,
         device: Device,
     ) -> Result<Self> {
-        let logit_scale = f64::from(weights.tensor("logit_scale", &Device::Cpu)?.to_scalar::<f32>()?).exp();
-        if !logit_scale.is_finite() {
-            let reason = "tensor logit_scale: expected a finite number, found another".to_owned();
-            return Err(Error::Weights { path: weights.path().into(), reason });
+        let (scale, logit_bias) = build::logit_numbers(&weights, &config)?;
+        let logit_scale = scale.exp();
+        for (name, number) in [("logit_scale", logit_scale), ("logit_bias", logit_bias)] {
+            if !number.is_finite() {
+                let reason = format!("tensor {name}: expected a finite number, found another");
+                return Err(Error::Weights { path: weights.path().into(), reason });
+            }
         }
         let (vision, text) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { config, weights, tokenizer, preprocess, device, logit_scale, vision, text })
+        Ok(Self { config, weights, tokenizer, preprocess, device, logit_scale, logit_bias, vision, text })
     }
 
     /// What `config.json` says.
@@ -119,6 +124,11 @@ impl Model {
     /// What similarities are multiplied with to become logits.
     pub fn logit_scale(&self) -> f64 {
         self.logit_scale
+    }
+
+    /// What is added to every logit: 0 unless the checkpoint was trained with a sigmoid, as SigLIP was.
+    pub fn logit_bias(&self) -> f64 {
+        self.logit_bias
     }
 
     /// Splits a prompt as the checkpoint's tokenizer does.
@@ -155,7 +165,10 @@ impl Model {
         let hidden = tower.forward(&ids)?;
         let rows = texts.iter().enumerate().map(|(index, text)| hidden.get(index)?.get(text.end));
         let ends = Tensor::stack(&rows.collect::<candle_core::Result<Vec<_>>>()?, 0)?;
-        let embeddings = ends.matmul(&projection.t()?)?;
+        let embeddings = match projection {
+            Some(projection) => projection.forward(&ends)?,
+            None => ends,
+        };
         self.unit(&embeddings, "text embedding")
     }
 

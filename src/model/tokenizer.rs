@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
-use super::config::{EndOfText, TextConfig};
+use super::config::{EndOfText, TextConfig, TextPooling};
 use crate::{
     error::{Error, Result},
     progress::Warning,
@@ -34,7 +34,7 @@ pub struct PromptTokenizer {
     path: std::path::PathBuf,
     context: usize,
     vocabulary: usize,
-    end: EndOfText,
+    pooling: TextPooling,
 }
 
 impl PromptTokenizer {
@@ -74,7 +74,7 @@ impl PromptTokenizer {
             path: path.into(),
             context: config.context,
             vocabulary: config.vocabulary,
-            end: config.end,
+            pooling: config.pooling,
         })
     }
 
@@ -110,16 +110,20 @@ impl PromptTokenizer {
     }
 
     fn end_position(&self, ids: &[u32]) -> Result<usize> {
-        let wanted = match self.end {
-            EndOfText::Id(id) => Some(id),
-            EndOfText::Highest => ids.iter().copied().max(),
+        let position = match self.pooling {
+            TextPooling::End(EndOfText::Id(end)) => ids.iter().position(|id| *id == end),
+            TextPooling::End(EndOfText::Highest) => {
+                let highest = ids.iter().copied().max();
+                ids.iter().position(|id| Some(*id) == highest)
+            }
+            TextPooling::Last => ids.len().checked_sub(1),
+            TextPooling::First => (!ids.is_empty()).then_some(0),
         };
-        let position = ids.iter().position(|id| Some(*id) == wanted);
-        position.ok_or_else(|| match self.end {
-            EndOfText::Id(id) => {
+        position.ok_or_else(|| match self.pooling {
+            TextPooling::End(EndOfText::Id(id)) => {
                 self.error(format!("it does not put the end token {id} of config.json after a text"))
             }
-            EndOfText::Highest => self.error("it makes no tokens".into()),
+            _ => self.error("it makes no tokens".into()),
         })
     }
 

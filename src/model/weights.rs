@@ -120,7 +120,8 @@ impl Weights {
             .collect()
     }
 
-    /// Checks that every expected tensor is there with the expected shape, and that there is no other.
+    /// Checks that every expected tensor is there with the expected shape, and that there is no other. Dimensions of
+    /// length 1 do not count: a scale may be stored as `[]` or `[1]`.
     ///
     /// # Errors
     /// [`Error::Weights`] names the first tensor that is missing, of another shape or unknown.
@@ -130,7 +131,7 @@ impl Weights {
             let Some((_, found)) = contents.remove(name) else {
                 return Err(self.error(format!("tensor {name} is missing, expected shape {shape:?}")));
             };
-            if found != *shape {
+            if !same_shape(&found, shape) {
                 let reason = format!("tensor {name}: config.json asks for shape {shape:?}, found {found:?}");
                 return Err(self.error(reason));
             }
@@ -189,6 +190,13 @@ impl Weights {
     fn error(&self, reason: String) -> Error {
         Error::Weights { path: self.path.clone(), reason }
     }
+}
+
+/// Whether two shapes differ at most in dimensions of length 1.
+fn same_shape(one: &[usize], other: &[usize]) -> bool {
+    let sides =
+        |shape: &'_ [usize]| -> Vec<usize> { shape.iter().copied().filter(|side| *side != 1).collect() };
+    sides(one) == sides(other)
 }
 
 /// Tensors that older libraries saved although they are no weights.

@@ -52,7 +52,10 @@ impl<'m> Look<'m> {
         clock: &mut Clock,
     ) -> Result<Self> {
         let prepared = model.preprocess().prepare(photo, &fit_request(model, settings))?;
-        refuse_too_many_tokens(model, 1 + prepared.placement.grid.cells())?;
+        refuse_too_many_tokens(
+            model,
+            model.config().vision.prefix_tokens() + prepared.placement.grid.cells(),
+        )?;
         let input = prepared.placement.input;
         let shape = (3, input.height as usize, input.width as usize);
         let pixels = Tensor::from_vec(prepared.pixels, shape, model.device())?;

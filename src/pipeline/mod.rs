@@ -251,7 +251,7 @@ impl Explainer {
     }
 
     fn with_neutral<'p>(&self, mut prompts: Vec<&'p str>) -> Vec<&'p str> {
-        if self.model.config().logit_bias.is_none() {
+        if self.model.config().presence.is_none() {
             prompts.push(NEUTRAL);
         }
         prompts
@@ -272,8 +272,12 @@ impl Explainer {
 
     /// What decides whether prompt `target` of `competing` is there; the neutral prompt, if any, comes after them.
     fn presence(&self, scores: &Scores, target: usize, competing: usize) -> Presence {
-        match self.model.config().logit_bias {
-            Some(bias) => Presence::Sigmoid { probability: sigmoid(scores.logits[target] + bias) },
+        let config = self.model.config();
+        match config.presence {
+            Some(bounds) => {
+                let bias = config.logit_bias.unwrap_or(0.0);
+                Presence::Sigmoid { probability: sigmoid(scores.logits[target] + bias), bounds }
+            }
             None => Presence::Neutral {
                 margin: scores.similarities[target] - scores.similarities[competing],
                 rival_fits_better: scores.logits[..competing]

@@ -63,8 +63,8 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(block: &'a Block, (batch, tokens, width): (usize, usize, usize)) -> Result<Self> {
-        if block.heads == 0 || !width.is_multiple_of(block.heads) {
-            bail!("expected a width that {} heads divide, found {width}", block.heads);
+        if block.attention.heads == 0 || !width.is_multiple_of(block.attention.heads) {
+            bail!("expected a width that {} heads divide, found {width}", block.attention.heads);
         }
         Ok(Self { block, tokens, width, rows: batch * tokens })
     }
@@ -77,21 +77,21 @@ impl<'a> View<'a> {
 
         norm(&block.ln_1, hidden, normed)?;
         let projected = room(inner, rows * 3 * width);
-        self.product(&block.projections, normed, projected, false)?;
-        with_bias(&block.projections, |bias| kernels::add_rows(projected, bias))?;
+        self.product(&block.attention.projections, normed, projected, false)?;
+        with_bias(&block.attention.projections, |bias| kernels::add_rows(projected, bias))?;
         self.attend(projected, mask, attended);
-        with_bias(&block.output, |bias| kernels::add_rows(hidden, bias))?;
-        self.product(&block.output, attended, hidden, true)?;
+        with_bias(&block.attention.output, |bias| kernels::add_rows(hidden, bias))?;
+        self.product(&block.attention.output, attended, hidden, true)?;
 
         norm(&block.ln_2, hidden, normed)?;
-        let expanded = room(inner, rows * block.expand.weight.dim(0)?);
-        self.product(&block.expand, normed, expanded, false)?;
-        match &block.expand.bias {
-            Some(bias) => read(bias, |bias| block.activation.add_and_apply(expanded, bias))?,
-            None => block.activation.add_and_apply(expanded, &[0.0]),
+        let expanded = room(inner, rows * block.mlp.expand.weight.dim(0)?);
+        self.product(&block.mlp.expand, normed, expanded, false)?;
+        match &block.mlp.expand.bias {
+            Some(bias) => read(bias, |bias| block.mlp.activation.add_and_apply(expanded, bias))?,
+            None => block.mlp.activation.add_and_apply(expanded, &[0.0]),
         }
-        with_bias(&block.contract, |bias| kernels::add_rows(hidden, bias))?;
-        self.product(&block.contract, expanded, hidden, true)
+        with_bias(&block.mlp.contract, |bias| kernels::add_rows(hidden, bias))?;
+        self.product(&block.mlp.contract, expanded, hidden, true)
     }
 
     /// output = (output +) input · weightᵀ.
@@ -125,7 +125,7 @@ impl<'a> View<'a> {
     /// What the tokens from `first` on find in all tokens of their image.
     fn attend_piece(&self, projected: &[f32], first: usize, mask: Option<&[f32]>, attended: &mut [f32]) {
         let Self { tokens, width, block, .. } = *self;
-        let (asking, head) = (attended.len() / width, width / block.heads);
+        let (asking, head) = (attended.len() / width, width / block.attention.heads);
         let scale = 1.0 / (head as f32).sqrt();
         let mut scores = vec![0.0; asking * tokens];
         for at in (0..width).step_by(head) {

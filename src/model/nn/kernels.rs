@@ -71,50 +71,45 @@ pub(crate) fn add_rows(values: &mut [f32], row: &[f32]) {
     });
 }
 
-/// x · sigmoid(1.702 x).
-pub(crate) fn quick_gelu(input: &[f32], output: &mut [f32]) {
+/// Applies `function` to every value.
+pub(crate) fn apply(input: &[f32], output: &mut [f32], function: impl Fn(f32) -> f32 + Sync) {
     each_row(input, output, PIECE, |input, output| {
         for (out, x) in output.iter_mut().zip(input) {
-            *out = quick_gelu_of(*x);
+            *out = function(*x);
         }
     });
 }
 
-/// [`quick_gelu`] of x + row, for every row of as many values.
-pub(crate) fn add_and_quick_gelu(values: &mut [f32], row: &[f32]) {
+/// Adds `row` to every row of as many values, and applies `function` to the sums.
+pub(crate) fn add_and_apply(values: &mut [f32], row: &[f32], function: impl Fn(f32) -> f32 + Sync) {
     each_row_in_place(values, row.len(), |values| {
         for (x, y) in values.iter_mut().zip(row) {
-            *x = quick_gelu_of(*x + y);
+            *x = function(*x + y);
         }
     });
 }
 
+/// x · sigmoid(1.702 x).
 #[inline(always)]
-fn quick_gelu_of(x: f32) -> f32 {
+pub(crate) fn quick_gelu(x: f32) -> f32 {
     x / (1.0 + exp(-1.702 * x))
 }
 
 /// x · Φ(x), with Φ the normal distribution.
-pub(crate) fn gelu(input: &[f32], output: &mut [f32]) {
-    each_row(input, output, PIECE, |input, output| {
-        for (out, x) in output.iter_mut().zip(input) {
-            *out = gelu_of(*x);
-        }
-    });
-}
-
-/// [`gelu`] of x + row, for every row of as many values.
-pub(crate) fn add_and_gelu(values: &mut [f32], row: &[f32]) {
-    each_row_in_place(values, row.len(), |values| {
-        for (x, y) in values.iter_mut().zip(row) {
-            *x = gelu_of(*x + y);
-        }
-    });
-}
-
 #[inline(always)]
-fn gelu_of(x: f32) -> f32 {
+pub(crate) fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// Twice the square root of 2 / π: what multiplies x in the exponent of [`gelu_tanh`].
+pub(crate) const TANH_GELU_LINEAR: f32 = 1.595_769_1;
+/// The same times 0.044715: what multiplies x³ there.
+pub(crate) const TANH_GELU_CUBIC: f32 = 0.071_354_814;
+
+/// x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³))), as x · sigmoid of twice the tangent's argument.
+#[inline(always)]
+pub(crate) fn gelu_tanh(x: f32) -> f32 {
+    x / (1.0 + exp(-x * (TANH_GELU_LINEAR + TANH_GELU_CUBIC * x * x)))
 }
 
 /// Runs `row` on every row of `width` values, on all threads.
@@ -269,12 +264,16 @@ mod tests {
     #[test]
     fn the_gelus_have_their_known_values() {
         let mut out = [0.0; 3];
-        gelu(&[0.0, 1.0, -2.0], &mut out);
+        apply(&[0.0, 1.0, -2.0], &mut out, gelu);
         for (found, expected) in out.iter().zip([0.0, 0.841_344_7, -0.045_500_26]) {
             assert!((found - expected).abs() < 1e-6, "{out:?}");
         }
-        quick_gelu(&[0.0, 1.0, -2.0], &mut out);
+        apply(&[0.0, 1.0, -2.0], &mut out, quick_gelu);
         for (found, expected) in out.iter().zip([0.0, 0.845_795_8, -0.064_341_38]) {
+            assert!((found - expected).abs() < 1e-6, "{out:?}");
+        }
+        apply(&[0.0, 1.0, -2.0], &mut out, gelu_tanh);
+        for (found, expected) in out.iter().zip([0.0, 0.841_192, -0.045_402_3]) {
             assert!((found - expected).abs() < 1e-6, "{out:?}");
         }
     }

@@ -4,17 +4,22 @@
 //! there without an error. The operations here have one each, proven against finite differences; on a GPU the
 //! slower forms that candle can differentiate are used.
 
+mod attention;
 mod block;
 mod inference;
 mod kernels;
+mod pool;
 mod product;
 mod text;
 mod vision;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 
+pub(crate) use attention::{Attention, Mlp, Projected};
 pub(crate) use block::{Block, Queries};
+pub(crate) use pool::{AttentionPool, Pool};
 pub(crate) use text::{OwnTextTower, TextTower, reference_is_exact};
+pub(crate) use vision::ClassTokenEnd;
 pub use vision::{BlockInput, VisionTower};
 
 use super::config::Activation;
@@ -58,6 +63,15 @@ impl Linear {
     pub(crate) fn outputs(&self, start: usize, length: usize) -> Result<Self> {
         let bias = self.bias.as_ref().map(|bias| bias.narrow(0, start, length)).transpose()?;
         Ok(Self { weight: self.weight.narrow(0, start, length)?, bias })
+    }
+
+    /// The same layer with its outputs multiplied.
+    ///
+    /// # Shapes
+    /// `scale`: `[out]`.
+    pub(crate) fn scaled(&self, scale: &Tensor) -> Result<Self> {
+        let bias = self.bias.as_ref().map(|bias| bias.mul(scale)).transpose()?;
+        Ok(Self { weight: self.weight.broadcast_mul(&scale.unsqueeze(1)?)?, bias })
     }
 
     pub(crate) fn bias(&self) -> Option<&Tensor> {
@@ -199,14 +213,16 @@ impl Activation {
             (true, _) => input.contiguous()?.apply_op1(self),
             (false, Self::QuickGelu) => input * candle_nn::ops::sigmoid(&(input * 1.702)?)?,
             (false, Self::Gelu) => input.gelu_erf(),
+            (false, Self::GeluTanh) => input.gelu(),
         }
     }
 
     /// The nonlinearity of x + row in place, for every row of as many values.
     fn add_and_apply(self, values: &mut [f32], row: &[f32]) {
         match self {
-            Self::QuickGelu => kernels::add_and_quick_gelu(values, row),
-            Self::Gelu => kernels::add_and_gelu(values, row),
+            Self::QuickGelu => kernels::add_and_apply(values, row, kernels::quick_gelu),
+            Self::Gelu => kernels::add_and_apply(values, row, kernels::gelu),
+            Self::GeluTanh => kernels::add_and_apply(values, row, kernels::gelu_tanh),
         }
     }
 
@@ -226,6 +242,14 @@ impl Activation {
                 let density = (input.sqr()? * -0.5)?.exp()?;
                 below + (input * density)? / (2.0 * std::f64::consts::PI).sqrt()
             }
+            // (1 + tanh u) / 2 is sigmoid(2 u), and 2 u = a x + b x³.
+            Self::GeluTanh => {
+                let [a, b] = [kernels::TANH_GELU_LINEAR, kernels::TANH_GELU_CUBIC].map(f64::from);
+                let square = input.sqr()?;
+                let gate = candle_nn::ops::sigmoid(&(input * square.affine(b, a)?)?)?;
+                let slope = (input * square.affine(3.0 * b, a)?)?.mul(&gate.affine(-1.0, 1.0)?)?;
+                (slope + 1.0)? * gate
+            }
         }
     }
 }
@@ -239,8 +263,9 @@ impl CustomOp1 for Activation {
         let values = slice(input, layout)?;
         let mut output = vec![0.0; values.len()];
         match self {
-            Self::QuickGelu => kernels::quick_gelu(values, &mut output),
-            Self::Gelu => kernels::gelu(values, &mut output),
+            Self::QuickGelu => kernels::apply(values, &mut output, kernels::quick_gelu),
+            Self::Gelu => kernels::apply(values, &mut output, kernels::gelu),
+            Self::GeluTanh => kernels::apply(values, &mut output, kernels::gelu_tanh),
         }
         Ok((CpuStorage::F32(output), layout.shape().clone()))
     }

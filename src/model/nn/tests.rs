@@ -4,7 +4,10 @@ use candle_core::{Device, Result, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Activation, Block, BlockInput, LayerNorm, Linear, Queries, VisionTower, softmax};
+use super::{
+    Activation, Attention, AttentionPool, Block, BlockInput, LayerNorm, Linear, Mlp, Pool, Queries,
+    VisionTower, softmax,
+};
 use crate::geometry::Grid;
 
 /// Makes tensors of numbers from -1 to 1, the same ones in every run.
@@ -32,13 +35,26 @@ impl Source {
     fn block(&mut self, width: usize, activation: Activation) -> Block {
         Block {
             ln_1: self.norm(width),
-            projections: self.linear(3 * width, width),
-            output: self.linear(width, width),
+            attention: self.attention(width),
             ln_2: self.norm(width),
-            expand: self.linear(2 * width, width),
-            activation,
-            contract: self.linear(width, 2 * width),
-            heads: 2,
+            mlp: self.mlp(width, activation),
+        }
+    }
+
+    fn attention(&mut self, width: usize) -> Attention {
+        Attention { projections: self.linear(3 * width, width), output: self.linear(width, width), heads: 2 }
+    }
+
+    fn mlp(&mut self, width: usize, activation: Activation) -> Mlp {
+        Mlp { expand: self.linear(2 * width, width), activation, contract: self.linear(width, 2 * width) }
+    }
+
+    fn attention_pool(&mut self, width: usize, activation: Activation) -> AttentionPool {
+        AttentionPool {
+            probe: self.tensor(&[width]),
+            attention: self.attention(width),
+            norm: self.norm(width),
+            mlp: self.mlp(width, activation),
         }
     }
 
@@ -46,15 +62,32 @@ impl Source {
     pub(crate) fn tower(&mut self, activation: Activation) -> VisionTower {
         VisionTower {
             patches: Linear::new(self.tensor(&[8, 12]), None),
-            class: self.tensor(&[8]),
+            class: Some(self.tensor(&[8])),
             positions: self.tensor(&[10, 8]),
-            pre_norm: self.norm(8),
+            pre_norm: Some(self.norm(8)),
             blocks: (0..3).map(|_| self.block(8, activation)).collect(),
             post_norm: self.norm(8),
-            projection: Linear::new(self.tensor(&[5, 8]), None),
+            pool: Pool::ClassToken,
+            projection: Some(Linear::new(self.tensor(&[5, 8]), None)),
             trained: Grid::new(3, 3),
             patch: 2,
         }
+    }
+
+    /// The same without a class token and without a norm before the blocks, as SigLIP has it: all patches are
+    /// pooled, and the summary is the embedding, of 8.
+    pub(crate) fn pooled_tower(&mut self, activation: Activation, pool: Pool) -> VisionTower {
+        let mut tower = self.tower(activation);
+        tower.patches = self.linear(8, 12);
+        (tower.class, tower.pre_norm, tower.projection, tower.pool) = (None, None, None, pool);
+        tower.positions = self.tensor(&[9, 8]);
+        tower
+    }
+
+    /// A tower with SigLIP's pooling head.
+    pub(crate) fn siglip_tower(&mut self) -> VisionTower {
+        let pool = self.attention_pool(8, Activation::GeluTanh);
+        self.pooled_tower(Activation::GeluTanh, Pool::Attention(Box::new(pool)))
     }
 }
 
@@ -95,7 +128,7 @@ fn operations_have_their_gradients() -> Result<()> {
     let norm = source.norm(8);
     assert_gradient(&input, &weights, |x| norm.forward(x))?;
     assert_gradient(&input, &weights, softmax)?;
-    for activation in [Activation::QuickGelu, Activation::Gelu] {
+    for activation in Activation::ALL {
         assert_gradient(&(&input * 3.0)?, &weights, |x| activation.forward(x))?;
     }
     let linear = source.linear(8, 8);
@@ -139,6 +172,44 @@ fn the_head_has_its_gradient_at_every_layer() -> Result<()> {
             })?;
         }
     }
+    Ok(())
+}
+
+#[test]
+fn the_pooling_head_has_its_gradient_in_the_tokens() -> Result<()> {
+    for batch in [1, 2] {
+        let mut source = Source::new(8);
+        let pool = source.attention_pool(8, Activation::GeluTanh);
+        let (tokens, weights) = (source.tensor(&[batch, 5, 8]), source.tensor(&[batch, 8]));
+        assert_gradient(&tokens, &weights, |tokens| pool.forward(tokens))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pooled_head_has_its_gradient_at_every_layer() -> Result<()> {
+    for (layer, batch) in [(0, 1), (1, 2), (2, 1), (2, 2)] {
+        let mut source = Source::new(9);
+        for tower in [source.siglip_tower(), source.pooled_tower(Activation::Gelu, Pool::MeanOfPatches)] {
+            let input = tower.run_until(&source.tensor(&[batch, 3, 6, 4]), layer)?;
+            assert_eq!(input.activations.dims(), [batch, 6, 8]);
+            let weights = source.tensor(&[batch, 8]);
+            assert_gradient(&input.activations, &weights, |activations| {
+                let (hidden, activations) = (input.hidden.clone(), activations.clone());
+                tower.run_from(layer, &BlockInput { hidden, activations })
+            })?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_scaled_layer_multiplies_its_outputs() -> Result<()> {
+    let mut source = Source::new(10);
+    let (linear, scale, input) = (source.linear(4, 3), source.tensor(&[4]), source.tensor(&[2, 3]));
+    let expected = linear.forward(&input)?.broadcast_mul(&scale)?;
+    let off = (linear.scaled(&scale)?.forward(&input)? - expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
+    assert!(off < 1e-6, "{off}");
     Ok(())
 }
 

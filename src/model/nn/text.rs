@@ -9,7 +9,7 @@ use super::{Activation, Block, LayerNorm, block::forward};
 /// The text tower up to its final layer norm.
 ///
 /// candle-transformers' own is used wherever it computes what the checkpoint was trained with: QuickGELU and an
-/// epsilon of 1e-5. For the rest (LAION's GELU, for one) the blocks are ours.
+/// epsilon of 1e-5. For the rest (LAION's GELU and SigLIP, for two) the blocks are ours.
 pub(crate) enum TextTower {
     /// candle-transformers' CLIP text model.
     Reference(Box<reference::ClipTextTransformer>),
@@ -38,6 +38,8 @@ pub(crate) struct OwnTextTower {
     pub(crate) positions: Tensor,
     pub(crate) blocks: Vec<Block>,
     pub(crate) final_norm: LayerNorm,
+    /// Whether a token sees only itself and those before it.
+    pub(crate) causal: bool,
 }
 
 impl OwnTextTower {
@@ -45,8 +47,8 @@ impl OwnTextTower {
         let count = ids.dim(D::Minus1)?;
         let embedding = candle_nn::Embedding::new(self.tokens.clone(), self.tokens.dim(1)?);
         let hidden = embedding.forward(ids)?.broadcast_add(&self.positions.narrow(0, 0, count)?)?;
-        let mask = causal_mask(count, ids.device())?;
-        self.final_norm.forward(&forward(&self.blocks, hidden, Some(&mask))?)
+        let mask = self.causal.then(|| causal_mask(count, ids.device())).transpose()?;
+        self.final_norm.forward(&forward(&self.blocks, hidden, mask.as_ref())?)
     }
 }
 

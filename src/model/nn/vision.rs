@@ -1,24 +1,25 @@
-//! The vision tower: pixels become tokens, tokens pass the blocks, and the class token becomes the embedding.
+//! The vision tower: pixels become tokens, tokens pass the blocks, and a summary of them becomes the embedding.
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{Block, LayerNorm, Linear, Queries, block::forward};
+use super::{Block, LayerNorm, Linear, Pool, Queries, block::forward};
 use crate::geometry::Grid;
 
-/// The vision tower of a CLIP checkpoint.
+/// The vision tower of a CLIP-family checkpoint.
 #[derive(Clone, Debug)]
 pub struct VisionTower {
-    /// [width, 3 · patch · patch], without a bias.
+    /// [width, 3 · patch · patch].
     pub(crate) patches: Linear,
-    /// `[width]`.
-    pub(crate) class: Tensor,
-    /// [1 + cells of the trained grid, width].
+    /// `[width]`, where there is a class token; it goes before the patches.
+    pub(crate) class: Option<Tensor>,
+    /// [tokens of the trained grid, width], the class token's row first.
     pub(crate) positions: Tensor,
-    pub(crate) pre_norm: LayerNorm,
+    pub(crate) pre_norm: Option<LayerNorm>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) post_norm: LayerNorm,
-    /// [embedding, width], without a bias.
-    pub(crate) projection: Linear,
+    pub(crate) pool: Pool,
+    /// [embedding, width], where there is one.
+    pub(crate) projection: Option<Linear>,
     pub(crate) trained: Grid,
     pub(crate) patch: usize,
 }
@@ -32,17 +33,29 @@ pub struct BlockInput {
     pub activations: Tensor,
 }
 
+/// The end of a tower that uses only the class token of its last block.
+pub(crate) struct ClassTokenEnd<'a> {
+    pub(crate) block: &'a Block,
+    pub(crate) post_norm: &'a LayerNorm,
+    pub(crate) projection: Option<&'a Linear>,
+}
+
 impl VisionTower {
     /// The number of blocks.
     pub fn layers(&self) -> usize {
         self.blocks.len()
     }
 
+    /// How many tokens go before the patches: 1 with a class token, else 0.
+    pub fn prefix_tokens(&self) -> usize {
+        usize::from(self.class.is_some())
+    }
+
     /// The trunk: runs the blocks before `layer`.
     ///
     /// # Shapes
-    /// `pixels`: [batch, 3, height, width], normalised, sides multiples of the patch; tokens are the class token
-    /// and then the patches, row by row.
+    /// `pixels`: [batch, 3, height, width], normalised, sides multiples of the patch; tokens are the class token,
+    /// where there is one, and then the patches, row by row.
     ///
     /// # Errors
     /// If the sides are not multiples of the patch, or `layer` is not below the number of blocks.
@@ -67,22 +80,43 @@ impl VisionTower {
         let Some((block, rest)) = self.blocks.get(layer..).and_then(<[Block]>::split_first) else {
             bail!("layer {layer} is not one of {}", self.layers());
         };
-        let queries = |rest: &[Block]| if rest.is_empty() { Queries::Class } else { Queries::All };
+        let only_class = matches!(self.pool, Pool::ClassToken);
+        let queries =
+            |rest: &[Block]| if rest.is_empty() && only_class { Queries::Class } else { Queries::All };
         let mut hidden = block.forward_from(&input.hidden, &input.activations, queries(rest), None)?;
         for (index, block) in rest.iter().enumerate() {
             let activations = block.ln_1.forward(&hidden)?;
             hidden = block.forward_from(&hidden, &activations, queries(&rest[index + 1..]), None)?;
         }
-        let class = hidden.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?;
-        self.projection.forward(&self.post_norm.forward(&class)?)
+        let summary = self.pooled(&hidden)?;
+        match &self.projection {
+            Some(projection) => projection.forward(&summary),
+            None => Ok(summary),
+        }
     }
 
-    /// The last block and what follows it: norm and projection of the class token.
-    pub(crate) fn end(&self) -> Result<(&Block, &LayerNorm, &Linear)> {
-        match self.blocks.last() {
-            Some(block) => Ok((block, &self.post_norm, &self.projection)),
-            None => bail!("the tower has no blocks"),
+    /// The last norm, and one vector of all tokens.
+    ///
+    /// # Shapes
+    /// `hidden`: [batch, tokens, width], of which a class token alone may be left; returns [batch, width].
+    fn pooled(&self, hidden: &Tensor) -> Result<Tensor> {
+        if let Pool::ClassToken = self.pool {
+            return self.post_norm.forward(&hidden.narrow(1, 0, 1)?.squeeze(1)?);
         }
+        let tokens = self.post_norm.forward(hidden)?;
+        match &self.pool {
+            Pool::Attention(pool) => pool.forward(&tokens),
+            _ => {
+                let prefix = self.prefix_tokens();
+                tokens.narrow(1, prefix, tokens.dim(1)? - prefix)?.mean(1)
+            }
+        }
+    }
+
+    /// The last block and what follows it, where only the class token counts behind it.
+    pub(crate) fn class_token_end(&self) -> Option<ClassTokenEnd<'_>> {
+        let block = self.blocks.last().filter(|_| matches!(self.pool, Pool::ClassToken))?;
+        Some(ClassTokenEnd { block, post_norm: &self.post_norm, projection: self.projection.as_ref() })
     }
 
     /// Pixels to tokens, with positions and the norm before the first block.
@@ -96,28 +130,37 @@ impl VisionTower {
             .reshape(vec![batch, channels, grid.rows, self.patch, grid.columns, self.patch])?
             .permute(vec![0, 2, 4, 1, 3, 5])?
             .reshape((batch, grid.cells(), channels * self.patch * self.patch))?;
-        let patches = self.patches.forward(&cells)?;
-        let token_width = self.class.dim(0)?;
-        let class = self.class.reshape((1, 1, token_width))?.expand((batch, 1, token_width))?;
-        let tokens = Tensor::cat(&[&class, &patches], 1)?;
-        self.pre_norm.forward(&tokens.broadcast_add(&self.positions_for(grid)?)?)
+        let mut tokens = self.patches.forward(&cells)?;
+        if let Some(class) = &self.class {
+            let width = class.dim(0)?;
+            tokens = Tensor::cat(&[&class.reshape((1, 1, width))?.expand((batch, 1, width))?, &tokens], 1)?;
+        }
+        let tokens = tokens.broadcast_add(&self.positions_for(grid)?)?;
+        match &self.pre_norm {
+            Some(norm) => norm.forward(&tokens),
+            None => Ok(tokens),
+        }
     }
 
     /// The position embedding for a grid: as it is at the trained grid, else interpolated as transformers does
     /// (bicubic, `align_corners = false`, no antialiasing; the class token's row stays).
     ///
     /// # Shapes
-    /// Returns [1 + cells, width].
+    /// Returns [tokens, width].
     fn positions_for(&self, grid: Grid) -> Result<Tensor> {
         if grid == self.trained {
             return Ok(self.positions.clone());
         }
-        let width = self.positions.dim(1)?;
-        let values = self.positions.narrow(0, 1, self.trained.cells())?.flatten_all()?.to_vec1::<f32>()?;
+        let (width, prefix) = (self.positions.dim(1)?, self.prefix_tokens());
+        let values =
+            self.positions.narrow(0, prefix, self.trained.cells())?.flatten_all()?.to_vec1::<f32>()?;
         let columns = resample(&values, self.trained.columns, grid.columns, width);
         let rows = resample(&columns, self.trained.rows, grid.rows, width * grid.columns);
         let patches = Tensor::from_vec(rows, (grid.cells(), width), self.positions.device())?;
-        Tensor::cat(&[&self.positions.narrow(0, 0, 1)?, &patches], 0)
+        match prefix {
+            0 => Ok(patches),
+            _ => Tensor::cat(&[&self.positions.narrow(0, 0, prefix)?, &patches], 0),
+        }
     }
 }
 

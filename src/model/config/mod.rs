@@ -1,0 +1,268 @@
+//! A checkpoint's own configuration becomes one checked [`ClipConfig`], whatever library wrote it.
+//!
+//! The types here describe towers neutrally: what is there, not what a library calls it. One file a format says how
+//! its words become these types; values that describe something that is not supported are refused, and nothing is
+//! guessed.
+
+mod section;
+mod transformers;
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+pub use super::names::TensorNames;
+use crate::{
+    error::{Error, Result},
+    geometry::Grid,
+};
+
+/// The nonlinearity between the two layers of an MLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// x · sigmoid(1.702 x), as in OpenAI's own checkpoints.
+    QuickGelu,
+    /// The exact GELU, with the error function.
+    Gelu,
+    /// The GELU with a hyperbolic tangent in the place of the error function, as SigLIP has it.
+    GeluTanh,
+}
+
+impl Activation {
+    /// Every activation that is supported.
+    pub const ALL: [Self; 3] = [Self::QuickGelu, Self::Gelu, Self::GeluTanh];
+
+    /// The name in `config.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QuickGelu => "quick_gelu",
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu_pytorch_tanh",
+        }
+    }
+}
+
+/// The shape of a stack of pre-norm transformer blocks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TowerConfig {
+    /// Numbers in a token.
+    pub width: usize,
+    /// Numbers in the hidden layer of an MLP.
+    pub mlp_width: usize,
+    /// Number of blocks.
+    pub layers: usize,
+    /// Attention heads; they divide the width.
+    pub heads: usize,
+    /// The nonlinearity of the MLPs.
+    pub activation: Activation,
+    /// What is added to the variance in layer norms.
+    pub epsilon: f64,
+    /// Whether what a block adds to the residual stream is scaled by learned numbers, one a channel (`ls_1` and
+    /// `ls_2` in open_clip, `LayerScale` in timm).
+    pub layer_scale: bool,
+}
+
+/// The linear layer between a tower's summary and the embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Projection {
+    /// There is none: the summary is the embedding.
+    None,
+    /// A matrix.
+    Linear,
+    /// A matrix and a bias.
+    LinearWithBias,
+}
+
+/// Which token of a text is its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndOfText {
+    /// The first token with this id.
+    Id(u32),
+    /// The first token with the highest id of the text: configurations written before transformers 4.31 give
+    /// `eos_token_id` as 2, which is not the id of any end token.
+    Highest,
+}
+
+/// Which token of a text becomes its embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextPooling {
+    /// The end token.
+    End(EndOfText),
+    /// The last position of the context, which is a padding token unless the text fills it.
+    Last,
+    /// The first token.
+    First,
+}
+
+/// Which tokens of a text a token sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextAttention {
+    /// Itself and those before it, so padding behind the end token has no effect.
+    Causal,
+    /// All of them, **padding too**: texts are padded to the context, since that is how the model was trained.
+    Bidirectional,
+}
+
+/// The text tower.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextConfig {
+    /// The blocks.
+    pub tower: TowerConfig,
+    /// Rows of the token embedding.
+    pub vocabulary: usize,
+    /// Tokens that the model reads, special tokens included.
+    pub context: usize,
+    /// Which tokens a token sees.
+    pub attention: TextAttention,
+    /// Where the text's summary is taken.
+    pub pooling: TextPooling,
+    /// From there to the embedding.
+    pub projection: Projection,
+    /// The token that fills up a text, where the configuration has one; the tokenizer's own files come first.
+    pub pad: Option<u32>,
+}
+
+impl TextConfig {
+    /// Whether the model must be given texts as long as its context, because it sees the padding.
+    pub fn sees_padding(&self) -> bool {
+        self.attention == TextAttention::Bidirectional || self.pooling == TextPooling::Last
+    }
+}
+
+/// How the vision tower's tokens, after its last norm, become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VisionPooling {
+    /// The class token.
+    ClassToken,
+    /// Multi-head attention by one learned query, then an MLP with a residual: SigLIP's "MAP head".
+    Attention,
+    /// The mean of the patches.
+    MeanOfPatches,
+}
+
+/// The vision tower.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VisionConfig {
+    /// The blocks.
+    pub tower: TowerConfig,
+    /// The side of the square that the model was trained on, in pixels.
+    pub image_size: usize,
+    /// The side of a patch, in pixels.
+    pub patch: usize,
+    /// Whether a class token goes before the patches.
+    pub class_token: bool,
+    /// Whether the patch embedding has a bias.
+    pub patch_bias: bool,
+    /// Whether there is a layer norm before the first block.
+    pub pre_norm: bool,
+    /// How the tokens become one vector.
+    pub pooling: VisionPooling,
+    /// From there to the embedding.
+    pub projection: Projection,
+}
+
+impl VisionConfig {
+    /// The square grid that the model was trained on.
+    pub fn grid(&self) -> Grid {
+        let side = self.image_size / self.patch;
+        Grid::new(side, side)
+    }
+
+    /// How many tokens go before the patches: 1 with a class token, else 0.
+    pub fn prefix_tokens(&self) -> usize {
+        usize::from(self.class_token)
+    }
+}
+
+/// What a probability of this checkpoint means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbabilityKind {
+    /// The softmax of the logits over the prompts that compete: which of them fits best. They sum to 1.
+    Softmax,
+    /// The sigmoid of each logit, bias included: whether that prompt fits, whatever the others. SigLIP was trained
+    /// so; its probabilities are often small for a prompt that fits well.
+    Sigmoid,
+}
+
+impl ProbabilityKind {
+    /// The word for people, the same as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Softmax => "softmax",
+            Self::Sigmoid => "sigmoid",
+        }
+    }
+}
+
+/// Between which probabilities sigmoid(logit + bias) tells whether a concept is there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PresenceBounds {
+    /// From this probability on, the concept is present.
+    pub present: f64,
+    /// Below this probability, the concept is absent.
+    pub absent: f64,
+}
+
+impl Default for PresenceBounds {
+    /// For checkpoints with a calibrated bias. `absent` was chosen on drawn scenes (the miniature's world, seed 9001)
+    /// so that of the concepts that are there one in forty falls below.
+    fn default() -> Self {
+        Self { present: 0.5, absent: 0.3 }
+    }
+}
+
+/// Everything that a checkpoint's configuration says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClipConfig {
+    /// The text tower.
+    pub text: TextConfig,
+    /// The vision tower.
+    pub vision: VisionConfig,
+    /// Numbers in an embedding.
+    pub embedding: usize,
+    /// What the checkpoint's probabilities mean. With a sigmoid, the weights have a `logit_bias` that is part of
+    /// every logit.
+    pub probability: ProbabilityKind,
+    /// A bias that turns logits into the probability that the concept is there, beside the logits themselves: an
+    /// extension of the format, which transformers ignores. It calibrates the verdict and nothing else.
+    pub logit_bias: Option<f64>,
+    /// The bounds of the verdict where the checkpoint's probability is calibrated (an extension too:
+    /// `"fieldmark": {"present": 0.5, "absent": 0.3}`); they default to [`PresenceBounds::default`] with
+    /// `logit_bias`, and to none without.
+    pub presence: Option<PresenceBounds>,
+    /// The method that works best with this checkpoint, where its authors measured it (an extension of the
+    /// format, like the bias: `"fieldmark": {"method": "hires-cam"}`).
+    pub recommended_method: Option<String>,
+    /// What the weights call their tensors.
+    pub names: TensorNames,
+}
+
+impl ClipConfig {
+    /// Reads `config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the field, what was expected and what was found.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = super::read_text_file(path)?;
+        Self::parse(&bytes, path)
+    }
+
+    /// Parses the bytes of a `config.json`; `path` is only named in errors.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the field, what was expected and what was found.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
+        transformers::parse(&json_object(bytes, path)?, path)
+    }
+}
+
+/// The JSON object that a file holds.
+fn json_object(bytes: &[u8], path: &Path) -> Result<Map<String, Value>> {
+    let error = |reason: String| Error::Config { path: path.into(), reason };
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(values)) => Ok(values),
+        Ok(_) => Err(error("expected a JSON object".into())),
+        Err(source) => Err(error(format!("not valid JSON: {source}"))),
+    }
+}

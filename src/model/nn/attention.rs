@@ -1,0 +1,82 @@
+//! Multi-head attention and the MLP: what transformer blocks and the pooling head are made of.
+
+use candle_core::{Result, Tensor};
+
+use super::{Activation, Linear, softmax};
+
+/// Multi-head attention.
+#[derive(Clone, Debug)]
+pub(crate) struct Attention {
+    /// Queries, keys and values in one product: [3 · width, width].
+    pub(crate) projections: Linear,
+    pub(crate) output: Linear,
+    pub(crate) heads: usize,
+}
+
+/// Queries, keys and values: each [batch, heads, tokens, width / heads].
+pub(crate) struct Projected {
+    pub(crate) query: Tensor,
+    pub(crate) key: Tensor,
+    pub(crate) value: Tensor,
+}
+
+impl Attention {
+    /// Every token asks, and every token answers.
+    ///
+    /// # Shapes
+    /// `tokens`: [batch, tokens, width].
+    pub(crate) fn project(&self, tokens: &Tensor) -> Result<Projected> {
+        let width = tokens.dim(2)?;
+        let all = self.projections.forward(tokens)?;
+        let part = |index: usize| self.split(&all.narrow(2, index * width, width)?);
+        Ok(Projected { query: part(0)?, key: part(1)?, value: part(2)? })
+    }
+
+    /// Only `asking` asks, and every one of `tokens` answers.
+    ///
+    /// # Shapes
+    /// `asking`: [batch, queries, width]; `tokens`: [batch, tokens, width].
+    pub(crate) fn project_from(&self, asking: &Tensor, tokens: &Tensor) -> Result<Projected> {
+        let width = tokens.dim(2)?;
+        let query = self.split(&self.projections.outputs(0, width)?.forward(asking)?)?;
+        let rest = self.projections.outputs(width, 2 * width)?.forward(tokens)?;
+        let part = |index: usize| self.split(&rest.narrow(2, index * width, width)?);
+        Ok(Projected { query, key: part(0)?, value: part(1)? })
+    }
+
+    /// # Shapes
+    /// `mask`, added to the scores: [tokens, tokens]; returns [batch, queries, width].
+    pub(crate) fn attend(&self, projected: &Projected, mask: Option<&Tensor>) -> Result<Tensor> {
+        let Projected { query, key, value } = projected;
+        let (batch, heads, asking, head_width) = query.dims4()?;
+        let scores = (query / (head_width as f64).sqrt())?.matmul(&key.t()?)?;
+        let scores = match mask {
+            Some(mask) => scores.broadcast_add(mask)?,
+            None => scores,
+        };
+        let attended = softmax(&scores)?.matmul(value)?;
+        self.output.forward(&attended.transpose(1, 2)?.reshape((batch, asking, heads * head_width))?)
+    }
+
+    /// [batch, tokens, width] to [batch, heads, tokens, width / heads].
+    fn split(&self, tokens: &Tensor) -> Result<Tensor> {
+        let (batch, count, width) = tokens.dims3()?;
+        tokens.reshape((batch, count, self.heads, width / self.heads))?.transpose(1, 2)?.contiguous()
+    }
+}
+
+/// Two linear layers with a nonlinearity between them.
+#[derive(Clone, Debug)]
+pub(crate) struct Mlp {
+    pub(crate) expand: Linear,
+    pub(crate) activation: Activation,
+    pub(crate) contract: Linear,
+}
+
+impl Mlp {
+    /// # Shapes
+    /// `input`: [..., width]; returns the same.
+    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        self.contract.forward(&self.activation.forward(&self.expand.forward(input)?)?)
+    }
+}
