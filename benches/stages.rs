@@ -4,6 +4,7 @@
 //! The machine is shared and noisy: read figures as ratios within one run. benches/README.md has a table.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
+#![allow(clippy::expect_used, reason = "a benchmark that cannot run has nothing better to do")]
 
 mod support;
 
@@ -41,7 +42,7 @@ fn prompts(count: usize) -> Vec<String> {
 }
 
 fn pixels(model: &Model) -> Tensor {
-    let photo = Photo::open(&support::photo()).expect("the photo is sound");
+    let photo = Photo::open(support::photo()).expect("the photo is sound");
     let vision = &model.config().vision;
     let request = FitRequest { fit: Fit::Squash, patch: vision.patch, trained: vision.grid(), detail: 1.0 };
     let input = model.preprocess().prepare(&photo, &request).expect("the photo fits").pixels;
@@ -193,7 +194,7 @@ fn photo(criterion: &mut Criterion) {
 
 fn render(criterion: &mut Criterion) {
     let explainer = explainer();
-    let photo = Photo::open(&support::photo()).expect("the photo is sound");
+    let photo = Photo::open(support::photo()).expect("the photo is sound");
     let found = explainer.localize(&photo, &Query::new("a bird")).expect("it is localized");
     let mut group = group(criterion, "render");
     group.bench_function("overlay 1800 x 1200", |bencher| bencher.iter(|| found.overlay(&photo)));
@@ -203,7 +204,7 @@ fn render(criterion: &mut Criterion) {
 /// The bar is 1.15 times one prompt for two hundred.
 fn compare(criterion: &mut Criterion) {
     let explainer = explainer();
-    let photo = Photo::open(&support::photo()).expect("the photo is sound");
+    let photo = Photo::open(support::photo()).expect("the photo is sound");
     let mut group = group(criterion, "compare");
     for count in [1, 10, 200] {
         let prompts = prompts(count);

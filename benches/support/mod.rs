@@ -13,11 +13,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 
-pub const TOKENS: usize = 197;
-pub const WIDTH: usize = 768;
-pub const HEADS: usize = 12;
-pub const LAYERS: usize = 12;
-pub const MLP: usize = 3072;
+pub(crate) const TOKENS: usize = 197;
+pub(crate) const WIDTH: usize = 768;
+pub(crate) const HEADS: usize = 12;
+pub(crate) const LAYERS: usize = 12;
+pub(crate) const MLP: usize = 3072;
 const PATCH: usize = 16;
 const EMBEDDING: usize = 512;
 const TEXT_WIDTH: usize = 512;
@@ -27,7 +27,7 @@ const TOKENIZER: &str = "tests/fixtures/models/tiny-quick-gelu";
 const VOCABULARY: usize = 589;
 
 /// A directory with a checkpoint of the shape of `openai/clip-vit-base-patch16`, but for its vocabulary.
-pub fn checkpoint() -> PathBuf {
+pub(crate) fn checkpoint() -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vit-b-16-seeded");
     let weights = directory.join("model.safetensors");
     if !weights.exists() {
@@ -118,7 +118,7 @@ impl Source {
 }
 
 /// A JPEG of 1800 x 1200 with coarse and fine structure.
-pub fn photo() -> PathBuf {
+pub(crate) fn photo() -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("photo.jpg");
     if !path.exists() {
         let mut random = ChaCha8Rng::seed_from_u64(1);

@@ -47,7 +47,8 @@ impl Explainer {
     /// Opens a checkpoint: an id of the Hub (`org/name`, `org/name@revision`), a directory, or `miniature`, which ships.
     ///
     /// The Hub's cache is the usual one in the home directory. What Python's libraries let environment variables
-    /// change, [`load_with`](Self::load_with) takes as options: see [`HubOptions::from_environment`].
+    /// change, [`load_with`](Self::load_with) takes as options: see
+    /// [`from_environment`](crate::model::source::HubOptions::from_environment).
     ///
     /// # Errors
     /// As [`Explainer::load_with`].

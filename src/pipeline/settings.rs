@@ -37,7 +37,7 @@ pub struct Settings {
     pub strength: Strength,
     /// The objective's name: see [`objective::OBJECTIVES`].
     pub aggregate: String,
-    /// The method's name: see [`attribution::METHODS`]. None: what the checkpoint recommends, else the first.
+    /// The method's name: see [`crate::attribution::METHODS`]. None: what the checkpoint recommends, else the first.
     pub method: Option<String>,
     /// The block that is explained, or the first of several where the method looks at more than one; negative
     /// counts from the end. None: the method's own choice, which is the last block for most of them.
