@@ -52,7 +52,7 @@ fn leading(rows: &[&[f64]]) -> (f64, Vec<f64>) {
         }
         let rest = dot(&next, &next).sqrt();
         let is_last = step == rows.len() || rest <= f64::EPSILON * band.size();
-        if is_last || step % STEPS_BETWEEN_CHECKS == 0 {
+        if is_last || step.is_multiple_of(STEPS_BETWEEN_CHECKS) {
             let (value, weights) = band.leading();
             let residual = rest * weights.last().copied().unwrap_or(0.0).abs();
             if is_last || residual <= TOLERANCE * value {
@@ -205,7 +205,7 @@ mod tests {
         // checked by what defines it, that X Xᵀ keeps its direction, and that no other direction varies more.
         let size = 60;
         let entry =
-            |at: usize| if at % (size + 1) == 0 { 1.0 - (at / (size + 1)) as f64 * 1e-5 } else { 0.0 };
+            |at: usize| if at.is_multiple_of(size + 1) { 1.0 - (at / (size + 1)) as f64 * 1e-5 } else { 0.0 };
         let matrix: Vec<f64> = (0..size * size).map(entry).collect();
         let rows = Tensor::from_vec(matrix, (size, size), &Device::Cpu)?;
         let found = projection(&rows)?;
