@@ -9,6 +9,7 @@ use crate::{
     embed::{Scores, probabilities},
     error::{Error, Result},
     model::config::ProbabilityKind,
+    objective::{Strength, Unit},
     photo::Photo,
     prompt::same_words,
     regions,
@@ -88,8 +89,10 @@ impl Explainer {
         let mix = |logits: &[f64], target| Mix::new(&plan, logits, target, settings);
         let mixes = |logits: &[f64]| mapped.iter().map(|target| mix(logits, *target).weights).collect();
         let seen = asker.see(&board, &mapped, &mixes)?;
+        // A probability is no fixed mix of prompts, so that nothing can be recombined after the fact.
+        let is_mix = plan.objective.unit(2, Strength::new(1.0)?) == Unit::Logits;
         let plain = match settings.strength.get() {
-            _ if !plan.is_linear() => None,
+            _ if !plan.is_linear() || !is_mix => None,
             0.0 => Some(seen.maps.clone()),
             _ => Some(board.plain_maps(&mapped, &asker)?),
         };

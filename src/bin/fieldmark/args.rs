@@ -76,6 +76,10 @@ pub struct LocalizeArgs {
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
 
+    /// Also write the regions of all photos into one COCO-style JSON file: boxes, outlines, areas and scores.
+    #[arg(long, value_name = "FILE")]
+    pub coco: Option<PathBuf>,
+
     /// When to show the result in the terminal, or how; auto: for one photo, on a terminal, and without --json.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Preview::Auto)]
     pub preview: Preview,
@@ -161,7 +165,7 @@ pub struct CompareArgs {
 
     /// Compare methods too, on one sheet with a row for each: their names, separated by commas, or all. `all` leaves out
     /// what this checkpoint or --layer does not allow.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["method", "coco", "matrix"],
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["method", "coco", "matrix", "report"],
           value_parser = PossibleValuesParser::new(method_names().chain([ALL_METHODS])))]
     pub methods: Vec<String>,
 
@@ -172,6 +176,10 @@ pub struct CompareArgs {
     /// Also write a page in which target, rivals, strength and colours can be changed, into this file.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+
+    /// Also write the regions of all photos into one COCO-style JSON file: boxes, outlines, areas and scores.
+    #[arg(long, value_name = "FILE")]
+    pub coco: Option<PathBuf>,
 
     /// When to show the result in the terminal, or how; auto: for one photo, on a terminal, and without --json.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Preview::Auto)]
@@ -493,10 +501,6 @@ pub struct OutputArgs {
     /// Print one JSON object a line on standard output instead of a table for people.
     #[arg(long)]
     pub json: bool,
-
-    /// Also write the regions of all photos into one COCO-style JSON file: boxes, outlines, areas and scores.
-    #[arg(long, value_name = "FILE")]
-    pub coco: Option<PathBuf>,
 
     /// The most pixels that an image may have; larger ones are refused before they are decoded.
     #[arg(long, value_name = "N", default_value_t = fieldmark::PhotoOptions::default().pixel_limit)]

@@ -31,7 +31,7 @@ const MOST_IN_MATRIX: usize = 10;
 pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     let lineup = lineup(args)?;
     let settings = super::settings(&args.map, super::strength(&args.map.view, args.strength, 0.0)?)?;
-    super::prepare_output(&args.output)?;
+    super::prepare_output(&args.output, args.coco.as_deref())?;
     args.report.as_deref().map(super::prepare_folder_of).transpose()?;
     let (photo, open_seconds) = super::open(&args.image, &args.output, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
@@ -47,7 +47,7 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     compared.iter().for_each(|compared| terminal.warn(&compared.warnings));
     let start = Instant::now();
     save(args, &photo, &mut compared, &options)?;
-    if let Some(path) = &args.output.coco {
+    if let Some(path) = &args.coco {
         let coco = Coco::new(super::coco_description(&explainer, &args.map));
         save_coco(path, &photo, &compared, coco)?;
     }

@@ -30,7 +30,7 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
         terminal.note(&format!("{} is taken as the prompt, which comes before the images", args.prompt));
     }
     let rivals = rivals(&args.rivals)?;
-    super::prepare_output(&args.output)?;
+    super::prepare_output(&args.output, args.coco.as_deref())?;
     args.report.as_deref().map(super::prepare_folder_of).transpose()?;
     if args.report.is_some() && (args.images.len() > 1 || args.images.iter().any(|path| path.is_dir())) {
         bail!("--report: expected one photo, found several; `fieldmark batch` makes a page for each");
@@ -44,7 +44,7 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     let run = Run { args, explainer: &explainer, query, strengths, load_seconds, text_seconds, terminal };
     let mut coco = Coco::new(super::coco_description(&explainer, &args.map));
     let exit = run.all(&mut coco)?;
-    if let Some(path) = &args.output.coco {
+    if let Some(path) = &args.coco {
         coco.save(path)?;
     }
     Ok(exit)
@@ -133,7 +133,7 @@ impl Run<'_> {
         let start = Instant::now();
         self.save(&photo, name, &mut answers)?;
         self.save_page(&photo, &mut answers)?;
-        if self.args.output.coco.is_some() {
+        if self.args.coco.is_some() {
             let id = coco.add_image(image, photo.size());
             for found in &answers {
                 coco.add_instances(id, &self.query.target, &found.instances(&photo));

@@ -76,9 +76,9 @@ fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
 }
 
 /// Makes the results' directory and that of the COCO file, before long work.
-fn prepare_output(args: &OutputArgs) -> Result<()> {
+fn prepare_output(args: &OutputArgs, coco: Option<&Path>) -> Result<()> {
     prepare_folder(&args.output)?;
-    let Some(folder) = args.coco.as_deref().and_then(Path::parent) else { return Ok(()) };
+    let Some(folder) = coco.and_then(Path::parent) else { return Ok(()) };
     Ok(prepare_folder(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?)
 }
 
