@@ -11,6 +11,7 @@ use super::{
 use crate::{
     attribution::ConceptMap,
     error::Result,
+    objective::{Objective, Softmax},
     render::{
         ColorMap, RenderOptions, Sign,
         colormap::{STEPS, step_colors},
@@ -171,9 +172,12 @@ impl<'a> Data<'a> {
             prompts: prompts.collect(),
             recombines: matches!(page.maps, Maps::Plain(_)),
             why_fixed: format!(
-                "The strength cannot be changed here: {} is not linear in the gradient, so a contrast is no mix of \
-                 the prompts' maps. These were computed:",
-                setup.method
+                "The strength cannot be changed here: {}, so a contrast is no fixed mix of the prompts' maps. These \
+                 were computed:",
+                match setup.aggregate == Softmax.name() {
+                    true => format!("{} gives a probability", setup.aggregate),
+                    false => format!("{} is not linear in the gradient", setup.method),
+                }
             ),
             computed: computed.iter().map(|(view, map)| Computed { view, map: floats(map) }).collect(),
             first: &page.first,

@@ -9,7 +9,7 @@ use crate::{
     embed::{Scores, probabilities},
     error::{Error, Result},
     model::config::ProbabilityKind,
-    objective::Unit,
+    objective::{Strength, Unit},
     photo::Photo,
     prompt::same_words,
     regions,
@@ -90,9 +90,10 @@ impl Explainer {
         let mixes = |logits: &[f64]| mapped.iter().map(|target| mix(logits, *target).weights).collect();
         let seen = asker.see(&board, &mapped, &mixes)?;
         let setup = plan.in_force(seen.setup, names.len(), settings.strength);
+        // A probability is no fixed mix of prompts, so that nothing can be recombined after the fact.
+        let is_mix = plan.objective.unit(2, Strength::new(1.0)?) == Unit::Logits;
         let plain = match settings.strength.get() {
-            // What pages and pairs make of plain maps is a mix of logits.
-            _ if !plan.is_linear() || setup.objective_unit != Unit::Logits => None,
+            _ if !plan.is_linear() || !is_mix => None,
             0.0 => Some(seen.maps.clone()),
             _ => Some(board.plain_maps(&mapped, &asker)?),
         };

@@ -978,6 +978,15 @@ fn several_layers_are_named_in_ranges() {
 }
 
 #[test]
+fn a_file_of_one_kind_is_refused_where_it_would_be_left_out() {
+    let sandbox = Sandbox::new();
+    let several = ["a", "b", "--methods", "grad-cam,hires-cam", "--report", "page.html"];
+    assert_eq!(compare(&sandbox, &several).status, Some(2));
+    let batch = sandbox.run(&["batch", "birds", "wide.png", "--model", "model", "--coco", "regions.json"]);
+    assert_eq!(batch.status, Some(2), "{batch:#?}");
+}
+
+#[test]
 fn softmax_explains_the_probability_and_has_no_strength_between() {
     let sandbox = Sandbox::new();
     let asked = ["wide.png", "--against", "marsh", "--aggregate", "softmax"];
