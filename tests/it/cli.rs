@@ -978,6 +978,17 @@ fn several_layers_are_named_in_ranges() {
 }
 
 #[test]
+fn the_command_report_writes_a_page_and_nothing_else() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["report", "wide.png", "red", "blue", "--model", "model"]).assert_done();
+    assert_eq!(sandbox.names("fieldmark-out"), ["wide.report.html"]);
+    let sheet =
+        ["report", "wide.png", "red", "blue", "--model", "model", "--save", "sheet", "--output", "other"];
+    sandbox.run(&sheet).assert_done();
+    assert_eq!(sandbox.names("other"), ["wide.sheet.png"]);
+}
+
+#[test]
 fn a_file_of_one_kind_is_refused_where_it_would_be_left_out() {
     let sandbox = Sandbox::new();
     let several = ["a", "b", "--methods", "grad-cam,hires-cam", "--report", "page.html"];

@@ -30,6 +30,7 @@ fn every_option_is_in_the_readme_and_no_other() {
     let commands = [
         "localize",
         "compare",
+        "report",
         "batch",
         "methods",
         "prompts",

@@ -32,6 +32,11 @@ pub struct Cli {
 pub enum Command {
     Localize(LocalizeArgs),
     Compare(CompareArgs),
+    /// Write a page in which target, rivals, strength and colours can be changed, for one photo
+    ///
+    /// The same as `compare --save report`: one file, <image>.report.html, that works without a network.
+    #[command(mut_arg("save", |save| save.default_value("report")), after_help = REPORT_EXAMPLE)]
+    Report(CompareArgs),
     Batch(BatchArgs),
     Methods(MethodsArgs),
     Prompts(PromptsArgs),
@@ -91,6 +96,10 @@ pub struct LocalizeArgs {
     #[command(flatten)]
     pub output: OutputArgs,
 }
+
+const REPORT_EXAMPLE: &str = "\
+Example:
+  fieldmark report photo.jpg \"red-winged blackbird shoulder\" \"yellow head\" \"rusty blackbird\"";
 
 const LOCALIZE_EXAMPLES: &str = "\
 Examples:

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let terminal = terminal::Terminal::new(cli.quiet);
     let result = match &cli.command {
         Command::Localize(args) => commands::localize::run(args, &terminal),
-        Command::Compare(args) => commands::compare::run(args, &terminal),
+        Command::Compare(args) | Command::Report(args) => commands::compare::run(args, &terminal),
         Command::Batch(args) => commands::batch::run(args, &terminal),
         Command::Methods(args) => commands::methods::run(args),
         Command::Prompts(args) => commands::prompts::run(args),
