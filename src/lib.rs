@@ -112,8 +112,6 @@
 //! | `cli` | yes | the program `fieldmark`; a library user turns it off |
 //! | `cuda`, `cudnn`, `metal`, `mkl`, `accelerate` | no | candle's backends |
 
-#![forbid(unsafe_code)]
-
 pub mod error;
 pub mod device;
 pub mod files;

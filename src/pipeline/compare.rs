@@ -89,6 +89,7 @@ impl Explainer {
         let mix = |logits: &[f64], target| Mix::new(&plan, logits, target, settings);
         let mixes = |logits: &[f64]| mapped.iter().map(|target| mix(logits, *target).weights).collect();
         let seen = asker.see(&board, &mapped, &mixes)?;
+        let setup = plan.in_force(seen.setup, names.len(), settings.strength);
         // A probability is no fixed mix of prompts, so that nothing can be recombined after the fact.
         let is_mix = plan.objective.unit(2, Strength::new(1.0)?) == Unit::Logits;
         let plain = match settings.strength.get() {
@@ -101,7 +102,6 @@ impl Explainer {
             (Pairs::All, Some(plain)) => subtracted_pairs(plain),
             (Pairs::All, None) => board.contrasted_pairs(&mapped, &asker)?,
         };
-        let setup = plan.in_force(seen.setup, names.len(), settings.strength);
         let places = places(&seen.maps, &setup, photo);
         let compared = places.into_iter().zip(&seen.maps).enumerate().map(|(index, (place, map))| Compared {
             score: board.score(mapped[index]),

@@ -5,6 +5,7 @@ use candle_core::{Result, Tensor};
 use super::{
     LayerNorm,
     attention::{Attention, Mlp, Projected},
+    inference,
 };
 
 /// Which tokens ask in attention; all tokens answer.
@@ -23,6 +24,17 @@ pub(crate) struct Block {
     pub(crate) attention: Attention,
     pub(crate) ln_2: LayerNorm,
     pub(crate) mlp: Mlp,
+}
+
+/// Runs blocks one after the other: without a graph where nothing upstream is tracked.
+///
+/// # Shapes
+/// As [`Block::forward`].
+pub(crate) fn forward(blocks: &[Block], hidden: Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    match hidden.device().is_cpu() && !hidden.track_op() {
+        true => inference::run(blocks, &hidden, mask),
+        false => blocks.iter().try_fold(hidden, |hidden, block| block.forward(&hidden, mask)),
+    }
 }
 
 impl Block {

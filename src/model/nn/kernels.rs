@@ -11,6 +11,9 @@ use rayon::prelude::*;
 /// the work.
 const PIECE: usize = 1 << 14;
 
+/// Partial results kept side by side: a vector register's worth of the widest.
+const LANES: usize = 16;
+
 /// Layer norm of rows of `weight.len()` values: (x - mean) / sqrt(variance + epsilon) · weight + bias.
 pub(crate) fn layer_norm(input: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, output: &mut [f32]) {
     let width = weight.len();
@@ -28,33 +31,74 @@ pub(crate) fn layer_norm(input: &[f32], weight: &[f32], bias: &[f32], epsilon: f
 /// Softmax of rows of `width` values.
 pub(crate) fn softmax(input: &[f32], width: usize, output: &mut [f32]) {
     each_row(input, output, width, |input, output| {
-        let top = input.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        for (out, x) in output.iter_mut().zip(input) {
-            *out = exp(x - top);
+        output.copy_from_slice(input);
+        softmax_row(output);
+    });
+}
+
+/// Softmax of rows of `width` values, on the thread that asks.
+pub(crate) fn softmax_in_place(values: &mut [f32], width: usize) {
+    Arch::new().dispatch(InPlace { values, width, row: &softmax_row });
+}
+
+#[inline(always)]
+fn softmax_row(values: &mut [f32]) {
+    // Sixteen maxima side by side: one alone would wait for itself at every step.
+    let mut tops = [f32::NEG_INFINITY; LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest = chunks.remainder().iter().fold(f32::NEG_INFINITY, |top, x| if *x > top { *x } else { top });
+    for chunk in chunks {
+        for (top, x) in tops.iter_mut().zip(chunk) {
+            *top = if *x > *top { *x } else { *top };
         }
-        let scale = 1.0 / sum(output, |x| x);
-        for out in output.iter_mut() {
-            *out *= scale;
+    }
+    let top = tops.into_iter().fold(rest, f32::max);
+    for x in values.iter_mut() {
+        *x = exp(*x - top);
+    }
+    let scale = 1.0 / sum(values, |x| x);
+    for x in values.iter_mut() {
+        *x *= scale;
+    }
+}
+
+/// Adds `row` to every row of as many values.
+pub(crate) fn add_rows(values: &mut [f32], row: &[f32]) {
+    each_row_in_place(values, row.len(), |values| {
+        for (x, y) in values.iter_mut().zip(row) {
+            *x += y;
+        }
+    });
+}
+
+/// Applies `function` to every value.
+pub(crate) fn apply(input: &[f32], output: &mut [f32], function: impl Fn(f32) -> f32 + Sync) {
+    each_row(input, output, PIECE, |input, output| {
+        for (out, x) in output.iter_mut().zip(input) {
+            *out = function(*x);
+        }
+    });
+}
+
+/// Adds `row` to every row of as many values, and applies `function` to the sums.
+pub(crate) fn add_and_apply(values: &mut [f32], row: &[f32], function: impl Fn(f32) -> f32 + Sync) {
+    each_row_in_place(values, row.len(), |values| {
+        for (x, y) in values.iter_mut().zip(row) {
+            *x = function(*x + y);
         }
     });
 }
 
 /// x · sigmoid(1.702 x).
-pub(crate) fn quick_gelu(input: &[f32], output: &mut [f32]) {
-    each_row(input, output, PIECE, |input, output| {
-        for (out, x) in output.iter_mut().zip(input) {
-            *out = x / (1.0 + exp(-1.702 * x));
-        }
-    });
+#[inline(always)]
+pub(crate) fn quick_gelu(x: f32) -> f32 {
+    x / (1.0 + exp(-1.702 * x))
 }
 
 /// x · Φ(x), with Φ the normal distribution.
-pub(crate) fn gelu(input: &[f32], output: &mut [f32]) {
-    each_row(input, output, PIECE, |input, output| {
-        for (out, x) in output.iter_mut().zip(input) {
-            *out = 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
-        }
-    });
+#[inline(always)]
+pub(crate) fn gelu(x: f32) -> f32 {
+    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
 /// Twice the square root of 2 / π: what multiplies x in the exponent of [`gelu_tanh`].
@@ -63,13 +107,31 @@ pub(crate) const TANH_GELU_LINEAR: f64 = 1.595_769_121_605_730_8;
 pub(crate) const TANH_GELU_CUBIC: f64 = 0.071_354_816_272_600_2;
 
 /// x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³))), as x · sigmoid of twice the tangent's argument.
-pub(crate) fn gelu_tanh(input: &[f32], output: &mut [f32]) {
-    let (linear, cubic) = (TANH_GELU_LINEAR as f32, TANH_GELU_CUBIC as f32);
-    each_row(input, output, PIECE, |input, output| {
-        for (out, x) in output.iter_mut().zip(input) {
-            *out = x / (1.0 + exp(-x * (linear + cubic * x * x)));
-        }
-    });
+#[inline(always)]
+pub(crate) fn gelu_tanh(x: f32) -> f32 {
+    x / (1.0 + exp(-x * (TANH_GELU_LINEAR as f32 + TANH_GELU_CUBIC as f32 * x * x)))
+}
+
+/// Runs `row` on every row of `width` values, on all threads.
+fn each_row_in_place(values: &mut [f32], width: usize, row: impl Fn(&mut [f32]) + Sync) {
+    let arch = Arch::new();
+    let piece = PIECE.div_ceil(width) * width;
+    values.par_chunks_mut(piece).for_each(|values| arch.dispatch(InPlace { values, width, row: &row }));
+}
+
+/// Some rows, and what happens to each of them.
+struct InPlace<'a, F> {
+    values: &'a mut [f32],
+    width: usize,
+    row: &'a F,
+}
+
+impl<F: Fn(&mut [f32])> NullaryFnOnce for InPlace<'_, F> {
+    type Output = ();
+    #[inline(always)]
+    fn call(self) {
+        self.values.chunks_mut(self.width).for_each(self.row);
+    }
 }
 
 /// Runs `row` on every row of `width` values (the last one may be shorter), on all threads.
@@ -100,7 +162,6 @@ fn each_row(input: &[f32], output: &mut [f32], width: usize, row: impl Fn(&[f32]
 /// lose more digits.
 #[inline(always)]
 fn sum(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
-    const LANES: usize = 16;
     let mut partial = [0.0_f32; LANES];
     let chunks = values.chunks_exact(LANES);
     let rest: f32 = chunks.remainder().iter().map(|x| term(*x)).sum();
@@ -203,16 +264,16 @@ mod tests {
     #[test]
     fn the_gelus_have_their_known_values() {
         let mut out = [0.0; 3];
-        gelu(&[0.0, 1.0, -2.0], &mut out);
+        apply(&[0.0, 1.0, -2.0], &mut out, gelu);
         for (found, expected) in out.iter().zip([0.0, 0.841_344_7, -0.045_500_26]) {
             assert!((found - expected).abs() < 1e-6, "{out:?}");
         }
-        gelu_tanh(&[0.0, 1.0, -2.0], &mut out);
-        for (found, expected) in out.iter().zip([0.0, 0.841_192, -0.045_402_3]) {
+        apply(&[0.0, 1.0, -2.0], &mut out, quick_gelu);
+        for (found, expected) in out.iter().zip([0.0, 0.845_795_8, -0.064_341_38]) {
             assert!((found - expected).abs() < 1e-6, "{out:?}");
         }
-        quick_gelu(&[0.0, 1.0, -2.0], &mut out);
-        for (found, expected) in out.iter().zip([0.0, 0.845_795_8, -0.064_341_38]) {
+        apply(&[0.0, 1.0, -2.0], &mut out, gelu_tanh);
+        for (found, expected) in out.iter().zip([0.0, 0.841_192, -0.045_402_3]) {
             assert!((found - expected).abs() < 1e-6, "{out:?}");
         }
     }

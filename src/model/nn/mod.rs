@@ -6,8 +6,10 @@
 
 mod attention;
 mod block;
+mod inference;
 mod kernels;
 mod pool;
+mod product;
 mod record;
 mod text;
 mod vision;
@@ -219,6 +221,15 @@ impl Activation {
         }
     }
 
+    /// The nonlinearity of x + row in place, for every row of as many values.
+    fn add_and_apply(self, values: &mut [f32], row: &[f32]) {
+        match self {
+            Self::QuickGelu => kernels::add_and_apply(values, row, kernels::quick_gelu),
+            Self::Gelu => kernels::add_and_apply(values, row, kernels::gelu),
+            Self::GeluTanh => kernels::add_and_apply(values, row, kernels::gelu_tanh),
+        }
+    }
+
     /// The nonlinearity's derivative at `input`.
     ///
     /// # Shapes
@@ -256,9 +267,9 @@ impl CustomOp1 for Activation {
         let values = slice(input, layout)?;
         let mut output = vec![0.0; values.len()];
         match self {
-            Self::QuickGelu => kernels::quick_gelu(values, &mut output),
-            Self::Gelu => kernels::gelu(values, &mut output),
-            Self::GeluTanh => kernels::gelu_tanh(values, &mut output),
+            Self::QuickGelu => kernels::apply(values, &mut output, kernels::quick_gelu),
+            Self::Gelu => kernels::apply(values, &mut output, kernels::gelu),
+            Self::GeluTanh => kernels::apply(values, &mut output, kernels::gelu_tanh),
         }
         Ok((CpuStorage::F32(output), layout.shape().clone()))
     }

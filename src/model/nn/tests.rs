@@ -254,3 +254,31 @@ fn the_layer_does_not_change_the_embedding() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn blocks_without_a_graph_compute_what_blocks_with_one_do() -> Result<()> {
+    for (activation, tokens) in [(Activation::QuickGelu, 1), (Activation::Gelu, 5), (Activation::Gelu, 70)] {
+        let mut source = Source::new(8);
+        let blocks = [source.block(8, activation), source.block(8, activation)];
+        let (hidden, mask) = (source.tensor(&[3, tokens, 8]), source.tensor(&[tokens, tokens]));
+        for mask in [None, Some(&mask)] {
+            let found = super::block::forward(&blocks, hidden.clone(), mask)?;
+            let expected =
+                blocks.iter().try_fold(hidden.clone(), |hidden, block| block.forward(&hidden, mask))?;
+            let distance = (found - &expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
+            let size = expected.abs()?.max_all()?.to_scalar::<f32>()?;
+            assert!(distance < 1e-6 * size, "{tokens} tokens differ by {distance} of {size}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_graph_is_kept_where_something_is_tracked() -> Result<()> {
+    let mut source = Source::new(9);
+    let blocks = [source.block(8, Activation::Gelu)];
+    let hidden = Var::from_tensor(&source.tensor(&[1, 4, 8]))?;
+    let output = super::block::forward(&blocks, hidden.as_tensor().clone(), None)?;
+    assert!(output.sqr()?.sum_all()?.backward()?.get(&hidden).is_some());
+    Ok(())
+}

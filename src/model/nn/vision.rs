@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{Block, LayerNorm, Linear, Pool, Queries};
+use super::{Block, LayerNorm, Linear, Pool, Queries, block::forward};
 use crate::geometry::Grid;
 
 /// The vision tower of a CLIP-family checkpoint.
@@ -67,10 +67,7 @@ impl VisionTower {
         let Some(block) = self.blocks.get(layer) else {
             bail!("layer {layer} is not one of {}", self.layers());
         };
-        let mut hidden = self.embed(pixels)?;
-        for block in &self.blocks[..layer] {
-            hidden = block.forward(&hidden, None)?;
-        }
+        let hidden = forward(&self.blocks[..layer], self.embed(pixels)?, None)?;
         let activations = block.ln_1.forward(&hidden)?;
         Ok(BlockInput { hidden, activations })
     }

@@ -31,8 +31,7 @@ const MOST_IN_MATRIX: usize = 10;
 pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     let lineup = lineup(args)?;
     let settings = super::settings(&args.map, super::strength(&args.map.view, args.strength, 0.0)?)?;
-    super::prepare_output(&args.output, args.coco.as_deref())?;
-    args.report.as_deref().map(super::prepare_folder_of).transpose()?;
+    super::prepare_output(&args.output, [&args.coco, &args.report])?;
     let (photo, open_seconds) = super::open(&args.image, &args.output, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let with = |name: String| Settings { method: Some(name), ..settings.clone() };
@@ -168,9 +167,8 @@ fn picture(photo: &Photo, compared: &[Compare], protocol: Protocol) -> RgbImage 
 
 /// A page shows one method's maps, on their grid.
 fn check_page(args: &CompareArgs, methods: usize) -> Result<()> {
-    let wanted = args.report.is_some() || args.save.contains(&CompareKind::Report);
-    if wanted && methods > 1 {
-        bail!("--report: expected one method, found {methods}");
+    if args.save.contains(&CompareKind::Report) && methods > 1 {
+        bail!("--save report: expected one method, found {methods}");
     }
     Ok(())
 }

@@ -75,11 +75,10 @@ fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
     Ok((explainer, start.elapsed().as_secs_f64()))
 }
 
-/// Makes the results' directory and that of the COCO file, before long work.
-fn prepare_output(args: &OutputArgs, coco: Option<&Path>) -> Result<()> {
+/// Makes the results' directory and those of single files, before long work.
+fn prepare_output(args: &OutputArgs, files: [&Option<PathBuf>; 2]) -> Result<()> {
     prepare_folder(&args.output)?;
-    let Some(folder) = coco.and_then(Path::parent) else { return Ok(()) };
-    Ok(prepare_folder(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?)
+    files.into_iter().flatten().try_for_each(|file| prepare_folder_of(file))
 }
 
 /// What a COCO file of these maps says of itself.

@@ -1,0 +1,167 @@
+//! Blocks without a graph: what the trunk and the text tower run on a CPU.
+//!
+//! The arithmetic is that of [`Block::forward`], and a test holds the two together. What differs is where numbers
+//! go. Memory is taken once for all blocks; queries, keys and values stay where their product put them, since a
+//! product reads rows at any distance; biases and residuals are where a product adds its result; the activation
+//! happens while the bias is added. So beside the products a block makes eight passes over a few megabytes.
+
+use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+use super::{
+    Block, LayerNorm, Linear, kernels,
+    product::{Matrix, Output, multiply},
+};
+
+/// Runs blocks one after the other, without a graph behind the result.
+///
+/// # Shapes
+/// `hidden`, float32 on a CPU: [batch, tokens, width]; `mask`, added to the attention scores: [tokens, tokens];
+/// returns the same shape as `hidden`.
+///
+/// # Errors
+/// If a tensor is not on the CPU, not float32 or not contiguous.
+pub(crate) fn run(blocks: &[Block], hidden: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    let shape = hidden.dims3()?;
+    let mut values = hidden.flatten_all()?.to_vec1::<f32>()?;
+    let mask = mask.map(|mask| mask.flatten_all()?.to_vec1::<f32>()).transpose()?;
+    let mut workspace = Workspace::default();
+    for block in blocks {
+        let view = View::new(block, shape)?;
+        view.run(&mut values, mask.as_deref(), &mut workspace)?;
+    }
+    Tensor::from_vec(values, shape, hidden.device())
+}
+
+/// The memory between the steps of a block.
+#[derive(Default)]
+struct Workspace {
+    /// Norms, then what attention found: [rows, width].
+    normed: Vec<f32>,
+    /// Queries, keys and values, or the inside of the MLP: [rows, 3 · width or MLP width].
+    inner: Vec<f32>,
+    /// [rows, width].
+    attended: Vec<f32>,
+}
+
+/// A slice of at least `length` values, whatever they are.
+fn room(values: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    if values.len() < length {
+        values.resize(length, 0.0);
+    }
+    &mut values[..length]
+}
+
+/// One block and the shape of what passes it.
+struct View<'a> {
+    block: &'a Block,
+    tokens: usize,
+    width: usize,
+    rows: usize,
+}
+
+impl<'a> View<'a> {
+    fn new(block: &'a Block, (batch, tokens, width): (usize, usize, usize)) -> Result<Self> {
+        if block.attention.heads == 0 || !width.is_multiple_of(block.attention.heads) {
+            bail!("expected a width that {} heads divide, found {width}", block.attention.heads);
+        }
+        Ok(Self { block, tokens, width, rows: batch * tokens })
+    }
+
+    /// u = x + attention(ln_1(x)); x = u + mlp(ln_2(u)).
+    fn run(&self, hidden: &mut [f32], mask: Option<&[f32]>, workspace: &mut Workspace) -> Result<()> {
+        let Self { block, width, rows, .. } = *self;
+        let Workspace { normed, inner, attended } = workspace;
+        let (normed, attended) = (room(normed, rows * width), room(attended, rows * width));
+
+        norm(&block.ln_1, hidden, normed)?;
+        let projected = room(inner, rows * 3 * width);
+        self.product(&block.attention.projections, normed, projected, false)?;
+        with_bias(&block.attention.projections, |bias| kernels::add_rows(projected, bias))?;
+        self.attend(projected, mask, attended);
+        with_bias(&block.attention.output, |bias| kernels::add_rows(hidden, bias))?;
+        self.product(&block.attention.output, attended, hidden, true)?;
+
+        norm(&block.ln_2, hidden, normed)?;
+        let expanded = room(inner, rows * block.mlp.expand.weight.dim(0)?);
+        self.product(&block.mlp.expand, normed, expanded, false)?;
+        match &block.mlp.expand.bias {
+            Some(bias) => read(bias, |bias| block.mlp.activation.add_and_apply(expanded, bias))?,
+            None => block.mlp.activation.add_and_apply(expanded, &[0.0]),
+        }
+        with_bias(&block.mlp.contract, |bias| kernels::add_rows(hidden, bias))?;
+        self.product(&block.mlp.contract, expanded, hidden, true)
+    }
+
+    /// output = (output +) input · weightᵀ.
+    fn product(&self, linear: &Linear, input: &[f32], output: &mut [f32], add: bool) -> Result<()> {
+        let (to, from) = linear.weight.dims2()?;
+        read(&linear.weight, |weight| {
+            let output = Output { values: output, row_step: to, add };
+            let left = Matrix::new(input, self.rows, from, from);
+            let threads = Parallelism::Rayon(rayon::current_num_threads());
+            multiply(output, 1.0, left, Matrix::new(weight, to, from, from).transposed(), threads);
+        })
+    }
+
+    /// Attention, a piece of rows a thread: the piece's scores stay in the cache of its core.
+    ///
+    /// # Shapes
+    /// `projected`: [rows, 3 · width]; `attended`: [rows, width].
+    fn attend(&self, projected: &[f32], mask: Option<&[f32]>, attended: &mut [f32]) {
+        let Self { tokens, width, .. } = *self;
+        let threads = rayon::current_num_threads().max(1);
+        let pieces = threads.div_ceil((self.rows / tokens.max(1)).max(1));
+        let piece = tokens.div_ceil(pieces).max(1);
+        let images = attended.par_chunks_mut(tokens * width).zip(projected.par_chunks(tokens * 3 * width));
+        images.for_each(|(attended, projected)| {
+            attended.par_chunks_mut(piece * width).enumerate().for_each(|(index, attended)| {
+                self.attend_piece(projected, index * piece, mask, attended);
+            });
+        });
+    }
+
+    /// What the tokens from `first` on find in all tokens of their image.
+    fn attend_piece(&self, projected: &[f32], first: usize, mask: Option<&[f32]>, attended: &mut [f32]) {
+        let Self { tokens, width, block, .. } = *self;
+        let (asking, head) = (attended.len() / width, width / block.attention.heads);
+        let scale = 1.0 / (head as f32).sqrt();
+        let mut scores = vec![0.0; asking * tokens];
+        for at in (0..width).step_by(head) {
+            let part = |row: usize, start: usize, rows: usize| {
+                Matrix::new(&projected[row * 3 * width + start + at..], rows, head, 3 * width)
+            };
+            let (query, key) = (part(first, 0, asking), part(0, width, tokens));
+            let place = Output { values: &mut scores, row_step: tokens, add: false };
+            multiply(place, scale, query, key.transposed(), Parallelism::None);
+            if let Some(mask) = mask {
+                let mask = &mask[first * tokens..(first + asking) * tokens];
+                scores.iter_mut().zip(mask).for_each(|(score, mask)| *score += mask);
+            }
+            kernels::softmax_in_place(&mut scores, tokens);
+            let place = Output { values: &mut attended[at..], row_step: width, add: false };
+            let shares = Matrix::new(&scores, asking, tokens, tokens);
+            multiply(place, 1.0, shares, part(0, 2 * width, tokens), Parallelism::None);
+        }
+    }
+}
+
+fn norm(norm: &LayerNorm, input: &[f32], output: &mut [f32]) -> Result<()> {
+    read(&norm.weight, |weight| {
+        read(&norm.bias, |bias| kernels::layer_norm(input, weight, bias, norm.epsilon as f32, output))
+    })?
+}
+
+fn with_bias(linear: &Linear, add: impl FnOnce(&[f32])) -> Result<()> {
+    linear.bias.as_ref().map_or(Ok(()), |bias| read(bias, add))
+}
+
+/// Hands out the values behind a tensor, which are not copied.
+fn read<T>(tensor: &Tensor, with: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage @ CpuStorage::F32(_)) => Ok(with(super::slice(storage, layout)?)),
+        _ => bail!("expected float32 on a CPU, found {:?} on {:?}", tensor.dtype(), tensor.device()),
+    }
+}
