@@ -226,8 +226,7 @@ pub struct PresenceBounds {
 }
 
 impl Default for PresenceBounds {
-    /// For checkpoints with a calibrated bias. `absent` was chosen on drawn scenes (the miniature's world, seed 9001)
-    /// so that of the concepts that are there one in forty falls below.
+    /// For checkpoints whose configuration has a bias but no bounds of its own: a rule of thumb.
     fn default() -> Self {
         Self { present: 0.5, absent: 0.3 }
     }
