@@ -295,7 +295,7 @@ mod tests {
     use crate::geometry::{Grid, Placement, Rect, Size};
 
     /// A map with one cell a pixel, so that the values are the pixels'.
-    fn pixels(width: usize, values: &[f32]) -> ConceptMap {
+    pub(super) fn pixels(width: usize, values: &[f32]) -> ConceptMap {
         let grid = Grid::new(values.len() / width, width);
         let photo = Size::new(width as u32, grid.rows as u32);
         ConceptMap::new(values.to_vec(), Placement { photo, input: photo, grid, covers: Rect::whole(photo) })

@@ -72,13 +72,7 @@ pub(crate) fn points_between(found: &[Instance], map: &ConceptMap, threshold: Th
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::{Grid, Placement, Rect, Size};
-
-    fn pixels(width: usize, values: &[f32]) -> ConceptMap {
-        let grid = Grid::new(values.len() / width, width);
-        let photo = Size::new(width as u32, grid.rows as u32);
-        ConceptMap::new(values.to_vec(), Placement { photo, input: photo, grid, covers: Rect::whole(photo) })
-    }
+    use crate::regions::tests::pixels;
 
     #[test]
     fn every_instance_gives_a_point_and_as_many_places_against_at_most() {
