@@ -89,7 +89,6 @@ mod tests {
     }
 
     /// The policy allows scripts by their hash: after a change here, the constants have to follow.
-    #[cfg(feature = "hub")]
     #[test]
     fn the_policies_know_style_and_script() {
         let hash = |text: &str| {

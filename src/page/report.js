@@ -64,7 +64,7 @@ function drawBar() {
   const parts = colors.signed ? [-1, -0.5, 0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1];
   const ticks = parts.map((part) => {
     const text = scale === null ? (part === 0 ? "0" : "") : part === 0 ? "0" : signed(part * scale, digits);
-    const tick = element("span", part === 1 && text ? `${text} logits` : text);
+    const tick = element("span", part === 1 && text ? withUnit(text) : text);
     tick.style.left = `${colors.signed ? (part + 1) * 50 : part * 100}%`;
     return tick;
   });
@@ -72,6 +72,12 @@ function drawBar() {
 }
 
 // Words and tables.
+
+/** A map's value with its unit, if it has one: values without a unit compare within one map only. */
+function withUnit(text) {
+  const unit = { logits: " logits", probability: " of probability", activations: " (activations)" }[data.setup.unit];
+  return text + (unit ?? "");
+}
 
 function title() {
   const target = data.prompts[chosen.target].prompt;
@@ -135,7 +141,7 @@ function onPhoto(point) {
 function peakText() {
   if (shown.peak === null) return "none: no positive evidence";
   const { x, y } = onPhoto(shown.peak);
-  return `${signed(shown.peak.value, shown.digits)} logits at ${x}, ${y}`;
+  return `${withUnit(signed(shown.peak.value, shown.digits))} at ${x}, ${y}`;
 }
 
 function numbers() {
@@ -148,8 +154,8 @@ function numbers() {
   entries(byId("numbers"), [
     ["Verdict", `${prompt.evidence.verdict} (the prompt among all of them)`],
     ["Peak", peakText()],
-    ["For the target", `${signed(sum((value) => value > 0), 3)} logits`],
-    ["Against it", `${signed(sum((value) => value < 0), 3)} logits`],
+    ["For the target", withUnit(signed(sum((value) => value > 0), 3))],
+    ["Against it", withUnit(signed(sum((value) => value < 0), 3))],
     ...(objective !== null && data.setup.aggregate === "mean" ? [["Objective", `${fixed(objective, 3)} logits`]] : []),
   ]);
 }
@@ -208,7 +214,7 @@ function showCross() {
   mark.style.top = `${((cross.y + 0.5) / canvas.height) * 100}%`;
   const value = shown.evidence[cross.y * canvas.width + cross.x];
   const { x, y } = onPhoto(cross);
-  const strong = element("strong", Number.isNaN(value) ? "not looked at" : `${signed(value, shown.digits)} logits`);
+  const strong = element("strong", Number.isNaN(value) ? "not looked at" : withUnit(signed(value, shown.digits)));
   byId("readout").replaceChildren(`at ${x}, ${y}: `, strong);
   rowsHere();
 }
