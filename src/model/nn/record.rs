@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{Block, BlockInput, Projected, Queries, VisionTower, attention_weights};
+use super::{Block, BlockInput, Projected, Queries, VisionTower, attention_weights, block::forward};
 
 /// What is kept of a pass through the tower, beside the activations of one layer. Nothing, by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +28,15 @@ impl Recording {
             attention: hull(&self.attention, &other.attention),
             insides: hull(&self.insides, &other.insides),
         }
+    }
+
+    /// The first block of which anything is kept.
+    fn first(&self) -> Option<usize> {
+        [&self.attention, &self.insides]
+            .into_iter()
+            .filter(|range| !range.is_empty())
+            .map(|range| range.start)
+            .min()
     }
 
     /// The number of blocks that have to be run.
@@ -189,13 +198,15 @@ impl VisionTower {
         if depth > self.layers() {
             bail!("block {} is not one of {}", depth - 1, self.layers());
         }
-        let mut hidden = self.embed(pixels)?;
+        // The blocks before the first that is looked at run as one.
+        let first = recording.first().map_or(layer, |first| first.min(layer)).min(self.layers());
+        let mut hidden = forward(&self.blocks[..first], self.embed(pixels)?, None)?;
         let mut recorded = Recorded { asked: recording.clone(), ..Recorded::default() };
         let mut input = None;
         // Where all tokens are pooled, the embedding needs every token's way out of the last block.
         let pooled =
             recording.insides.contains(&self.layers().saturating_sub(1)) && self.class_token_end().is_none();
-        for (index, block) in self.blocks.iter().enumerate().take(depth.max(layer + 1)) {
+        for (index, block) in self.blocks.iter().enumerate().take(depth.max(layer + 1)).skip(first) {
             let entering = || -> Result<_> {
                 Ok(BlockInput { activations: block.ln_1.forward(&hidden)?, hidden: hidden.clone() })
             };
@@ -222,7 +233,7 @@ impl Recorded {
         let keep_attention = self.asked.attention.contains(&index);
         let keep_inside = self.asked.insides.contains(&index);
         if !keep_attention && !keep_inside {
-            return block.forward(&hidden, None);
+            return forward(std::slice::from_ref(block), hidden, None);
         }
         let Projected { query, key, value } = block.project(&block.ln_1.forward(&hidden)?, Queries::All)?;
         let (query, key, value) = (query.squeeze(0)?, key.squeeze(0)?, value.squeeze(0)?);
