@@ -30,7 +30,7 @@ impl Method for AttentionRollout {
             signed: false,
             linear: false,
             discriminative: false,
-            cost: None,
+            cost: Some(1.5),
             paper: "Abnar and Zuidema, ACL 2020, arXiv 2005.00928",
         }
     }

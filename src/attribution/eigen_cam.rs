@@ -28,7 +28,7 @@ impl Method for EigenCam {
             signed: true,
             linear: false,
             discriminative: false,
-            cost: None,
+            cost: Some(1.0),
             paper: "Muhammad and Yeasin, IJCNN 2020, arXiv 2008.00299",
         }
     }

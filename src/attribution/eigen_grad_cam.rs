@@ -25,7 +25,7 @@ impl Method for EigenGradCam {
             signed: true,
             linear: false,
             discriminative: true,
-            cost: None,
+            cost: Some(1.1),
             paper: "pytorch-grad-cam, EigenGradCAM, after arXiv 2008.00299",
         }
     }

@@ -30,7 +30,7 @@ impl Method for Game {
             signed: false,
             linear: false,
             discriminative: true,
-            cost: None,
+            cost: Some(1.0),
             paper: "Chefer et al., ICCV 2021, arXiv 2103.15679",
         }
     }

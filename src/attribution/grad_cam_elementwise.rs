@@ -22,7 +22,7 @@ impl Method for GradCamElementwise {
             signed: false,
             linear: false,
             discriminative: true,
-            cost: None,
+            cost: Some(1.0),
             paper: "pytorch-grad-cam, GradCAMElementWise",
         }
     }

@@ -31,7 +31,7 @@ impl Method for GradCamPlusPlus {
             signed: true,
             linear: false,
             discriminative: true,
-            cost: None,
+            cost: Some(1.0),
             paper: "Chattopadhyay et al., WACV 2018, arXiv 1710.11063",
         }
     }

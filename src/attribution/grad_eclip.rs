@@ -33,7 +33,7 @@ impl Method for GradEclip {
             signed: true,
             linear: true,
             discriminative: true,
-            cost: None,
+            cost: Some(1.1),
             paper: "Zhao et al., ICML 2024, arXiv 2502.18816",
         }
     }

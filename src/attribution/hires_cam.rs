@@ -23,7 +23,7 @@ impl Method for HiResCam {
             signed: true,
             linear: true,
             discriminative: true,
-            cost: None,
+            cost: Some(1.0),
             paper: "Draelos and Carin, 2020, arXiv 2011.08891",
         }
     }

@@ -23,7 +23,7 @@ impl Method for LayerCam {
             signed: true,
             linear: false,
             discriminative: true,
-            cost: None,
+            cost: Some(1.0),
             paper: "Jiang et al., IEEE TIP 2021, doi 10.1109/TIP.2021.3089943",
         }
     }

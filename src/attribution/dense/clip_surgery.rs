@@ -38,7 +38,10 @@ impl Method for ClipSurgery {
 
     fn facts(&self) -> Facts {
         let measures = "similarity less what all prompts share; the last blocks attend to like values";
-        Facts { linear: false, ..facts(measures, "Li et al., Pattern Recognition 2025, arXiv 2304.05653") }
+        Facts {
+            linear: false,
+            ..facts(measures, 1.4, "Li et al., Pattern Recognition 2025, arXiv 2304.05653")
+        }
     }
 
     fn needs(&self, vision: &VisionConfig, asked: Option<usize>) -> Result<Needs> {

@@ -35,6 +35,7 @@ impl Method for Gem {
     fn facts(&self) -> Facts {
         facts(
             "similarity above the photo's mean; patches are grouped by likeness in the last blocks",
+            1.8,
             "Bousselham et al., CVPR 2024, arXiv 2312.00878",
         )
     }

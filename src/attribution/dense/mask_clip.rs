@@ -27,6 +27,7 @@ impl Method for MaskClip {
     fn facts(&self) -> Facts {
         facts(
             "similarity above the photo's mean; patches keep their own values in the last block",
+            1.2,
             "Zhou et al., ECCV 2022, arXiv 2112.01071",
         )
     }

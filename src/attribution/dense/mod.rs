@@ -37,14 +37,14 @@ use crate::{
 };
 
 /// The facts that the methods here share.
-fn facts(measures: &'static str, paper: &'static str) -> Facts {
+fn facts(measures: &'static str, cost: f64, paper: &'static str) -> Facts {
     Facts {
         measures,
         unit: Unit::Objective,
         signed: true,
         linear: true,
         discriminative: true,
-        cost: None,
+        cost: Some(cost),
         paper,
     }
 }
