@@ -366,7 +366,9 @@ fn layers_count_from_either_end() {
     let at = |layer: &str| sandbox.found(PROMPT, &["wide.png", "--layer", layer, "--save", "map"]);
     let map = |layer: &str| map_of(&sandbox, &at(layer));
     assert_eq!(at("-2")["layer"], -2);
-    assert_eq!(at("-1")["logit"], at("0")["logit"], "the layer changes the map, not the score");
+    // The layer changes the map, not the score; but blocks with and without a graph round differently.
+    let [last, first] = ["-1", "0"].map(|layer| number(&at(layer)["logit"]));
+    assert!((last - first).abs() < 2e-6 * first.abs(), "{last} at the last layer, {first} at the first");
     assert_eq!((map("-1"), map("-4")), (map("3"), map("0")));
     assert_ne!(map("-1"), map("-2"));
 }
