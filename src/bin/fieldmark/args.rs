@@ -77,18 +77,8 @@ pub struct LocalizeArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub save: Vec<Kind>,
 
-    /// Also write a page in which strength, rivals and colours can be changed, into this file; for one photo.
-    #[arg(long, value_name = "FILE")]
-    pub report: Option<PathBuf>,
-
-    /// Also write the regions of all photos into one COCO-style JSON file: boxes, outlines, areas and scores.
-    #[arg(long, value_name = "FILE")]
-    pub coco: Option<PathBuf>,
-
-    /// When to show the result in the terminal, or how; auto: for one photo, on a terminal, and without --json.
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Preview::Auto)]
-    pub preview: Preview,
-
+    #[command(flatten)]
+    pub show: ShowArgs,
     #[command(flatten)]
     pub map: MapArgs,
     #[command(flatten)]
@@ -182,18 +172,8 @@ pub struct CompareArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "sheet")]
     pub save: Vec<CompareKind>,
 
-    /// Also write a page in which target, rivals, strength and colours can be changed, into this file.
-    #[arg(long, value_name = "FILE")]
-    pub report: Option<PathBuf>,
-
-    /// Also write the regions of all photos into one COCO-style JSON file: boxes, outlines, areas and scores.
-    #[arg(long, value_name = "FILE")]
-    pub coco: Option<PathBuf>,
-
-    /// When to show the result in the terminal, or how; auto: for one photo, on a terminal, and without --json.
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Preview::Auto)]
-    pub preview: Preview,
-
+    #[command(flatten)]
+    pub show: ShowArgs,
     #[command(flatten)]
     pub map: MapArgs,
     #[command(flatten)]
@@ -497,6 +477,22 @@ pub struct ModelArgs {
     /// Neither take the embeddings of prompts from earlier runs nor keep them for later ones.
     #[arg(long)]
     pub no_text_cache: bool,
+}
+
+/// Results beside the files of each photo.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Also write a page in which target, rivals, strength and colours can be changed, into this file; for one photo.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+
+    /// Also write the regions of all photos into one COCO-style JSON file: boxes, outlines, areas and scores.
+    #[arg(long, value_name = "FILE")]
+    pub coco: Option<PathBuf>,
+
+    /// When to show the result in the terminal, or how; auto: for one photo, on a terminal, and without --json.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Preview::Auto)]
+    pub preview: Preview,
 }
 
 /// Where results go.

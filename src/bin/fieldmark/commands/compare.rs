@@ -31,7 +31,7 @@ const MOST_IN_MATRIX: usize = 10;
 pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     let lineup = lineup(args)?;
     let settings = super::settings(&args.map, super::strength(&args.map.view, args.strength, 0.0)?)?;
-    super::prepare_output(&args.output, [&args.coco, &args.report])?;
+    super::prepare_output(&args.output, &args.show)?;
     let (photo, open_seconds) = super::open(&args.image, &args.output, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let with = |name: String| Settings { method: Some(name), ..settings.clone() };
@@ -46,12 +46,12 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     compared.iter().for_each(|compared| terminal.warn(&compared.warnings));
     let start = Instant::now();
     save(args, &photo, &mut compared, &options)?;
-    if let Some(path) = &args.coco {
+    if let Some(path) = &args.show.coco {
         let coco = Coco::new(super::coco_description(&explainer, &args.map));
         save_coco(path, &photo, &compared, coco)?;
     }
     let preview =
-        super::preview(args.preview, 1, &args.output).map(|way| (picture(&photo, &compared, way), way));
+        super::preview(args.show.preview, 1, &args.output).map(|way| (picture(&photo, &compared, way), way));
     for compared in &mut compared {
         let seconds = &mut compared.report.seconds;
         seconds.render = start.elapsed().as_secs_f64();
@@ -106,7 +106,7 @@ fn save_one(args: &CompareArgs, photo: &Photo, compared: &mut Compare, options: 
         save_png(&path, &matrix.into())?;
         compared.report.files.insert("matrix".into(), path);
     }
-    if let Some(path) = &args.report {
+    if let Some(path) = &args.show.report {
         save_page(path, &compared.page(photo, options)?)?;
         compared.report.files.insert("report".into(), path.clone());
     }

@@ -30,8 +30,8 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
         terminal.note(&format!("{} is taken as the prompt, which comes before the images", args.prompt));
     }
     let rivals = rivals(&args.rivals)?;
-    super::prepare_output(&args.output, [&args.coco, &args.report])?;
-    if args.report.is_some() && (args.images.len() > 1 || args.images.iter().any(|path| path.is_dir())) {
+    super::prepare_output(&args.output, &args.show)?;
+    if args.show.report.is_some() && (args.images.len() > 1 || args.images.iter().any(|path| path.is_dir())) {
         bail!("--report: expected one photo, found several; `fieldmark batch` makes a page for each");
     }
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
@@ -43,7 +43,7 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     let run = Run { args, explainer: &explainer, query, strengths, load_seconds, text_seconds, terminal };
     let mut coco = Coco::new(super::coco_description(&explainer, &args.map));
     let exit = run.all(&mut coco)?;
-    if let Some(path) = &args.coco {
+    if let Some(path) = &args.show.coco {
         coco.save(path)?;
     }
     Ok(exit)
@@ -91,7 +91,7 @@ impl Run<'_> {
     fn all(&self, coco: &mut Coco) -> Result<Exit> {
         let images = images::expand(&self.args.images);
         let bar = self.terminal.photos(images.len());
-        let preview = super::preview(self.args.preview, images.len(), &self.args.output);
+        let preview = super::preview(self.args.show.preview, images.len(), &self.args.output);
         let mut names = Names::new();
         let (mut done, mut failed) = (0, 0);
         for image in images {
@@ -132,7 +132,7 @@ impl Run<'_> {
         let start = Instant::now();
         self.save(&photo, name, &mut answers)?;
         self.save_page(&photo, &mut answers)?;
-        if self.args.coco.is_some() {
+        if self.args.show.coco.is_some() {
             let id = coco.add_image(image, photo.size());
             for found in &answers {
                 coco.add_instances(id, &self.query.target, &found.instances(&photo));
@@ -153,7 +153,7 @@ impl Run<'_> {
 
     /// The page of the first strength, if it is wanted. It shows every prompt alone, too: that is a pass of its own.
     fn save_page(&self, photo: &Photo, answers: &mut [Found]) -> Result<()> {
-        let (Some(path), Some(found)) = (&self.args.report, answers.first_mut()) else { return Ok(()) };
+        let (Some(path), Some(found)) = (&self.args.show.report, answers.first_mut()) else { return Ok(()) };
         let rivals = found.report.against.iter().map(|rival| &rival.score.prompt);
         let prompts: Vec<String> =
             std::iter::once(&found.report.target.prompt).chain(rivals).cloned().collect();

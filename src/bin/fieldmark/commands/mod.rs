@@ -33,7 +33,8 @@ use fieldmark::{
 
 use crate::{
     args::{
-        ALL_METHODS, CombinationName, DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, Preview, ViewArgs,
+        ALL_METHODS, CombinationName, DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, Preview, ShowArgs,
+        ViewArgs,
     },
     output,
     preview::Protocol,
@@ -76,9 +77,9 @@ fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
 }
 
 /// Makes the results' directory and those of single files, before long work.
-fn prepare_output(args: &OutputArgs, files: [&Option<PathBuf>; 2]) -> Result<()> {
+fn prepare_output(args: &OutputArgs, show: &ShowArgs) -> Result<()> {
     prepare_folder(&args.output)?;
-    files.into_iter().flatten().try_for_each(|file| prepare_folder_of(file))
+    [&show.coco, &show.report].into_iter().flatten().try_for_each(|file| prepare_folder_of(file))
 }
 
 /// What a COCO file of these maps says of itself.
