@@ -189,7 +189,7 @@ function valueTable() {
     line.append(number, ...[...cells].map((value) => element("td", signed(value, digits))));
     return line;
   });
-  const caption = element("caption", "Evidence in logits, a value a patch, from the top left", "aside");
+  const caption = element("caption", "Evidence, a value a patch, from the top left", "aside");
   byId("values").replaceChildren(caption, head, ...lines);
 }
 
@@ -264,6 +264,8 @@ function moveByKey(event) {
     moveCross(from.x + right * across, from.y + down * along);
   } else return;
   event.preventDefault();
+  // What is asked for now is more than a summary that is still to come.
+  clearTimeout(speaking);
   byId("summary").textContent = byId("readout").textContent;
 }
 
