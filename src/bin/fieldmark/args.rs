@@ -69,7 +69,8 @@ pub struct LocalizeArgs {
     pub rivals: RivalArgs,
 
     /// How much of the rivals is subtracted; 0 is the plain map (γ of the Finer-CAM paper). Several, separated by
-    /// commas, give a strip of maps from one pass [default: 0.6; 1, which is all of them, with --aggregate softmax]
+    /// commas, give a strip of maps from one pass [default: 0.6; with --aggregate softmax 1, which is all of them, and
+    /// with --aggregate logit 0]
     #[arg(short, long, value_name = "LIST", value_delimiter = ',', allow_negative_numbers = true)]
     pub strength: Vec<f64>,
 
@@ -162,8 +163,7 @@ pub struct CompareArgs {
     #[arg(short, long, value_name = "X", allow_negative_numbers = true)]
     pub strength: Option<f64>,
 
-    /// Compare methods too, on one sheet with a row for each: their names, separated by commas, or all. `all` leaves out
-    /// what this checkpoint or --layer does not allow.
+    /// Compare methods too, on one sheet with a row for each: their names, separated by commas, or all.
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["method", "coco", "matrix", "report"],
           value_parser = PossibleValuesParser::new(method_names().chain([ALL_METHODS])))]
     pub methods: Vec<String>,
@@ -425,7 +425,8 @@ pub struct ViewArgs {
     #[arg(long, value_enum, default_value_t = CombinationName::Mean, requires = "layers")]
     pub layers_combine: CombinationName,
 
-    /// How several rivals are put together; softmax explains the prompt's probability among them, not its logit.
+    /// How several rivals are put together; softmax explains the prompt's probability among them, and logit the prompt
+    /// alone: rivals then count for probability and verdict, not for the map.
     #[arg(long, value_name = "NAME", default_value = "mean",
           value_parser = PossibleValuesParser::new(OBJECTIVES.iter().map(|objective| objective.name())))]
     pub aggregate: String,
@@ -525,6 +526,8 @@ pub enum Kind {
     Full,
     /// White where the evidence reaches the threshold (PNG, at the photo's size).
     Mask,
+    /// Which region each pixel belongs to, counted from 1 as in the JSON; 0 is none (PNG, indexed colours).
+    Instances,
     /// The photo and the map at every strength, in one row on one scale (PNG).
     Strip,
     /// Nothing.
@@ -548,6 +551,8 @@ pub enum CompareKind {
     Full,
     /// White where one prompt's evidence reaches the threshold (PNG, at the photo's size).
     Mask,
+    /// Which of one prompt's regions each pixel belongs to, counted from 1; 0 is none (PNG, indexed colours).
+    Instances,
     /// Nothing.
     None,
 }
