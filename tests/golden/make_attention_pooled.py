@@ -16,10 +16,11 @@ Written: tests/golden/parity/<checkpoint>.attention.safetensors with <checkpoint
 
 import argparse
 import copy
+import functools
 import sys
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
+from types import MethodType, SimpleNamespace
 
 import make_golden as golden
 import make_open_clip
@@ -30,6 +31,7 @@ from make_attention import (
     EMPTY,
     FITS,
     OBJECTIVES,
+    PACKAGE_TOLERANCE,
     above_mean,
     correlative,
     deepest,
@@ -46,7 +48,8 @@ from make_attention import (
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_checkpoints import PHOTOS
-from torch.nn.functional import linear, normalize
+from timm.models.vision_transformer import VisionTransformer
+from torch.nn.functional import interpolate, linear, normalize
 
 PARITY = golden.TESTS / "golden/parity"
 
@@ -247,6 +250,70 @@ METHODS = {
 
 
 # --------------------------------------------------------------------------------------------------------------------
+# LeGrad's package, on the same weights in timm's words.
+
+
+def timm_tower(vision):
+    """timm's tower with the weights of transformers' SiglipVisionModel."""
+    config = vision.config
+    made = VisionTransformer(
+        img_size=config.image_size, patch_size=config.patch_size, embed_dim=config.hidden_size,
+        depth=config.num_hidden_layers, num_heads=config.num_attention_heads, class_token=False, global_pool="map",
+        mlp_ratio=config.intermediate_size / config.hidden_size, num_classes=0,
+        act_layer=functools.partial(torch.nn.GELU, approximate="tanh"),
+        norm_layer=functools.partial(torch.nn.LayerNorm, eps=config.layer_norm_eps),
+    ).eval()  # fmt: skip
+    head, pool = vision.head, {}
+    width = config.hidden_size
+    for kind in ("weight", "bias"):
+        joined = getattr(head.attention, f"in_proj_{kind}")
+        pool |= {f"q.{kind}": joined[:width], f"kv.{kind}": joined[width:],
+                 f"proj.{kind}": getattr(head.attention.out_proj, kind), f"norm.{kind}": getattr(head.layernorm, kind),
+                 f"mlp.fc1.{kind}": getattr(head.mlp.fc1, kind), f"mlp.fc2.{kind}": getattr(head.mlp.fc2, kind)}  # fmt: skip
+    patch = vision.embeddings.patch_embedding
+    state = {"pos_embed": vision.embeddings.position_embedding.weight[None], "attn_pool.latent": head.probe,
+             **{f"attn_pool.{name}": tensor for name, tensor in pool.items()}}  # fmt: skip
+    parts = [("patch_embed.proj", patch), ("norm", vision.post_layernorm)]
+    for index, block in enumerate(vision.encoder.layers):
+        name, own = f"blocks.{index}", block.self_attn
+        parts += [(f"{name}.norm1", block.layer_norm1), (f"{name}.norm2", block.layer_norm2),
+                  (f"{name}.attn.proj", own.out_proj), (f"{name}.mlp.fc1", block.mlp.fc1),
+                  (f"{name}.mlp.fc2", block.mlp.fc2)]  # fmt: skip
+        for kind in ("weight", "bias"):
+            joined = [getattr(part, kind) for part in (own.q_proj, own.k_proj, own.v_proj)]
+            state[f"{name}.attn.qkv.{kind}"] = torch.cat(joined)
+    state |= {f"{name}.{kind}": getattr(part, kind) for name, part in parts for kind in ("weight", "bias")}
+    made.load_state_dict({name: tensor.detach().clone() for name, tensor in state.items()})
+    return made
+
+
+def check_package(model, tower, pixels, patch):
+    """Stops unless legrad-torch draws what is computed above, if tokens reach the head without the last norm."""
+    from legrad import LeWrapper, utils
+
+    trunk = timm_tower(model.vision_model)
+    for block in trunk.blocks:
+        block.forward = MethodType(utils.hooked_resblock_timm_forward, block)
+    trunk.attn_pool.forward = MethodType(utils.hooked_attentional_pooler_timm_forward, trunk.attn_pool)
+    wrapper = SimpleNamespace(visual=SimpleNamespace(trunk=trunk), encode_image=trunk, patch_size=patch,
+                              starting_depth=len(trunk.blocks) - 2, zero_grad=lambda: None)  # fmt: skip
+    head, worst = model.vision_model.head, 0
+    exact = copy.deepcopy(head).double()
+    for text in tower.scores.text_embeds:
+        theirs = LeWrapper.compute_legrad_siglip(wrapper, text[None].float(), pixels[None], apply_correction=False)
+        mine = 0
+        for block in tower.from_block(-2):
+            end = run_pool(exact, block.leaving)
+            score = text @ normalize(end.summary, dim=-1)
+            mine = mine + gradient(score, end.weights).clamp(min=0).mean(dim=(0, 1))
+        mine = ((mine - mine.min()) / (mine.max() - mine.min())).reshape(1, 1, *tower.grid)
+        mine = interpolate(mine, scale_factor=patch, mode="bilinear")[0, 0]
+        worst = max(worst, golden.relative_difference(theirs[0, 0].detach().double().numpy(), mine.detach().numpy()))
+    assert worst < PACKAGE_TOLERANCE, f"legrad-torch draws another map: {worst}"
+    print(f"  legrad-torch within {worst:.1e} of float64")
+
+
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def make_siglip(checkpoint, root):
@@ -265,6 +332,8 @@ def make_siglip(checkpoint, root):
         tokens = exact.model.vision_model.embeddings(pixels[None].double(), interpolate_pos_encoding=True)[0]
         tower = Tower(siglip_parts(exact), tokens, grid)
         check_embedding(checkpoint.name, fit, tower)
+        if fit == "squash":
+            check_package(model, tower, pixels, checkpoint.patch_size)
         settings, made = maps_of(tower, fit, METHODS, {name: golden.objectives()[name] for name in OBJECTIVES})
         maps += settings
         tensors |= made

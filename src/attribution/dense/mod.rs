@@ -10,8 +10,8 @@
 //! The authors all begin with towers that end in a class token, in whose place each patch is read. Other towers pool
 //! their tokens, and each patch is read as if it alone were pooled. Of a mean nothing is left then but the norm. A pooling
 //! head has nothing else to attend to than this patch: its value passes the head's output layer and MLP, and the probe
-//! plays no part. That is MaskCLIP's idea, applied to the attention that gathers the photo. GEM's and CLIP Surgery's
-//! packages do not support such towers.
+//! plays no part. That is MaskCLIP's idea, applied to the attention that gathers the photo. Neither
+//! gem-torch nor the authors' other code supports such towers.
 //!
 //! `--layer` names for some methods the first block of a second path that runs to the end. The others change **one**
 //! block, the last unless another is named; what that block gives is then read as if the tower ended there, as LeGrad
