@@ -19,7 +19,7 @@ use crate::{
         references::{Chosen, PassedOver},
     },
     refine::{Artifacts, Refinement},
-    regions::{Peak, Point, Region, Threshold, instances, peak, points_between},
+    regions::{Peak, Point, Reading, Region, Threshold},
     verdict::Verdict,
 };
 
@@ -114,10 +114,13 @@ pub struct Place {
 impl Place {
     /// Reads a map.
     pub fn of(map: &ConceptMap, threshold: Threshold) -> Self {
-        let instances = instances(map, threshold);
-        let points = points_between(&instances, map, threshold);
+        let Some(reading) = Reading::of(map) else {
+            return Self { peak: None, regions: Vec::new(), points: Vec::new() };
+        };
+        let instances = reading.instances(threshold);
+        let points = reading.points(&instances, threshold);
         let regions = instances.into_iter().map(|instance| instance.region).collect();
-        Self { peak: peak(map), regions, points }
+        Self { peak: Some(reading.peak()), regions, points }
     }
 }
 
