@@ -269,7 +269,8 @@ impl Setup {
     }
 }
 
-/// Where the time went, in seconds. What was not done took none.
+/// Where the time went, in seconds. What was not done took none. Photos that are worked on at once share the cores, so
+/// their times add up to more than the run's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Seconds {
     /// Finding and opening the checkpoint, once a run.

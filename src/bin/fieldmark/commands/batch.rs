@@ -5,6 +5,7 @@ use std::{
     collections::HashSet,
     io::Write,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Instant,
 };
 
@@ -15,6 +16,7 @@ use fieldmark::{
     model::source::{ModelSpec, locate},
     page::{self, Gallery, PageOptions},
     pipeline::Compare,
+    refine::Tiles,
     report::Comparison,
 };
 
@@ -22,6 +24,7 @@ use crate::{
     args::{BatchArgs, CompareKind},
     exit::Exit,
     hashes, images,
+    in_order::{AT_ONCE, in_order},
     journal::{Entry, Journal},
     manifest::{Failed, Input, Manifest, Recipe},
     output,
@@ -99,6 +102,12 @@ fn tell_differences(new: &Manifest, earlier: &Manifest, terminal: &Terminal) {
     }
 }
 
+/// What is known of a photo, and its record if that was made by this run.
+struct Answered {
+    entry: Entry,
+    new: Option<Comparison>,
+}
+
 struct Run<'a> {
     args: &'a BatchArgs,
     explainer: &'a Explainer,
@@ -112,32 +121,43 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(&self, mut manifest: Manifest, earlier: Option<&Manifest>) -> Result<Exit> {
-        let mut journal = self.journal(&self.folder.join("results.jsonl"))?;
-        let images = distinct(&manifest.recipe.images);
+        let journal = Mutex::new(self.journal(&self.folder.join("results.jsonl"))?);
+        let recipe = manifest.recipe.clone();
+        let images = distinct(&recipe.images);
         let bar = self.terminal.photos(images.len());
         let mut names = Names::new();
+        let mut named = |image: PathBuf| (PhotoNames::new(&mut names, &image, &recipe.prompts), image);
+        let images: Vec<_> = images.into_iter().map(|image| image.map(&mut named)).collect();
         let mut entries: Vec<Entry> = Vec::new();
-        for image in images {
-            let shown = image.as_ref().map(|image| image.to_string_lossy().into_owned()).unwrap_or_default();
-            let result = image.and_then(|image| {
-                let names = PhotoNames::new(&mut names, &image, &manifest.recipe.prompts);
-                self.one(&image, &names, &manifest.recipe, &mut journal)
-            });
+        let work = |image: Result<(PhotoNames, PathBuf)>| match image {
+            Ok((names, image)) => {
+                let shown = image.to_string_lossy().into_owned();
+                (shown, self.one(&image, &names, &recipe, &journal))
+            }
+            Err(error) => (String::new(), Err(error)),
+        };
+        // Passes over tiles are told one by one, of one photo.
+        let at_once = if self.settings.tiles == Tiles::Off { AT_ONCE } else { 1 };
+        in_order(images, at_once, work, |(image, result)| {
             match result {
-                Ok(entry) => {
+                Ok(Answered { entry, new }) => {
+                    if let Some(report) = new.filter(|_| self.args.output.json) {
+                        self.terminal.without_bars(|| output::json(&report))?;
+                    }
                     self.tell_change(&entry.input, earlier);
                     entries.push(entry);
                 }
                 Err(error) if super::is_about_the_model(&error) => return Err(error),
                 Err(error) => {
                     self.terminal.error(&error);
-                    manifest.failed.push(Failed { image: shown, reason: format!("{error:#}") });
+                    manifest.failed.push(Failed { image, reason: format!("{error:#}") });
                 }
             }
             bar.inc(1);
-        }
+            Ok(())
+        })?;
         bar.finish_and_clear();
-        journal.finish(&entries)?;
+        journal.into_inner().unwrap_or_else(PoisonError::into_inner).finish(&entries)?;
         self.finish(manifest, &entries)
     }
 
@@ -153,12 +173,19 @@ impl Run<'_> {
     }
 
     /// Answers one photo, or finds the answer of before.
-    fn one(&self, image: &Path, names: &PhotoNames, recipe: &Recipe, journal: &mut Journal) -> Result<Entry> {
+    fn one(
+        &self,
+        image: &Path,
+        names: &PhotoNames,
+        recipe: &Recipe,
+        journal: &Mutex<Journal>,
+    ) -> Result<Answered> {
+        let journal = || journal.lock().unwrap_or_else(PoisonError::into_inner);
         let input = input(image)?;
         let thumbnails: Vec<String> = names.prompts.iter().map(|name| thumbnail(name)).collect();
-        let known = input.as_ref().and_then(|input| journal.known(input, self.folder, &thumbnails));
+        let known = input.as_ref().and_then(|input| journal().known(input, self.folder, &thumbnails));
         if let Some(entry) = known {
-            return Ok(entry);
+            return Ok(Answered { entry, new: None });
         }
         let start = Instant::now();
         let photo = Photo::open_with(image, &recipe.photo_options())?;
@@ -174,12 +201,10 @@ impl Run<'_> {
         report.seconds.render = start.elapsed().as_secs_f64();
         report.seconds.decode += open_seconds;
         report.seconds.load = self.load_seconds;
-        if self.args.output.json {
-            self.terminal.without_bars(|| output::json(&report))?;
-        }
         // The photo could be read, so it is a file.
         let input = input.with_context(|| format!("{}: expected a regular file", image.display()))?;
-        journal.add(&input, &inside(report, self.folder))
+        let entry = journal().add(&input, &inside(report.clone(), self.folder))?;
+        Ok(Answered { entry, new: Some(report) })
     }
 
     fn save_thumbnails(&self, photo: &Photo, compared: &mut Compare, names: &PhotoNames) -> Result<()> {
