@@ -308,7 +308,8 @@ impl Weights {
             read.map_err(|error| about(name, error))?;
             rest = others;
         }
-        Ok(Tensor::new(values, device)?)
+        let length = values.len();
+        Ok(Tensor::from_vec(values, length, device)?)
     }
 
     /// One tensor as float32.
