@@ -10,6 +10,7 @@ mod batch;
 mod browser;
 #[cfg(feature = "cli")]
 mod cli;
+mod device;
 #[cfg(feature = "cli")]
 mod evaluate;
 #[cfg(feature = "hub")]
@@ -36,6 +37,7 @@ mod models;
 mod parity;
 mod parity_attention;
 mod photo;
+mod precision;
 mod prompts;
 mod properties;
 #[cfg(feature = "cli")]
