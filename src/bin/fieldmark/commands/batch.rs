@@ -103,10 +103,12 @@ fn tell_differences(new: &Manifest, earlier: &Manifest, terminal: &Terminal) {
     }
 }
 
-/// What is known of a photo, and its record if that was made by this run.
-struct Answered {
-    entry: Entry,
-    new: Option<Comparison>,
+/// A photo whose files are written.
+enum Answered {
+    /// By an earlier run.
+    Before(Entry),
+    /// By this run, which has not yet told of it.
+    Now(Input, Box<Comparison>),
 }
 
 struct Run<'a> {
@@ -141,10 +143,8 @@ impl Run<'_> {
         let at_once = if self.settings.tiles == Tiles::Off { AT_ONCE } else { 1 };
         in_order(images, at_once, work, |(image, result)| {
             match result {
-                Ok(Answered { entry, new }) => {
-                    if let Some(report) = new.filter(|_| self.args.output.json) {
-                        self.terminal.without_bars(|| output::json(&report))?;
-                    }
+                Ok(answered) => {
+                    let entry = self.entry(answered, &journal)?;
                     self.tell_change(&entry.input, earlier);
                     entries.push(entry);
                 }
@@ -181,12 +181,14 @@ impl Run<'_> {
         recipe: &Recipe,
         journal: &Mutex<Journal>,
     ) -> Result<Answered> {
-        let journal = || journal.lock().unwrap_or_else(PoisonError::into_inner);
         let input = input(image)?;
         let thumbnails: Vec<String> = names.prompts.iter().map(|name| thumbnail(name)).collect();
-        let known = input.as_ref().and_then(|input| journal().known(input, self.folder, &thumbnails));
+        let known = input.as_ref().and_then(|input| {
+            let journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+            journal.known(input, self.folder, &thumbnails)
+        });
         if let Some(entry) = known {
-            return Ok(Answered { entry, new: None });
+            return Ok(Answered::Before(entry));
         }
         let start = Instant::now();
         let photo = Photo::open_with(image, &recipe.photo_options())?;
@@ -204,8 +206,20 @@ impl Run<'_> {
         report.seconds.load = self.load_seconds;
         // The photo could be read, so it is a file.
         let input = input.with_context(|| format!("{}: expected a regular file", image.display()))?;
-        let entry = journal().add(&input, &inside(report.clone(), self.folder))?;
-        Ok(Answered { entry, new: Some(report) })
+        Ok(Answered::Now(input, Box::new(report)))
+    }
+
+    /// Tells of a photo and enters it into the journal, unless it is there.
+    fn entry(&self, answered: Answered, journal: &Mutex<Journal>) -> Result<Entry> {
+        let (input, report) = match answered {
+            Answered::Before(entry) => return Ok(entry),
+            Answered::Now(input, report) => (input, *report),
+        };
+        if self.args.output.json {
+            self.terminal.without_bars(|| output::json(&report))?;
+        }
+        let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+        journal.add(&input, &inside(report, self.folder))
     }
 
     fn save_thumbnails(&self, photo: &Photo, compared: &mut Compare, names: &PhotoNames) -> Result<()> {
