@@ -23,8 +23,15 @@ const TEXT_BATCH: usize = 32;
 /// The texts that were embedded so far.
 #[derive(Default)]
 pub(super) struct Texts {
-    known: Mutex<HashMap<String, Tensor>>,
+    known: Mutex<HashMap<String, Known>>,
     cache: Option<TextCache>,
+}
+
+/// An embedded text.
+struct Known {
+    row: Tensor,
+    /// Set where the text was longer than the model's context.
+    truncated: Option<Warning>,
 }
 
 impl Texts {
@@ -77,7 +84,7 @@ impl Texts {
         self.embed_new(model, rows.iter().flatten(), &mut warnings)?;
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mean = |texts: &Vec<String>| -> Result<Tensor> {
-            let rows: Vec<_> = texts.iter().filter_map(|text| known.get(text)).collect();
+            let rows: Vec<_> = texts.iter().filter_map(|text| Some(&known.get(text)?.row)).collect();
             Ok(Tensor::stack(&rows, 0)?.mean(0)?)
         };
         let means: Result<Vec<_>> = rows.iter().map(mean).collect();
@@ -85,7 +92,7 @@ impl Texts {
         Ok((model.unit(&means, "text embedding")?, warnings))
     }
 
-    /// Embeds the texts that were not embedded before.
+    /// Embeds the texts that were not embedded before. Those that the cache knows need no tokenizer.
     fn embed_new<'t>(
         &self,
         model: &Model,
@@ -93,33 +100,61 @@ impl Texts {
         warnings: &mut Vec<Warning>,
     ) -> Result<()> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut new: Vec<(&String, Tokens)> = Vec::new();
+        let mut new: Vec<(&str, Tokens)> = Vec::new();
         for text in texts {
-            let tokens = model.tokenize_any(text)?;
-            warnings.extend(tokens.truncated.clone());
-            if known.contains_key(text) || new.iter().any(|(other, _)| *other == text) {
+            if let Some(known) = known.get(text) {
+                warnings.extend(known.truncated.clone());
                 continue;
             }
-            match self.cache.as_ref().and_then(|cache| cache.find(&tokens)) {
-                Some(row) => drop(known.insert(text.clone(), Tensor::new(row, model.device())?)),
-                None => new.push((text, tokens)),
+            if new.iter().any(|(other, _)| other == text) {
+                continue;
+            }
+            match self.find(model, text)? {
+                Ok(found) => {
+                    warnings.extend(found.truncated.clone());
+                    known.insert(text.clone(), found);
+                }
+                Err(tokens) => {
+                    warnings.extend(tokens.truncated.clone());
+                    new.push((text, tokens));
+                }
             }
         }
+        // Texts of one length waste no work on what fills the shorter ones up.
+        new.sort_by_key(|(_, tokens)| tokens.end);
         for batch in new.chunks(TEXT_BATCH) {
             let tokens: Vec<_> = batch.iter().map(|(_, tokens)| tokens.clone()).collect();
             let rows = model.embed_texts(&tokens)?;
-            for (index, (text, _)) in batch.iter().enumerate() {
-                known.insert((*text).clone(), rows.get(index)?);
+            for (index, (text, tokens)) in batch.iter().enumerate() {
+                let embedded = Known { row: rows.get(index)?, truncated: tokens.truncated.clone() };
+                known.insert((*text).to_owned(), embedded);
             }
-            warnings.extend(self.keep(&tokens, &rows)?);
+            warnings.extend(self.keep(batch, &rows)?);
         }
         Ok(())
     }
 
+    /// What the cache knows of a text, else its tokens.
+    fn find(&self, model: &Model, text: &str) -> Result<std::result::Result<Known, Tokens>> {
+        let known = |row: Vec<f32>, truncated| -> Result<Known> {
+            Ok(Known { row: Tensor::new(row, model.device())?, truncated })
+        };
+        if let Some(row) = self.cache.as_ref().and_then(|cache| cache.find(text)) {
+            return Ok(Ok(known(row, None)?));
+        }
+        let tokens = model.tokenize_any(text)?;
+        let cut = self.cache.as_ref().filter(|_| tokens.truncated.is_some());
+        match cut.and_then(|cache| cache.find_cut(&tokens)) {
+            Some(row) => Ok(Ok(known(row, tokens.truncated)?)),
+            None => Ok(Err(tokens)),
+        }
+    }
+
     /// Keeps embeddings for later runs. That they cannot be kept stops nothing.
-    fn keep(&self, texts: &[Tokens], rows: &Tensor) -> Result<Option<Warning>> {
+    fn keep(&self, texts: &[(&str, Tokens)], rows: &Tensor) -> Result<Option<Warning>> {
         let Some(cache) = &self.cache else { return Ok(None) };
-        let kept: Vec<_> = texts.iter().zip(rows.to_vec2::<f32>()?).collect();
+        let texts = texts.iter().zip(rows.to_vec2::<f32>()?);
+        let kept: Vec<_> = texts.map(|((text, tokens), row)| (*text, tokens, row)).collect();
         Ok(cache.add(&kept).err().map(|error| Warning::text_cache(&error)))
     }
 }
@@ -138,26 +173,26 @@ mod tests {
     }
 
     #[test]
-    fn a_second_run_with_the_same_texts_does_not_load_the_text_tower() -> crate::Result<()> {
+    fn a_second_run_with_the_same_texts_needs_neither_text_tower_nor_tokenizer() -> crate::Result<()> {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
         let query = Query::new("red square").against(["blue circle"]);
         let mut answers = Vec::new();
         for (run, expected) in [(1, true), (2, false)] {
             let explainer = explainer(Some(folder.path()))?;
-            assert_eq!(explainer.model().loaded(), [true, false], "run {run}");
+            assert_eq!(explainer.model().loaded(), [true, false, false], "run {run}");
             answers.push(explainer.localize(&photo, &query)?);
-            assert_eq!(explainer.model().loaded(), [true, expected], "run {run}");
+            assert_eq!(explainer.model().loaded(), [true, expected, expected], "run {run}");
         }
         assert_eq!(answers[0].map, answers[1].map);
         assert_eq!(answers[0].report.target.similarity, answers[1].report.target.similarity);
         // Another text needs the tower, and the same ones do without a folder.
         let again = explainer(Some(folder.path()))?;
         again.check(&Query::new("green square"))?;
-        assert_eq!(again.model().loaded(), [true, true]);
+        assert_eq!(again.model().loaded(), [true, true, true]);
         let without = explainer(None)?;
         without.check(&query)?;
-        assert_eq!(without.model().loaded(), [true, true]);
+        assert_eq!(without.model().loaded(), [true, true, true]);
         Ok(())
     }
 
@@ -165,7 +200,7 @@ mod tests {
     fn texts_alone_do_not_load_the_vision_tower() -> crate::Result<()> {
         let model = crate::model::Model::open(Path::new(CHECKPOINT), candle_core::Device::Cpu)?;
         model.embed_texts(&[model.tokenize("red square")?])?;
-        assert_eq!(model.loaded(), [false, true]);
+        assert_eq!(model.loaded(), [false, true, true]);
         Ok(())
     }
 }

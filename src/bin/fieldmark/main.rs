@@ -11,6 +11,7 @@ mod commands;
 mod exit;
 mod hashes;
 mod images;
+mod in_order;
 mod journal;
 mod listing;
 mod manifest;
