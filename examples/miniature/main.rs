@@ -12,6 +12,7 @@
 #![allow(clippy::approx_constant, reason = "a constant changed would change every picture of the world")]
 #![allow(clippy::type_complexity, reason = "tables of the grammar")]
 
+mod average;
 mod backdrop;
 mod batch;
 mod captions;
@@ -43,6 +44,8 @@ struct Arguments {
 enum Command {
     /// Train, or go on training where the output directory's state ends
     Train(train::Options),
+    /// Average two checkpoints of one training
+    Average(average::Options),
     /// Render a data set with masks for `fieldmark evaluate`
     Render(data_set::Options),
     /// Draw the scenes of examples/images
@@ -52,6 +55,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Train(options) => train::run(options),
+        Command::Average(options) => average::run(&options),
         Command::Render(options) => data_set::run(&options),
         Command::Scenes(options) => gallery::run(&options),
     }
