@@ -126,20 +126,28 @@ impl Explainer {
 struct Looks<'m> {
     explainer: &'m Explainer,
     photo: &'m Photo,
+    /// What will be asked, as far as it is known: the first pass serves all of it that one pass can.
+    ahead: Vec<View>,
     known: Vec<(View, Look<'m>)>,
 }
 
 impl<'m> Looks<'m> {
     fn new(explainer: &'m Explainer, photo: &'m Photo) -> Self {
-        Self { explainer, photo, known: Vec::new() }
+        Self { explainer, photo, ahead: Vec::new(), known: Vec::new() }
+    }
+
+    /// Tells what will be asked.
+    fn expect(&mut self, settings: &Settings, plan: &Plan) {
+        self.ahead.push(View::new(&self.explainer.model, settings, plan));
     }
 
     fn of(&mut self, settings: &Settings, plan: &Plan) -> Result<(&View, &Look<'m>)> {
         let Explainer { model, progress, .. } = self.explainer;
-        let view = View::new(model, settings, plan);
-        let known = self.known.iter().position(|(other, _)| *other == view);
+        let mut view = View::new(model, settings, plan);
+        let known = self.known.iter().position(|(other, _)| other.covers(&view));
         let index = known.unwrap_or(self.known.len());
         if known.is_none() {
+            self.ahead.iter().for_each(|other| view.join(other));
             let look = Look::new(model, self.photo, &view, &**progress)?;
             self.known.push((view, look));
         }

@@ -2,7 +2,7 @@
 //! there is a cache.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -23,8 +23,15 @@ const TEXT_BATCH: usize = 32;
 /// The texts that were embedded so far.
 #[derive(Default)]
 pub(super) struct Texts {
-    known: Mutex<HashMap<String, Tensor>>,
+    known: Mutex<HashMap<String, Known>>,
     cache: Option<TextCache>,
+}
+
+/// A text that was embedded.
+struct Known {
+    /// `[embedding]`.
+    row: Tensor,
+    truncated: Option<Warning>,
 }
 
 impl Texts {
@@ -77,7 +84,7 @@ impl Texts {
         self.embed_new(model, rows.iter().flatten(), &mut warnings)?;
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mean = |texts: &Vec<String>| -> Result<Tensor> {
-            let rows: Vec<_> = texts.iter().filter_map(|text| known.get(text)).collect();
+            let rows: Vec<_> = texts.iter().filter_map(|text| Some(&known.get(text)?.row)).collect();
             Ok(Tensor::stack(&rows, 0)?.mean(0)?)
         };
         let means: Result<Vec<_>> = rows.iter().map(mean).collect();
@@ -94,22 +101,32 @@ impl Texts {
     ) -> Result<()> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut new: Vec<(&String, Tokens)> = Vec::new();
+        let mut awaited: HashSet<&String> = HashSet::new();
         for text in texts {
-            let tokens = model.tokenize_any(text)?;
-            warnings.extend(tokens.truncated.clone());
-            if known.contains_key(text) || new.iter().any(|(other, _)| *other == text) {
+            if let Some(known) = known.get(text) {
+                warnings.extend(known.truncated.clone());
                 continue;
             }
+            if !awaited.insert(text) {
+                continue;
+            }
+            let tokens = model.tokenize_any(text)?;
+            let truncated = tokens.truncated.clone();
+            warnings.extend(truncated.clone());
             match self.cache.as_ref().and_then(|cache| cache.find(&tokens)) {
-                Some(row) => drop(known.insert(text.clone(), Tensor::new(row, model.device())?)),
+                Some(row) => {
+                    let row = Tensor::new(row, model.device())?;
+                    known.insert(text.clone(), Known { row, truncated });
+                }
                 None => new.push((text, tokens)),
             }
         }
         for batch in new.chunks(TEXT_BATCH) {
             let tokens: Vec<_> = batch.iter().map(|(_, tokens)| tokens.clone()).collect();
             let rows = model.embed_texts(&tokens)?;
-            for (index, (text, _)) in batch.iter().enumerate() {
-                known.insert((*text).clone(), rows.get(index)?);
+            for (index, (text, tokens)) in batch.iter().enumerate() {
+                let truncated = tokens.truncated.clone();
+                known.insert((*text).clone(), Known { row: rows.get(index)?, truncated });
             }
             warnings.extend(self.keep(&tokens, &rows)?);
         }
