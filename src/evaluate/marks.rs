@@ -1,6 +1,8 @@
 //! A map and the truth become one number for every metric that has a meaning for them.
 
-use serde::Serialize;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     attribution::ConceptMap,
@@ -10,7 +12,7 @@ use crate::{
 };
 
 /// How well a map finds a place. All go from 0 to 1, and more is better; [`crate::metric`] defines them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
     /// Whether the largest value lies in the mask, or near it.
     PointingGame,
@@ -53,9 +55,32 @@ impl Metric {
     }
 }
 
+impl FromStr for Metric {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = METRICS.into_iter().find(|metric| metric.name() == text);
+        let names = || METRICS.map(Self::name).join(", ");
+        let reason = || format!("expected some of {}, found {text:?}", names());
+        found.ok_or_else(|| Error::Option { option: "metric", reason: reason() })
+    }
+}
+
+impl Serialize for Metric {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Metric {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// How many pixels of the photo may lie between a map's largest value and the truth for the pointing game to count a
 /// hit. Finite and not negative.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tolerance {
     /// Where a mask or a box is known.
     pub area: f32,

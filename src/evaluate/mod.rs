@@ -1,39 +1,62 @@
-//! EVALUATE: how well do maps find what is known to be there? A data set's pictures become rows, rows a summary.
+//! EVALUATE: how well do maps find what is known to be there? A data set's pictures become answers, answers rows of a
+//! file, and these a summary.
 //!
-//! Every question is asked twice under every setting: for the plain map (strength 0) and for the contrasted one, so
-//! that the difference can be taken pair by pair. Where a question has no rivals both are the same map. Maps are
-//! measured at the photo's size, against a mask of the photo's pixels.
+//! Every question is asked under every setting: for the plain map (strength 0) and for the contrasted ones, so that the
+//! difference can be taken pair by pair. Where a question has no rivals all are the same map. Maps are measured at the
+//! photo's size, against a mask of the photo's pixels. The caller walks the data set, so that it can stop and go on.
 
+mod answer;
+mod columns;
+mod grid;
 mod marks;
+mod plan;
 mod row;
+mod rows_file;
 mod summary;
+mod tally;
 
+pub use answer::{Answer, Curve, Outcome};
+pub use grid::pairs;
 pub use marks::{METRICS, Metric, Tolerance};
+pub use plan::{Plan, Record, RivalsPlan};
 pub use row::{Row, Setting, Sides};
-pub use summary::{Compared, Counts, Estimate, Failure, Plan, SettingSummary, Summary, Tally};
+pub use rows_file::{METADATA, RowsFile, RowsWriter};
+pub use summary::{Compared, ComparedCurve, Counts, Estimate, Failure, Resampling, SettingSummary, Summary};
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
 
 use crate::{
     Explainer, Photo, PhotoOptions, Query, Settings,
     dataset::{Picture, Question},
     error::{Error, Result},
     objective::Strength,
-    pipeline::Found,
+    pipeline::{Found, Rivals},
     progress::Warning,
     verdict::NEUTRAL,
 };
+use grid::Grid;
 use marks::marks;
 
-/// What to evaluate: every method with every layer and every strength.
+/// What to evaluate: every method with every layer; of each of them the plain map, and one of every objective with every
+/// strength.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// All other settings; its method, layer and strength play no part.
+    /// All other settings; its method, layer, strength and objective play no part where they are listed here.
     pub settings: Settings,
     /// The methods' names. Empty: what the checkpoint recommends, else the first.
     pub methods: Vec<String>,
     /// The layers; negative counts from the end. Empty: each method's own choice.
     pub layers: Vec<i64>,
-    /// The strengths of the contrasted maps.
+    /// The strengths of the contrasted maps. An objective that knows only some takes the nearest that it knows.
     pub strengths: Vec<Strength>,
+    /// The objectives' names. Empty: that of the settings.
+    pub aggregates: Vec<String>,
+    /// How rivals are found, in place of those that the data set names.
+    pub rivals: Option<Rivals>,
+    /// What is measured.
+    pub metrics: Vec<Metric>,
     /// How far beside the truth a point may lie.
     pub tolerance: Tolerance,
     /// What photos may be.
@@ -47,6 +70,9 @@ impl Default for Options {
             methods: Vec::new(),
             layers: Vec::new(),
             strengths: vec![settings.strength],
+            aggregates: Vec::new(),
+            rivals: None,
+            metrics: METRICS.to_vec(),
             tolerance: Tolerance::default(),
             photo: PhotoOptions::default(),
             settings,
@@ -58,15 +84,14 @@ impl Default for Options {
 pub struct Evaluator<'a> {
     explainer: &'a Explainer,
     options: Options,
-    /// One for every method and layer, at strength 0.
-    plain: Vec<Settings>,
+    grid: Grid,
 }
 
-/// A picture's rows, setting by setting for each of its questions.
+/// What one picture gave.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// One for every question and setting.
-    pub rows: Vec<Row>,
+    /// One for every question.
+    pub answers: Vec<Answer>,
     /// What the user should know.
     pub warnings: Vec<Warning>,
 }
@@ -75,29 +100,30 @@ impl<'a> Evaluator<'a> {
     /// Checks the options. What is listed twice is evaluated once.
     ///
     /// # Errors
-    /// If there is no strength, or a setting is not one of the checkpoint's.
-    pub fn new(explainer: &'a Explainer, mut options: Options) -> Result<Self> {
-        if options.methods.is_empty() {
-            options.methods.push(explainer.method(&options.settings)?.name().into());
-        }
-        keep_first(&mut options.methods);
-        keep_first(&mut options.layers);
-        keep_first(&mut options.strengths);
-        require("strengths", &options.strengths)?;
+    /// If there is no strength or metric, or a setting is not one of the checkpoint's.
+    pub fn new(explainer: &'a Explainer, options: Options) -> Result<Self> {
         options.tolerance.check()?;
-        let plain = plain_settings(&options)?;
-        for settings in &plain {
+        if options.metrics.is_empty() {
+            return Err(Error::Option {
+                option: "metrics",
+                reason: "expected at least one, found none".into(),
+            });
+        }
+        let grid = Grid::new(explainer, &options)?;
+        for (settings, _) in &grid.asked {
             explainer.check(&Query::new(NEUTRAL).with(settings.clone()))?;
         }
-        Ok(Self { explainer, options, plain })
+        Ok(Self { explainer, options, grid })
     }
 
-    /// What is evaluated, as the summary records it.
-    pub fn plan(&self) -> Plan {
-        Plan::new(self.explainer.name(), &self.options)
+    /// What is evaluated, as results record it.
+    pub fn record(&self) -> Record {
+        let plan = Plan::new(self.explainer.name(), &self.options);
+        Record { plan, settings: self.grid.settings.clone() }
     }
 
-    /// Asks a picture's questions. The picture passes the vision tower once for every layer, whatever is asked.
+    /// Asks a picture's questions under every setting. The picture passes the vision tower once, whatever is asked; of
+    /// metrics that look at changed pictures each of these passes as well.
     ///
     /// # Errors
     /// If the picture or a mask cannot be read, the truth does not fit the picture, or a query fails.
@@ -108,122 +134,47 @@ impl<'a> Evaluator<'a> {
             .iter()
             .map(|question| question.truth.mask(&picture.path, photo.size()))
             .collect();
-        let queries: Vec<Query> =
-            picture.questions.iter().flat_map(|question| self.queries(question)).collect();
+        let queries: Vec<Query> = picture.questions.iter().map(|question| self.query(question)).collect();
         let masks = masks?;
-        let found = self.explainer.localize_all(&photo, &queries)?;
-        let mut measured = Measured { rows: Vec::new(), warnings: photo.warnings().to_vec() };
-        let mut found = found.chunks(1 + self.options.strengths.len());
-        for (question, mask) in picture.questions.iter().zip(&masks) {
-            let (mask, tolerance) = (mask.as_deref(), self.options.tolerance);
-            let asked = Asked { picture, photo: &photo, question, mask, tolerance };
-            for answers in found.by_ref().take(self.plain.len()) {
-                asked.measure(answers, &mut measured);
-            }
+        let found = self.explainer.localize_grid(&photo, &queries, &self.grid.asked)?;
+        let mut measured = Measured { answers: Vec::new(), warnings: photo.warnings().to_vec() };
+        for ((question, mask), found) in picture.questions.iter().zip(&masks).zip(&found) {
+            let Some(first) = found.first() else { continue };
+            measured.warnings.extend(found.iter().flat_map(|found| found.warnings.iter().cloned()));
+            let asked = Asked { photo: &photo, question, mask: mask.as_deref(), options: &self.options };
+            let outcomes = found.par_iter().map(|found| asked.outcome(found)).collect();
+            measured.answers.push(Answer::new(picture, question, first, outcomes));
         }
         Ok(measured)
     }
 
-    /// For every method and layer the plain query, then one for every strength.
-    fn queries(&self, question: &Question) -> Vec<Query> {
-        let strengths =
-            || std::iter::once(None).chain(self.options.strengths.iter().map(|strength| Some(*strength)));
-        let queries = self.plain.iter().flat_map(|plain| strengths().map(move |strength| (plain, strength)));
-        let query = |(plain, strength): (&Settings, Option<Strength>)| {
-            let settings = Settings { strength: strength.unwrap_or(plain.strength), ..plain.clone() };
-            Query::new(&question.prompt).against(question.against.iter()).with(settings)
-        };
-        queries.map(query).collect()
-    }
-}
-
-/// The settings of the plain maps: every method with every layer.
-fn plain_settings(options: &Options) -> Result<Vec<Settings>> {
-    let strength = Strength::new(0.0)?;
-    let with = |method: &String, layer: Option<i64>| Settings {
-        method: Some(method.clone()),
-        layer,
-        strength,
-        ..options.settings.clone()
-    };
-    let layers: Vec<_> = match options.layers[..] {
-        [] => vec![None],
-        _ => options.layers.iter().copied().map(Some).collect(),
-    };
-    let methods = options.methods.iter();
-    Ok(methods.flat_map(|method| layers.iter().map(move |layer| with(method, *layer))).collect())
-}
-
-fn keep_first<T: PartialEq>(values: &mut Vec<T>) {
-    let mut kept: Vec<T> = Vec::with_capacity(values.len());
-    for value in values.drain(..) {
-        if !kept.contains(&value) {
-            kept.push(value);
+    fn query(&self, question: &Question) -> Query {
+        let query = Query::new(&question.prompt).with(self.options.settings.clone());
+        match &self.options.rivals {
+            Some(rivals) => query.finding(rivals.clone()),
+            None => query.against(question.against.iter()),
         }
-    }
-    *values = kept;
-}
-
-fn require<T>(option: &'static str, values: &[T]) -> Result<()> {
-    match values.is_empty() {
-        true => Err(Error::Option { option, reason: "expected at least one, found none".into() }),
-        false => Ok(()),
     }
 }
 
 /// One question of one picture, ready to be measured.
 struct Asked<'a> {
-    picture: &'a Picture,
     photo: &'a Photo,
     question: &'a Question,
     mask: Option<&'a [bool]>,
-    tolerance: Tolerance,
+    options: &'a Options,
 }
 
 impl Asked<'_> {
-    /// Adds a row for every contrasted answer; the plain one comes first.
-    fn measure(&self, answers: &[Found], measured: &mut Measured) {
-        let Some((plain, contrasted)) = answers.split_first() else { return };
-        measured.warnings.extend(plain.warnings.iter().cloned());
-        let plain_marks = self.marks(plain);
-        for contrasted in contrasted {
-            let pairs = plain_marks.iter().zip(self.marks(contrasted));
-            let both = pairs.filter_map(|((metric, plain), (_, contrasted))| {
-                Some((metric.name(), Sides { plain: (*plain)?, contrasted: contrasted? }))
-            });
-            measured.rows.push(Row::new(self.picture, self.question, plain, contrasted, both.collect()));
+    fn outcome(&self, found: &Found) -> Outcome {
+        let marks = self.mask.map_or(Vec::new(), |mask| {
+            marks(&found.on_pixels(self.photo), &self.question.truth, mask, self.options.tolerance)
+        });
+        let wanted = marks.into_iter().filter(|(metric, _)| self.options.metrics.contains(metric));
+        Outcome {
+            verdict: found.report.evidence.verdict,
+            metrics: wanted.filter_map(|(metric, mark)| Some((metric.name().to_owned(), mark?))).collect(),
+            curves: BTreeMap::new(),
         }
-    }
-
-    fn marks(&self, found: &Found) -> Vec<(Metric, Option<f64>)> {
-        let truth = self.mask.map(|mask| (&self.question.truth, mask));
-        truth.map_or(Vec::new(), |(truth, mask)| {
-            marks(&found.on_pixels(self.photo), truth, mask, self.tolerance)
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_listed_twice_is_kept_once_in_its_first_place() {
-        let mut layers = vec![-1, -2, -1, 3, -2];
-        keep_first(&mut layers);
-        assert_eq!(layers, [-1, -2, 3]);
-    }
-
-    #[test]
-    fn every_method_is_paired_with_every_layer() -> Result<()> {
-        let methods = vec!["grad-cam".to_owned(), "hires-cam".to_owned()];
-        let settings = plain_settings(&Options { methods, layers: vec![-1, -2], ..Options::default() })?;
-        let pairs: Vec<_> =
-            settings.iter().map(|settings| (settings.method.as_deref(), settings.layer)).collect();
-        let (grad, hires) = (Some("grad-cam"), Some("hires-cam"));
-        let (last, before) = (Some(-1), Some(-2));
-        assert_eq!(pairs, [(grad, last), (grad, before), (hires, last), (hires, before)]);
-        assert!(settings.iter().all(|settings| settings.strength.get() == 0.0));
-        Ok(())
     }
 }

@@ -94,7 +94,9 @@ impl<'a> LayerTrace<'a> {
         recording: &Recording,
     ) -> Result<Self> {
         let mut traces = Self::at_layers(tower, pixels, &[layer], differentiation, recording)?;
-        traces.pop().ok_or_else(|| Error::Option { option: "layer", reason: "expected one, found none".into() })
+        traces
+            .pop()
+            .ok_or_else(|| Error::Option { option: "layer", reason: "expected one, found none".into() })
     }
 
     /// Runs the tower on one image and stops at several layers. They share one pass through the trunk; and where

@@ -96,6 +96,14 @@ impl Explainer {
         plan::method(self.model.config(), settings)
     }
 
+    /// The settings as results record them, but for what depends on the photo.
+    ///
+    /// # Errors
+    /// If a setting is not one of the checkpoint's.
+    pub(crate) fn setup(&self, settings: &Settings) -> Result<Setup> {
+        Ok(Plan::new(&self.model, settings)?.setup)
+    }
+
     /// Adds the neutral prompt where the verdict needs it.
     fn with_neutral<'p>(&self, mut prompts: Vec<&'p str>) -> Vec<&'p str> {
         if self.model.config().presence.is_none() {
