@@ -83,6 +83,16 @@ impl Plan {
     pub fn curves(&self) -> Vec<&'static str> {
         Vec::new()
     }
+
+    /// A curve's name for people.
+    pub(super) fn curve_title(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
+    /// What a curve's axes count.
+    pub(super) fn curve_axes(&self, _name: &str) -> [&'static str; 2] {
+        ["share of the pixels", "score"]
+    }
 }
 
 impl RivalsPlan {

@@ -8,11 +8,14 @@ use clap::{
 };
 use fieldmark::{
     attribution::METHODS,
+    evaluate::METRICS,
     objective::OBJECTIVES,
     pipeline::Layers,
     refine::{Artifacts, Refinement, Tiles},
     regions::Threshold,
 };
+
+use crate::evaluation::Shard;
 
 /// Shows where in a photograph a CLIP-family model sees a concept, and what tells it from its rivals.
 #[derive(Debug, Parser)]
@@ -115,10 +118,10 @@ pub struct RivalArgs {
     #[arg(long, value_enum, default_value_t = ByName::Text, requires = "concepts")]
     pub by: ByName,
 
-    /// Concepts whose text is more similar to the prompt's than this cosine are taken for synonyms and passed over.
-    #[arg(long, value_name = "X", requires = "concepts", allow_negative_numbers = true,
-          default_value_t = fieldmark::objective::references::SYNONYM_THRESHOLD)]
-    pub synonym_threshold: f64,
+    /// Concepts whose text is more similar to the prompt's than this cosine are taken for synonyms and passed over
+    /// [default: 0.95; 1, which is none, for the classes of a data set]
+    #[arg(long, value_name = "X", requires = "concepts", allow_negative_numbers = true)]
+    pub synonym_threshold: Option<f64>,
 }
 
 /// By what rivals are found.
@@ -192,6 +195,10 @@ pub const ALL_METHODS: &str = "all";
 
 fn method_names() -> impl Iterator<Item = &'static str> {
     METHODS.iter().map(|method| method.name())
+}
+
+fn objective_names() -> impl Iterator<Item = &'static str> {
+    OBJECTIVES.iter().map(|objective| objective.name())
 }
 
 /// List the methods: what each shows, what it costs, and who describes it
@@ -305,13 +312,20 @@ pub struct ModelsArgs {
 ///
 /// The data set is a directory with a manifest.jsonl, or such a file: a JSON object a line with `image`, `prompt`,
 /// `against` (a list of rivals), and where the prompt is: `mask` (a PNG), `box` ([x, y, width, height]) or `point`
-/// ([x, y]); or `"present": false`. Plain and contrasted maps are measured side by side. Methods, layers and
-/// strengths are lists: all combinations are tried.
+/// ([x, y]); or `"present": false`. Plain and contrasted maps are measured side by side. Methods, layers, objectives and
+/// strengths are lists: all combinations are tried, on one pass through the model a picture. With --output, every row
+/// is kept, and a run that was interrupted can be resumed.
 #[derive(Debug, Args)]
 #[command(after_help = EVALUATE_EXAMPLES)]
 pub struct EvaluateArgs {
     /// A directory with a manifest.jsonl, or such a file.
-    pub dataset: PathBuf,
+    #[arg(required_unless_present = "merge")]
+    pub dataset: Option<PathBuf>,
+
+    /// What is measured, separated by commas: names of metrics, or of their groups.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "localisation",
+          value_parser = PossibleValuesParser::new(metric_names()))]
+    pub metrics: Vec<String>,
 
     /// Strengths of the contrast, separated by commas; the plain map is always measured beside it [default: 0.6; 1 with
     /// --aggregate softmax]
@@ -347,12 +361,39 @@ pub struct EvaluateArgs {
     )]
     pub layer: Vec<i64>,
 
+    /// How several rivals are put together, separated by commas.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "mean", help_heading = "Map",
+          value_parser = PossibleValuesParser::new(objective_names()))]
+    pub aggregate: Vec<String>,
+
+    #[command(flatten)]
+    pub rivals: RivalArgs,
     #[command(flatten)]
     pub view: ViewArgs,
     #[command(flatten)]
     pub model: ModelArgs,
 
-    /// Also write a JSON object for every line and setting into this file.
+    /// The directory for rows.parquet, the summary and the plots; it is made if it is missing. Without it, only the
+    /// summary is printed.
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+
+    /// Go on with the run in the output directory: pictures that are measured with the same settings are left alone.
+    #[arg(long, requires = "output", help_heading = "Output")]
+    pub resume: bool,
+
+    /// Only one of several parts, for many machines: I/N, from 0/N on, has the pictures whose place leaves I when it is
+    /// divided by N.
+    #[arg(long, value_name = "I/N", requires = "output", help_heading = "Output")]
+    pub shard: Option<Shard>,
+
+    /// Join the directories of all parts to what one run would have given; no model or data set is opened.
+    #[arg(long, value_name = "DIR", num_args = 1.., requires = "output", help_heading = "Output",
+          conflicts_with_all = ["dataset", "resume", "shard", "limit", "metrics", "strength", "tolerance", "method", "layer",
+                                "aggregate", "RivalArgs", "ViewArgs", "ModelArgs", "pixel_limit"])]
+    pub merge: Vec<PathBuf>,
+
+    /// Also write a JSON object for every line and contrasted map into this file.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub rows: Option<PathBuf>,
 
@@ -369,8 +410,17 @@ pub struct EvaluateArgs {
 const EVALUATE_EXAMPLES: &str = "\
 Examples:
   fieldmark evaluate birds/ --model miniature
-  fieldmark evaluate birds/ --method grad-cam,hires-cam --layer -1,-2 --strength 0.3,0.6,1 \\
-      --rows rows.jsonl --json > result.json";
+  fieldmark evaluate birds/ --method grad-cam,hires-cam --layer -1,-2 --strength 0.3,0.6,1 --output result
+  fieldmark evaluate birds/ --concepts classes --by image --shard 0/4 --output part-0
+  fieldmark evaluate --merge part-0 part-1 part-2 part-3 --output result";
+
+/// The names of metrics and of their groups.
+fn metric_names() -> impl Iterator<Item = &'static str> {
+    std::iter::once(LOCALISATION).chain(METRICS.iter().map(|metric| metric.name()))
+}
+
+/// In place of metrics' names: all that compare a map with what is known to be there.
+pub const LOCALISATION: &str = "localisation";
 
 /// Print a script by which a shell completes commands and options
 ///
@@ -409,6 +459,11 @@ pub struct MapArgs {
     #[arg(long, value_name = "RULE", default_value_t = Threshold::default())]
     pub threshold: Threshold,
 
+    /// How several rivals are put together; softmax explains the prompt's probability among them, not its logit.
+    #[arg(long, value_name = "NAME", default_value = "mean",
+          value_parser = PossibleValuesParser::new(objective_names()))]
+    pub aggregate: String,
+
     #[command(flatten)]
     pub view: ViewArgs,
 }
@@ -424,11 +479,6 @@ pub struct ViewArgs {
     /// How the maps of --layers become one.
     #[arg(long, value_enum, default_value_t = CombinationName::Mean, requires = "layers")]
     pub layers_combine: CombinationName,
-
-    /// How several rivals are put together; softmax explains the prompt's probability among them, not its logit.
-    #[arg(long, value_name = "NAME", default_value = "mean",
-          value_parser = PossibleValuesParser::new(OBJECTIVES.iter().map(|objective| objective.name())))]
-    pub aggregate: String,
 
     /// How the photo is fitted to the model.
     #[arg(long, value_enum, default_value_t = FitName::Whole)]

@@ -8,6 +8,7 @@
 mod advice;
 mod args;
 mod commands;
+mod evaluation;
 mod exit;
 mod hashes;
 mod images;
@@ -16,6 +17,7 @@ mod listing;
 mod manifest;
 mod output;
 mod preview;
+mod results;
 mod saving;
 mod terminal;
 

@@ -27,8 +27,8 @@ use serde::Serialize;
 
 use crate::{
     commands::prompts::{ListLine, TemplateLine},
-    journal::Entry,
     preview::{Protocol, Room},
+    results::Entry,
 };
 
 /// Writes text, and tells at once if nobody reads it.

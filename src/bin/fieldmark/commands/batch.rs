@@ -12,7 +12,6 @@ use anyhow::{Context, Result};
 use fieldmark::{
     Explainer, Photo, Query, Settings,
     files::{Names, prepare_folder, remove_leftovers, write_atomically},
-    model::source::{ModelSpec, locate},
     page::{self, Gallery, PageOptions},
     pipeline::Compare,
     report::Comparison,
@@ -22,9 +21,9 @@ use crate::{
     args::{BatchArgs, CompareKind},
     exit::Exit,
     hashes, images,
-    journal::{Entry, Journal},
     manifest::{Failed, Input, Manifest, Recipe},
     output,
+    results::{Entry, Results},
     saving::{ComparisonFiles, PhotoNames, save_page},
     terminal::Terminal,
 };
@@ -37,7 +36,7 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
     let mut recipe = match &earlier {
         Some(manifest) => manifest.recipe.clone(),
         None => {
-            let strength = super::strength(&args.map.view, args.strength, 0.0)?;
+            let strength = super::strength(&args.map.aggregate, args.strength, 0.0)?;
             Recipe::new(args, super::settings(&args.map, strength)?)?
         }
     };
@@ -52,7 +51,7 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
     recipe.method = Some(explainer.method(&settings)?.name().to_owned());
     settings.method.clone_from(&recipe.method);
     check_prompts(&explainer, &recipe.prompts, &settings)?;
-    let manifest = Manifest::new(recipe, model_hash(&model, terminal)?);
+    let manifest = Manifest::new(recipe, super::model_hash(&model, terminal)?);
     if let Some(earlier) = &earlier {
         tell_differences(&manifest, earlier, terminal);
     }
@@ -74,18 +73,6 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
 fn check_prompts(explainer: &Explainer, prompts: &[String], settings: &Settings) -> Result<()> {
     let (first, others) = prompts.split_first().context("prompts: expected at least one, found none")?;
     Ok(explainer.check(&Query::new(first).against(others.iter()).with(settings.clone()))?)
-}
-
-/// The hash of the checkpoint's files; none of the miniature, which is a part of the program.
-fn model_hash(args: &crate::args::ModelArgs, terminal: &Terminal) -> Result<Option<String>> {
-    let spec = ModelSpec::parse(&args.model)?;
-    if spec == ModelSpec::Builtin {
-        return Ok(None);
-    }
-    let found = locate(&spec, &super::hub_options(args.offline), terminal)?;
-    let names: Vec<String> = found.files.into_iter().map(|file| file.name).collect();
-    let hash = hashes::of_checkpoint(&found.directory, &names);
-    Ok(Some(hash.with_context(|| format!("{}: cannot be read", found.directory.display()))?))
 }
 
 /// A run that is made again may meet another program or checkpoint: then its results may be others.
@@ -112,7 +99,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(&self, mut manifest: Manifest, earlier: Option<&Manifest>) -> Result<Exit> {
-        let mut journal = self.journal(&self.folder.join("results.jsonl"))?;
+        let mut results = self.results(&self.folder.join("results.jsonl"))?;
         let images = distinct(&manifest.recipe.images);
         let bar = self.terminal.photos(images.len());
         let mut names = Names::new();
@@ -121,7 +108,7 @@ impl Run<'_> {
             let shown = image.as_ref().map(|image| image.to_string_lossy().into_owned()).unwrap_or_default();
             let result = image.and_then(|image| {
                 let names = PhotoNames::new(&mut names, &image, &manifest.recipe.prompts);
-                self.one(&image, &names, &manifest.recipe, &mut journal)
+                self.one(&image, &names, &manifest.recipe, &mut results)
             });
             match result {
                 Ok(entry) => {
@@ -137,27 +124,28 @@ impl Run<'_> {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        journal.finish(&entries)?;
+        results.finish(&entries)?;
         self.finish(manifest, &entries)
     }
 
-    fn journal(&self, path: &Path) -> Result<Journal> {
+    fn results(&self, path: &Path) -> Result<Results> {
         if self.args.resume {
-            return Journal::resume(path);
+            return Results::resume(path);
         }
-        if !Journal::is_empty(path) {
+        if !Results::is_empty(path) {
             self.terminal
                 .note("the results in the output directory are replaced; --resume would go on with them");
         }
-        Journal::begin(path)
+        Results::begin(path)
     }
 
     /// Answers one photo, or finds the answer of before.
-    fn one(&self, image: &Path, names: &PhotoNames, recipe: &Recipe, journal: &mut Journal) -> Result<Entry> {
+    fn one(&self, image: &Path, names: &PhotoNames, recipe: &Recipe, results: &mut Results) -> Result<Entry> {
         let input = input(image)?;
         let thumbnails: Vec<String> = names.prompts.iter().map(|name| thumbnail(name)).collect();
-        let known = input.as_ref().and_then(|input| journal.known(input, self.folder, &thumbnails));
-        if let Some(entry) = known {
+        if let Some(input) = &input
+            && let Some(entry) = results.known(input, self.folder, &thumbnails)?
+        {
             return Ok(entry);
         }
         let start = Instant::now();
@@ -179,7 +167,7 @@ impl Run<'_> {
         }
         // The photo could be read, so it is a file.
         let input = input.with_context(|| format!("{}: expected a regular file", image.display()))?;
-        journal.add(&input, &inside(report, self.folder))
+        results.add(&input, &inside(report, self.folder))
     }
 
     fn save_thumbnails(&self, photo: &Photo, compared: &mut Compare, names: &PhotoNames) -> Result<()> {
