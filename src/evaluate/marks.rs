@@ -1,57 +1,14 @@
-//! A map and the truth become one number for every metric that has a meaning for them.
+//! A map and the truth become one number for every metric of localisation that has a meaning for them.
 
 use serde::Serialize;
 
+use super::{Group, METRICS, Metric, Needs};
 use crate::{
     attribution::ConceptMap,
     dataset::Truth,
     error::{Error, Result},
     metric,
 };
-
-/// How well a map finds a place. All go from 0 to 1, and more is better; [`crate::metric`] defines them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Metric {
-    /// Whether the largest value lies in the mask, or near it.
-    PointingGame,
-    /// The share of the positive evidence that lies in the mask.
-    EnergyPointing,
-    /// The average precision of the pixels, ranked by the map.
-    AveragePrecision,
-    /// The intersection over union with the mask at the threshold that suits the picture best.
-    BestIou,
-}
-
-/// Every metric, in the order of tables.
-pub const METRICS: [Metric; 4] =
-    [Metric::PointingGame, Metric::EnergyPointing, Metric::AveragePrecision, Metric::BestIou];
-
-impl Metric {
-    /// The name in results.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::PointingGame => "pointing_game",
-            Self::EnergyPointing => "energy_pointing",
-            Self::AveragePrecision => "average_precision",
-            Self::BestIou => "best_iou",
-        }
-    }
-
-    /// The name in tables.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::PointingGame => "pointing game",
-            Self::EnergyPointing => "energy pointing game",
-            Self::AveragePrecision => "pixel average precision",
-            Self::BestIou => "IoU at best threshold",
-        }
-    }
-
-    /// Whether it can be measured where only a point is known.
-    fn takes_points(self) -> bool {
-        self == Self::PointingGame
-    }
-}
 
 /// How many pixels of the photo may lie between a map's largest value and the truth for the pointing game to count a
 /// hit. Finite and not negative.
@@ -90,13 +47,15 @@ pub(super) fn marks(
     let is_point = matches!(truth, Truth::Point { .. });
     let tolerance = if is_point { tolerance.point } else { tolerance.area };
     let mark = |metric: Metric| match metric {
-        _ if is_point && !metric.takes_points() => None,
+        _ if is_point && metric.needs() != Needs::Place => None,
         Metric::PointingGame => metric::pointing_game(&values, mask, width, tolerance),
         Metric::EnergyPointing => metric::energy_pointing(&values, mask),
         Metric::AveragePrecision => metric::average_precision(&values, mask),
         Metric::BestIou => metric::best_iou(&values, mask).map(|best| best.iou),
+        _ => None,
     };
-    METRICS.map(|metric| (metric, mark(metric))).into()
+    let localisation = METRICS.into_iter().filter(|metric| metric.group() == Group::Localisation);
+    localisation.map(|metric| (metric, mark(metric))).collect()
 }
 
 #[cfg(test)]
@@ -114,7 +73,7 @@ mod tests {
     fn numbers(truth: &Truth, mask: [bool; 4], tolerance: Tolerance) -> Vec<Option<f64>> {
         // By falling value: pixels 1, 2, 0, 3.
         let marks = marks(&map([1.0, 4.0, 3.0, -2.0]), truth, &mask, tolerance);
-        marks.into_iter().map(|(_, mark)| mark).collect()
+        marks.into_iter().map(|(_, mark)| mark).take(4).collect()
     }
 
     #[test]

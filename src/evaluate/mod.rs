@@ -4,12 +4,18 @@
 //! that the difference can be taken pair by pair. Where a question has no rivals both are the same map. Maps are
 //! measured at the photo's size, against a mask of the photo's pixels.
 
+pub mod faithfulness;
 mod marks;
+mod metrics;
 mod row;
+pub mod sanity;
 mod summary;
 
-pub use marks::{METRICS, Metric, Tolerance};
+pub use faithfulness::Faithfulness;
+pub use marks::Tolerance;
+pub use metrics::{Better, Group, METRICS, Metric, Needs};
 pub use row::{Row, Setting, Sides};
+pub use sanity::Sanity;
 pub use summary::{Compared, Counts, Estimate, Failure, Plan, SettingSummary, Summary, Tally};
 
 use crate::{
