@@ -19,15 +19,14 @@
 //! of it and may be absolute: the manifest belongs to the user as much as the command line, and what it names is
 //! only read, as pictures.
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader, Read},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::{Picture, Question, Truth};
+use super::{
+    Picture, QUESTIONS_A_LOOK, Question, Source, Truth, Walk,
+    lines::{Line, Lines, cut},
+};
 use crate::{
     error::{Error, Result},
     geometry::Rect,
@@ -36,12 +35,6 @@ use crate::{
 
 /// The manifest's name in a data set's directory.
 pub const FILE_NAME: &str = "manifest.jsonl";
-
-/// The longest line that is read, in bytes.
-const LONGEST_LINE: u64 = 1 << 20;
-
-/// So many questions at most are asked in one look at a picture: their maps are in memory together.
-const QUESTIONS_A_LOOK: usize = 64;
 
 /// A manifest whose lines are all sound. It is read anew for every walk, so its length costs no memory.
 #[derive(Clone, Debug)]
@@ -87,13 +80,7 @@ impl Manifest {
     /// # Errors
     /// [`Error::Read`] if the file cannot be opened; [`Error::Dataset`] if it is not a regular file.
     pub fn pictures(&self) -> Result<Pictures<'_>> {
-        let fail = |source| Error::Read { path: self.path.clone(), source };
-        // A named pipe could wait forever, and could not be read twice.
-        if !std::fs::metadata(&self.path).map_err(fail)?.is_file() {
-            return Err(self.error("expected a regular file, found something else".into()));
-        }
-        let file = BufReader::new(File::open(&self.path).map_err(fail)?);
-        Ok(Pictures { manifest: self, file, line: 0, ahead: None, ended: false })
+        Ok(Pictures { manifest: self, lines: Lines::open(&self.path)?, ahead: None, ended: false })
     }
 
     fn error(&self, reason: String) -> Error {
@@ -108,9 +95,7 @@ impl Manifest {
 /// The pictures of a manifest, one after another. Ends after the first error.
 pub struct Pictures<'a> {
     manifest: &'a Manifest,
-    file: BufReader<File>,
-    /// Lines read so far.
-    line: usize,
+    lines: Lines,
     /// A line that was read, but belongs to the next picture.
     ahead: Option<Entry>,
     ended: bool,
@@ -153,51 +138,39 @@ impl Pictures<'_> {
         Ok(Some(Picture { path: self.manifest.resolve(&name), name, questions }))
     }
 
-    /// The next line that is not blank.
     fn entry(&mut self) -> Result<Option<Entry>> {
-        while let Some(bytes) = self.line()? {
-            // Some editors begin a file with a byte order mark.
-            let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|_| self.line == 1).unwrap_or(&bytes);
-            if bytes.trim_ascii().is_empty() {
-                continue;
-            }
-            let entry = parse(bytes, self.line, &|path| self.manifest.resolve(path));
-            return entry.map(Some).map_err(|reason| self.wrong_line(&reason));
-        }
-        Ok(None)
+        let resolve = |path: &str| self.manifest.resolve(path);
+        self.lines.next()?.map(|line| parse(&line, &resolve).map_err(|reason| line.error(reason))).transpose()
+    }
+}
+
+impl Source for Manifest {
+    fn path(&self) -> &Path {
+        self.path()
     }
 
-    fn line(&mut self) -> Result<Option<Vec<u8>>> {
-        let mut bytes = Vec::new();
-        let read = self.file.by_ref().take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
-        read.map_err(|source| Error::Read { path: self.manifest.path.clone(), source })?;
-        self.line += 1;
-        match bytes.len() as u64 {
-            0 => Ok(None),
-            length if length > LONGEST_LINE => {
-                Err(self.wrong_line(&format!("expected at most {LONGEST_LINE} bytes, found more")))
-            }
-            _ => Ok(Some(bytes)),
-        }
+    fn concepts(&self) -> &[String] {
+        &[]
     }
 
-    fn wrong_line(&self, reason: &str) -> Error {
-        self.manifest.error(format!("line {}: {reason}", self.line))
+    fn pictures(&self) -> Result<Walk<'_>> {
+        Ok(Box::new(self.pictures()?))
     }
 }
 
 /// Reads one line; an error says what is wrong with which field.
-fn parse(bytes: &[u8], line: usize, resolve: &dyn Fn(&str) -> PathBuf) -> Result<Entry, String> {
-    let value: Value = serde_json::from_slice(bytes)
+fn parse(line: &Line<'_>, resolve: &dyn Fn(&str) -> PathBuf) -> Result<Entry, String> {
+    let value: Value = serde_json::from_slice(line.bytes)
         .map_err(|error| format!("expected a JSON object, found broken JSON at column {}", error.column()))?;
     let Value::Object(object) = &value else {
         return Err(format!("expected a JSON object, found {}", shown(&value)));
     };
     let fields = Fields(object);
     let question = Question {
-        line,
+        line: line.number,
         id: fields.id()?,
         prompt: fields.required_text("prompt")?,
+        label: None,
         against: fields.against()?,
         part: fields.text("part")?,
         truth: fields.truth(resolve)?,
@@ -293,12 +266,7 @@ fn wrong(name: &str, expected: &str, found: &Value) -> String {
 
 /// A value as JSON, cut to what a message can carry.
 fn shown(value: &Value) -> String {
-    const LONGEST: usize = 60;
-    let text = value.to_string();
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{} ...", &text[..end]),
-        None => text,
-    }
+    cut(&value.to_string())
 }
 
 #[cfg(test)]
@@ -306,7 +274,7 @@ mod tests {
     use super::*;
 
     fn entry(line: &str) -> Result<Entry, String> {
-        parse(line.as_bytes(), 7, &|path| Path::new("set").join(path))
+        parse(&Line::of(line, 7), &|path| Path::new("set").join(path))
     }
 
     fn reason(line: &str) -> String {

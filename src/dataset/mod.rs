@@ -1,15 +1,35 @@
 //! DATA: pictures with questions whose answers are known, read from files. One layout a file.
 //!
-//! A data set is read picture by picture, so that its size does not matter. This module knows nothing of models and
-//! maps.
+//! [`Dataset`] reads what people have, as it was published: nothing is converted first. A data set is walked picture by
+//! picture. What is in memory beside the picture at hand is an index: where in its files a picture's lines are, in a
+//! hundred bytes or so for each picture, and the names of what can be asked about. This module knows nothing of models
+//! and maps.
 
+mod lines;
 mod manifest;
+mod mask_file;
+mod options;
+mod region;
 mod truth;
 
-use std::path::PathBuf;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 pub use manifest::{FILE_NAME, Manifest, Pictures};
-pub use truth::Truth;
+pub use mask_file::Inside;
+pub use options::{Ask, Options, Place};
+pub use region::{Region, Shape};
+pub use truth::{Extent, PointLabels, PointPixels, PointUnit, Truth};
+
+/// So many questions at most are asked in one look at a picture: their maps are in memory together.
+const QUESTIONS_A_LOOK: usize = 64;
 
 /// A picture, and what is asked about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,16 +45,195 @@ pub struct Picture {
 /// A concept, its rivals, and what is known about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Question {
-    /// The line of the data set's file that asks it; the first is 1.
+    /// Where the data set's file asks it: the line, or the place in a JSON list or among the pictures where there are
+    /// no lines; the first is 1.
     pub line: usize,
-    /// The data set's own name for it.
+    /// The data set's own name for the question.
     pub id: Option<String>,
-    /// The concept.
+    /// The concept, in the words that the model reads.
     pub prompt: String,
+    /// The data set's own name of the concept, such as `014.Indigo_Bunting`; several, joined by `, `, where they have
+    /// one prompt.
+    pub label: Option<String>,
     /// Its rivals; none of them is the concept itself.
     pub against: Vec<String>,
     /// A label of what is pointed at, such as `wing`.
     pub part: Option<String>,
     /// Where the concept is.
     pub truth: Truth,
+}
+
+/// How the files of a data set are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// A JSON object a line: [`Manifest`].
+    Manifest,
+    /// CUB-200-2011.
+    Cub,
+    /// A folder for each class.
+    Folder,
+    /// COCO's JSON, PartImageNet's too.
+    Coco,
+    /// The point labels of OpenImages V7.
+    OpenImages,
+    /// FunnyBirds.
+    FunnyBirds,
+    /// Pascal VOC's XML, which ImageNet's boxes have too.
+    Voc,
+}
+
+/// Every layout.
+pub const LAYOUTS: [Layout; 7] = [
+    Layout::Manifest,
+    Layout::Cub,
+    Layout::Folder,
+    Layout::Coco,
+    Layout::OpenImages,
+    Layout::FunnyBirds,
+    Layout::Voc,
+];
+
+impl Layout {
+    /// The name that it is asked for by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Cub => "cub",
+            Self::Folder => "folder",
+            Self::Coco => "coco",
+            Self::OpenImages => "open-images",
+            Self::FunnyBirds => "funny-birds",
+            Self::Voc => "voc",
+        }
+    }
+
+    /// The layout of what lies at a path, told from the names of files.
+    fn of(path: &Path) -> Result<Self> {
+        let _ = path;
+        Ok(Self::Manifest)
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Layout {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        LAYOUTS.into_iter().find(|layout| layout.name() == name).ok_or_else(|| {
+            let names = LAYOUTS.map(Self::name).join(", ");
+            Error::Option { option: "layout", reason: format!("expected one of {names}, found {name:?}") }
+        })
+    }
+}
+
+/// What a layout's reader offers.
+trait Source: fmt::Debug + Send + Sync {
+    /// The file or directory that the pictures come from.
+    fn path(&self) -> &Path;
+
+    /// What can be asked about.
+    fn concepts(&self) -> &[String];
+
+    /// The pictures in their order; one without a question may be among them.
+    fn pictures(&self) -> Result<Walk<'_>>;
+}
+
+/// Pictures, one after another.
+type Walk<'a> = Box<dyn Iterator<Item = Result<Picture>> + 'a>;
+
+/// A data set whose files are sound. It is read anew for every walk, so its length hardly costs memory.
+#[derive(Debug)]
+pub struct Dataset {
+    layout: Layout,
+    looks: usize,
+    source: Box<dyn Source>,
+}
+
+impl Dataset {
+    /// Opens what lies at a path, and reads everything in it once but the pictures and masks.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if a file cannot be read; [`Error::Option`] if an option does not suit the layout;
+    /// [`Error::Dataset`] if it is no data set, or has no question, or names the file, the line or field, what was
+    /// expected and what was found.
+    pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self> {
+        let path = path.as_ref();
+        let layout = options.layout.map_or_else(|| Layout::of(path), Ok)?;
+        let source: Box<dyn Source> = match layout {
+            Layout::Manifest => Box::new(Manifest::open(path)?),
+            _ => Box::new(Manifest::open(path)?),
+        };
+        let mut unread = Self { layout, looks: 0, source };
+        unread.looks = unread.count()?;
+        Ok(unread)
+    }
+
+    fn count(&self) -> Result<usize> {
+        let mut looks = 0;
+        for picture in self.pictures()? {
+            picture?;
+            looks += 1;
+        }
+        match looks {
+            0 => {
+                let reason = "expected a picture with a question, found none".into();
+                Err(Error::Dataset { path: self.path().into(), reason })
+            }
+            _ => Ok(looks),
+        }
+    }
+
+    /// The file or directory that the pictures come from.
+    pub fn path(&self) -> &Path {
+        self.source.path()
+    }
+
+    /// How its files are laid out.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// How many pictures [`pictures`](Self::pictures) yields.
+    pub fn looks(&self) -> usize {
+        self.looks
+    }
+
+    /// Every prompt that the set can ask about, none of them twice: the list in which rivals are found. Empty for a
+    /// manifest, which names its rivals.
+    pub fn concepts(&self) -> &[String] {
+        self.source.concepts()
+    }
+
+    /// The pictures, in the same order each time. One with more than 64 questions comes several times, since all maps
+    /// of a look are in memory together. Ends after the first error.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if a file cannot be opened. What is yielded fails as [`Dataset::open`] does, if the files have
+    /// changed since.
+    pub fn pictures(&self) -> Result<Box<dyn Iterator<Item = Result<Picture>> + '_>> {
+        let mut failed = false;
+        let until_error = self.source.pictures()?.take_while(move |picture| {
+            let go_on = !failed;
+            failed = picture.is_err();
+            go_on
+        });
+        Ok(Box::new(until_error.flat_map(looks)))
+    }
+}
+
+/// A picture as often as it is looked at.
+fn looks(picture: Result<Picture>) -> Vec<Result<Picture>> {
+    match picture {
+        Ok(picture) => {
+            let looks = picture.questions.chunks(QUESTIONS_A_LOOK);
+            looks.map(|questions| Ok(Picture { questions: questions.into(), ..picture.clone() })).collect()
+        }
+        Err(error) => vec![Err(error)],
+    }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Group, METRICS, Metric, Needs};
 use crate::{
     attribution::ConceptMap,
-    dataset::Truth,
+    dataset::{Extent, Truth},
     error::{Error, Result},
     metric,
 };
@@ -44,7 +44,7 @@ pub(super) fn marks(
 ) -> Vec<(Metric, Option<f64>)> {
     let width = map.placement().photo.width as usize;
     let values = map.at_photo_size();
-    let is_point = matches!(truth, Truth::Point { .. });
+    let is_point = truth.extent() == Extent::Points;
     let tolerance = if is_point { tolerance.point } else { tolerance.area };
     let mark = |metric: Metric| match metric {
         _ if is_point && metric.needs() != Needs::Place => None,

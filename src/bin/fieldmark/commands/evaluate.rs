@@ -5,7 +5,7 @@ use std::{io::Write, path::Path};
 use anyhow::Result;
 use fieldmark::{
     PhotoOptions,
-    dataset::{Manifest, Picture},
+    dataset::{self, Dataset, Picture},
     evaluate::{Evaluator, Options, Summary, Tally, Tolerance},
     files::{prepare_folder, write_atomically},
     metric::Bootstrap,
@@ -16,7 +16,7 @@ use crate::{args::EvaluateArgs, exit::Exit, output, terminal::Terminal};
 
 pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit> {
     let mut options = options(args)?;
-    let dataset = Manifest::open(&args.dataset)?;
+    let dataset = Dataset::open(&args.dataset, &dataset::Options::default())?;
     if let Some(folder) = args.rows.as_deref().and_then(Path::parent) {
         prepare_folder(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
     }
@@ -65,7 +65,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Measures the pictures and writes their rows. A picture that cannot be measured does not stop the others.
-    fn all(&mut self, dataset: &Manifest, looks: usize, rows: &mut dyn Write) -> std::io::Result<()> {
+    fn all(&mut self, dataset: &Dataset, looks: usize, rows: &mut dyn Write) -> std::io::Result<()> {
         let pictures = dataset.pictures().map_err(std::io::Error::other)?;
         for picture in pictures.take(looks) {
             self.one(&picture.map_err(std::io::Error::other)?, rows)?;
