@@ -27,7 +27,7 @@ use crate::{
     progress::Warning,
     verdict::NEUTRAL,
 };
-use marks::marks;
+use marks::{Known, marks};
 
 /// What to evaluate: every method with every layer and every strength.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,20 +109,20 @@ impl<'a> Evaluator<'a> {
     /// If the picture or a mask cannot be read, the truth does not fit the picture, or a query fails.
     pub fn measure(&self, picture: &Picture) -> Result<Measured> {
         let photo = Photo::open_with(&picture.path, &self.options.photo)?;
-        let masks: Result<Vec<_>> = picture
+        let known: Result<Vec<_>> = picture
             .questions
             .iter()
-            .map(|question| question.truth.mask(&picture.path, photo.size()))
+            .map(|question| Known::of(&question.truth, &picture.path, photo.size()))
             .collect();
         let queries: Vec<Query> =
             picture.questions.iter().flat_map(|question| self.queries(question)).collect();
-        let masks = masks?;
+        let known = known?;
         let found = self.explainer.localize_all(&photo, &queries)?;
         let mut measured = Measured { rows: Vec::new(), warnings: photo.warnings().to_vec() };
         let mut found = found.chunks(1 + self.options.strengths.len());
-        for (question, mask) in picture.questions.iter().zip(&masks) {
-            let (mask, tolerance) = (mask.as_deref(), self.options.tolerance);
-            let asked = Asked { picture, photo: &photo, question, mask, tolerance };
+        for (question, known) in picture.questions.iter().zip(&known) {
+            let (known, tolerance) = (known.as_ref(), self.options.tolerance);
+            let asked = Asked { picture, photo: &photo, question, known, tolerance };
             for answers in found.by_ref().take(self.plain.len()) {
                 asked.measure(answers, &mut measured);
             }
@@ -182,7 +182,7 @@ struct Asked<'a> {
     picture: &'a Picture,
     photo: &'a Photo,
     question: &'a Question,
-    mask: Option<&'a [bool]>,
+    known: Option<&'a Known>,
     tolerance: Tolerance,
 }
 
@@ -202,10 +202,7 @@ impl Asked<'_> {
     }
 
     fn marks(&self, found: &Found) -> Vec<(Metric, Option<f64>)> {
-        let truth = self.mask.map(|mask| (&self.question.truth, mask));
-        truth.map_or(Vec::new(), |(truth, mask)| {
-            marks(&found.on_pixels(self.photo), truth, mask, self.tolerance)
-        })
+        self.known.map_or(Vec::new(), |known| marks(&found.on_pixels(self.photo), known, self.tolerance))
     }
 }
 

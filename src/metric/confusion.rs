@@ -70,7 +70,7 @@ mod tests {
         let truth = [true, true, false, false, false];
         let counts = Confusion::of([true, false, true, false, false].into_iter().zip(truth));
         assert_eq!((counts.iou(), counts.background_iou()), (Some(1.0 / 3.0), Some(0.5)));
-        assert_eq!((counts.mean_iou(), counts.accuracy()), (Some(5.0 / 12.0), Some(0.6)));
+        assert_eq!((counts.mean_iou(), counts.accuracy()), (Some((1.0 / 3.0 + 0.5) / 2.0), Some(0.6)));
     }
 
     #[test]

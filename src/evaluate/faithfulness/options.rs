@@ -9,7 +9,7 @@ use super::super::{Better, Group, METRICS, Metric};
 use crate::error::{Error, Result};
 
 /// What removed pixels become.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fill {
     /// The mean colour of the checkpoint's training pictures, which is 0 after normalisation.
     #[default]
@@ -26,7 +26,7 @@ pub enum Fill {
 pub const FILLS: [Fill; 4] = [Fill::Mean, Fill::Black, Fill::Blur, Fill::Noise];
 
 /// Which pixels are removed, or put in, first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {
     /// Those with the largest values of the map.
     #[default]
@@ -37,6 +37,17 @@ pub enum Order {
 
 /// Every order.
 pub const ORDERS: [Order; 2] = [Order::MostFirst, Order::LeastFirst];
+
+impl Order {
+    /// The other one.
+    #[must_use]
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::MostFirst => Self::LeastFirst,
+            Self::LeastFirst => Self::MostFirst,
+        }
+    }
+}
 
 /// The number that is followed while pixels are removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,13 +136,14 @@ pub struct Faithfulness {
     pub step: f64,
     /// The share of the pixels at which curves end, above 0 and at most 1.
     pub until: f64,
-    /// What is followed. The relative confidence drop is about probabilities, whatever stands here.
+    /// What is followed. The relative confidence drop is about probabilities and begins with the most relevant pixels,
+    /// whatever stands here and in `order`.
     pub score: Score,
     /// What is removed at a time.
     pub space: Space,
     /// The deviation of the noise that ROAD adds to what it fills in, in units of the normalised input.
     pub road_noise: f64,
-    /// What noise follows from; each picture has its own.
+    /// What noise follows from: the fill's, and ROAD's, which is another one for every count of pixels.
     pub seed: u64,
 }
 
