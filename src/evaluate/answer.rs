@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Metric, Row, Setting, Sides};
+use super::{Curve, Metric, Row, Setting, Sides};
 use crate::{
     dataset::{Picture, Question},
     pipeline::Found,
@@ -22,6 +22,8 @@ pub struct Answer {
     pub image: String,
     /// The concept.
     pub prompt: String,
+    /// The data set's own name of the concept.
+    pub label: Option<String>,
     /// Its rivals: those of the data set, or those that were found.
     pub against: Vec<String>,
     /// What is pointed at.
@@ -51,15 +53,6 @@ pub struct Outcome {
     pub curves: BTreeMap<String, Curve>,
 }
 
-/// A number that changes with another one.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Curve {
-    /// Where: rising.
-    pub at: Vec<f64>,
-    /// What was found there; as many.
-    pub values: Vec<f64>,
-}
-
 impl Answer {
     /// `first`: the answer under any of the settings; what stands here does not depend on which.
     pub(super) fn new(picture: &Picture, question: &Question, first: &Found, outcomes: Vec<Outcome>) -> Self {
@@ -71,6 +64,7 @@ impl Answer {
             id: question.id.clone(),
             image: picture.name.clone(),
             prompt: question.prompt.clone(),
+            label: question.label.clone(),
             against: against.iter().map(|rival| rival.score.prompt.clone()).collect(),
             part: question.part.clone(),
             present,
@@ -96,6 +90,7 @@ impl Answer {
                 id: self.id.clone(),
                 image: self.image.clone(),
                 prompt: self.prompt.clone(),
+                label: self.label.clone(),
                 against: self.against.clone(),
                 part: self.part.clone(),
                 present: self.present,

@@ -9,7 +9,7 @@ use parquet::{
     schema::{parser::parse_message_type, types::TypePtr},
 };
 
-use super::{Answer, Outcome, Record, Setting};
+use super::{Answer, CurveKind, Outcome, Record, Setting};
 
 /// One question under one setting.
 pub(super) struct RowOf<'a> {
@@ -76,12 +76,13 @@ impl Kind {
 type Field = for<'r> fn(&RowOf<'r>) -> Cell<'r>;
 
 /// The columns that every run has: name, kind, whether there is always a value, and the value.
-const FIXED: [(&str, Kind, bool, Field); 18] = [
+const FIXED: [(&str, Kind, bool, Field); 19] = [
     ("picture", Kind::Integer, true, |row| Cell::Integer(row.picture as i64)),
     ("line", Kind::Integer, true, |row| Cell::Integer(row.answer.line as i64)),
     ("id", Kind::Text, false, |row| Cell::or_null(row.answer.id.as_deref(), Cell::Text)),
     ("image", Kind::Text, true, |row| Cell::Text(&row.answer.image)),
     ("prompt", Kind::Text, true, |row| Cell::Text(&row.answer.prompt)),
+    ("label", Kind::Text, false, |row| Cell::or_null(row.answer.label.as_deref(), Cell::Text)),
     ("against", Kind::Texts, false, |row| Cell::Texts(&row.answer.against)),
     ("part", Kind::Text, false, |row| Cell::or_null(row.answer.part.as_deref(), Cell::Text)),
     ("present", Kind::Flag, true, |row| Cell::Flag(row.answer.present)),
@@ -110,8 +111,8 @@ const FIXED: [(&str, Kind, bool, Field); 18] = [
 enum Source {
     Field(Field),
     Metric(String),
-    CurveAt(String),
-    Curve(String),
+    CurveAt(&'static str),
+    Curve(&'static str),
 }
 
 /// One column.
@@ -136,9 +137,9 @@ pub(super) fn columns(record: &Record) -> Vec<Column> {
     let optional = |name: String, kind, source| Column { name, kind, required: false, source };
     let metrics = record.plan.metrics.iter().map(|metric| metric.name().to_owned());
     let metrics = metrics.map(|name| optional(name.clone(), Kind::Real, Source::Metric(name)));
-    let curves = record.plan.curves().into_iter().flat_map(|name| {
-        let at = optional(format!("{name}{AT}"), Kind::Reals, Source::CurveAt(name.into()));
-        [at, optional(name.into(), Kind::Reals, Source::Curve(name.into()))]
+    let curves = record.plan.curves().flat_map(|CurveKind { name, .. }| {
+        let at = optional(format!("{name}{AT}"), Kind::Reals, Source::CurveAt(name));
+        [at, optional((*name).into(), Kind::Reals, Source::Curve(name))]
     });
     fixed.into_iter().chain(metrics).chain(curves).collect()
 }
@@ -152,7 +153,7 @@ pub(super) fn schema(columns: &[Column]) -> Result<TypePtr> {
 
 impl Column {
     fn cell<'r>(&self, row: &RowOf<'r>) -> Cell<'r> {
-        let curve = |name: &String| row.outcome.curves.get(name);
+        let curve = |name: &str| row.outcome.curves.get(name);
         match &self.source {
             Source::Field(field) => field(row),
             Source::Metric(name) => Cell::or_null(row.outcome.metrics.get(name).copied(), Cell::Real),

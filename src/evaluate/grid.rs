@@ -36,6 +36,13 @@ impl Grid {
         Ok(grid)
     }
 
+    /// What is asked, one setting after the other.
+    pub(super) fn each(&self) -> impl Iterator<Item = Settings> + '_ {
+        self.asked.iter().flat_map(|(settings, strengths)| {
+            strengths.iter().map(|strength| Settings { strength: *strength, ..settings.clone() })
+        })
+    }
+
     fn add(&mut self, explainer: &Explainer, settings: Settings, strengths: &[Strength]) -> Result<()> {
         let setup = explainer.setup(&settings)?;
         self.settings.extend(strengths.iter().map(|strength| Setting {

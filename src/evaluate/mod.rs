@@ -7,25 +7,31 @@
 
 mod answer;
 mod columns;
+mod curves;
+pub mod faithfulness;
 mod grid;
-mod marks;
 mod markdown;
+mod marks;
+mod metrics;
 mod plan;
 pub mod plots;
 mod row;
 mod rows_file;
+pub mod sanity;
 mod summary;
 mod tally;
 
-pub use answer::{Answer, Curve, Outcome};
+pub use answer::{Answer, Outcome};
+pub use curves::{CURVES, Curve, CurveKind};
+pub use faithfulness::Faithfulness;
 pub use grid::pairs;
-pub use marks::{METRICS, Metric, Tolerance};
+pub use marks::Tolerance;
+pub use metrics::{Better, Group, METRICS, Metric, Needs};
 pub use plan::{Plan, Record, RivalsPlan};
 pub use row::{Row, Setting, Sides};
 pub use rows_file::{METADATA, RowsFile, RowsWriter};
+pub use sanity::Sanity;
 pub use summary::{Compared, ComparedCurve, Counts, Estimate, Failure, Resampling, SettingSummary, Summary};
-
-use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
@@ -38,8 +44,10 @@ use crate::{
     progress::Warning,
     verdict::NEUTRAL,
 };
+use faithfulness::{Faithful, FaithfulnessTest};
 use grid::Grid;
-use marks::marks;
+use marks::{Known, marks};
+use sanity::{Sane, SanityTest};
 
 /// What to evaluate: every method with every layer; of each of them the plain map, and one of every objective with every
 /// strength.
@@ -57,8 +65,14 @@ pub struct Options {
     pub aggregates: Vec<String>,
     /// How rivals are found, in place of those that the data set names.
     pub rivals: Option<Rivals>,
-    /// What is measured.
+    /// What is measured; metrics of faithfulness and sanity cost further passes.
     pub metrics: Vec<Metric>,
+    /// How faithfulness is measured; its list of metrics does not count.
+    pub faithfulness: Faithfulness,
+    /// How sanity is checked.
+    pub sanity: Sanity,
+    /// What else could be asked of the pictures: among these is the other concept of sanity.
+    pub concepts: Vec<String>,
     /// How far beside the truth a point may lie.
     pub tolerance: Tolerance,
     /// What photos may be.
@@ -74,11 +88,31 @@ impl Default for Options {
             strengths: vec![settings.strength],
             aggregates: Vec::new(),
             rivals: None,
-            metrics: METRICS.to_vec(),
+            metrics: METRICS.into_iter().filter(|metric| metric.group() == Group::Localisation).collect(),
+            faithfulness: Faithfulness::default(),
+            sanity: Sanity::default(),
+            concepts: Vec::new(),
             tolerance: Tolerance::default(),
             photo: PhotoOptions::default(),
             settings,
         }
+    }
+}
+
+impl Options {
+    /// How faithfulness is measured, if it is.
+    fn faithfulness(&self) -> Option<Faithfulness> {
+        let metrics = self.metrics_of(Group::Faithfulness);
+        (!metrics.is_empty()).then(|| Faithfulness { metrics, ..self.faithfulness.clone() })
+    }
+
+    /// How sanity is checked, if it is. What only the cascade's other stages would tell is left out.
+    fn sanity(&self) -> Option<Sanity> {
+        (!self.metrics_of(Group::Sanity).is_empty()).then(|| self.sanity.clone())
+    }
+
+    fn metrics_of(&self, group: Group) -> Vec<Metric> {
+        self.metrics.iter().copied().filter(|metric| metric.group() == group).collect()
     }
 }
 
@@ -87,6 +121,8 @@ pub struct Evaluator<'a> {
     explainer: &'a Explainer,
     options: Options,
     grid: Grid,
+    faithfulness: Option<Faithfulness>,
+    sanity: Option<SanityTest<'a>>,
 }
 
 /// What one picture gave.
@@ -111,11 +147,14 @@ impl<'a> Evaluator<'a> {
                 reason: "expected at least one, found none".into(),
             });
         }
+        let faithfulness = options.faithfulness();
+        faithfulness.as_ref().map_or(Ok(()), Faithfulness::check)?;
         let grid = Grid::new(explainer, &options)?;
         for (settings, _) in &grid.asked {
             explainer.check(&Query::new(NEUTRAL).with(settings.clone()))?;
         }
-        Ok(Self { explainer, options, grid })
+        let sanity = options.sanity().map(|sanity| SanityTest::new(explainer, &sanity)).transpose()?;
+        Ok(Self { explainer, options, grid, faithfulness, sanity })
     }
 
     /// What is evaluated, as results record it.
@@ -131,21 +170,28 @@ impl<'a> Evaluator<'a> {
     /// If the picture or a mask cannot be read, the truth does not fit the picture, or a query fails.
     pub fn measure(&self, picture: &Picture) -> Result<Measured> {
         let photo = Photo::open_with(&picture.path, &self.options.photo)?;
-        let masks: Result<Vec<_>> = picture
+        let known: Result<Vec<_>> = picture
             .questions
             .iter()
-            .map(|question| question.truth.mask(&picture.path, photo.size()))
+            .map(|question| Known::of(&question.truth, &picture.path, photo.size()))
             .collect();
         let queries: Vec<Query> = picture.questions.iter().map(|question| self.query(question)).collect();
-        let masks = masks?;
+        let known = known?;
         let found = self.explainer.localize_grid(&photo, &queries, &self.grid.asked)?;
+        let faithful = self.faithful(&photo, picture, &found)?;
+        let sane = self.sane(&photo, picture, &found)?;
         let mut measured = Measured { answers: Vec::new(), warnings: photo.warnings().to_vec() };
-        for ((question, mask), found) in picture.questions.iter().zip(&masks).zip(&found) {
-            let Some(first) = found.first() else { continue };
-            measured.warnings.extend(found.iter().flat_map(|found| found.warnings.iter().cloned()));
-            let asked = Asked { photo: &photo, question, mask: mask.as_deref(), options: &self.options };
-            let outcomes = found.par_iter().map(|found| asked.outcome(found)).collect();
-            measured.answers.push(Answer::new(picture, question, first, outcomes));
+        for (place, question) in picture.questions.iter().enumerate() {
+            let Some(first) = found[place].first() else { continue };
+            measured.warnings.extend(found[place].iter().flat_map(|found| found.warnings.iter().cloned()));
+            let at = |setting: usize| MapMarks {
+                places: self.places(&photo, &found[place][setting], known[place].as_ref()),
+                faithful: faithful[place].get(setting),
+                sane: sane[place].get(setting),
+            };
+            let settings = (0..found[place].len()).into_par_iter();
+            let outcome = |setting| at(setting).outcome(&found[place][setting], &self.options.metrics);
+            measured.answers.push(Answer::new(picture, question, first, settings.map(outcome).collect()));
         }
         Ok(measured)
     }
@@ -157,26 +203,84 @@ impl<'a> Evaluator<'a> {
             None => query.against(question.against.iter()),
         }
     }
+
+    /// What a map says of the concept's place.
+    fn places(&self, photo: &Photo, found: &Found, known: Option<&Known>) -> Vec<(Metric, Option<f64>)> {
+        match known {
+            Some(known) if !self.options.metrics_of(Group::Localisation).is_empty() => {
+                marks(&found.on_pixels(photo), known, self.options.tolerance)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// For every question that is about something in the picture what its maps' pixels mean to the model.
+    fn faithful(&self, photo: &Photo, picture: &Picture, found: &[Vec<Found>]) -> Result<Vec<Vec<Faithful>>> {
+        let mut all = vec![Vec::new(); found.len()];
+        let Some(options) = &self.faithfulness else { return Ok(all) };
+        let settings = &self.options.settings;
+        let test = FaithfulnessTest::new(self.explainer, photo, settings, options)?;
+        for ((question, found), measured) in picture.questions.iter().zip(found).zip(&mut all) {
+            let Some(first) = found.first().filter(|_| question.truth.is_present()) else { continue };
+            let prompts = self.explainer.prompts(&question.prompt, &rivals(first), &settings.templates)?;
+            for (place, one) in found.iter().enumerate() {
+                // Without rivals every contrast is the plain map.
+                let same = found[..place].iter().position(|other| other.map == one.map);
+                measured.push(match same {
+                    Some(same) => Faithful::clone(&measured[same]),
+                    None => test.measure(&one.on_pixels(photo), &prompts)?,
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    /// For every question that is about something in the picture what its maps have in common with others.
+    fn sane(&self, photo: &Photo, picture: &Picture, found: &[Vec<Found>]) -> Result<Vec<Vec<Sane>>> {
+        let mut all = vec![Vec::new(); found.len()];
+        let Some(test) = &self.sanity else { return Ok(all) };
+        let mut asked = Vec::new();
+        for (question, found) in picture.questions.iter().zip(found) {
+            if question.truth.is_present() {
+                let settings = self.grid.each().zip(found);
+                asked.extend(settings.map(|(settings, found)| {
+                    (Query::new(&question.prompt).against(rivals(found)).with(settings), &found.map)
+                }));
+            }
+        }
+        let pairs: Vec<_> = asked.iter().map(|(query, map)| (query, *map)).collect();
+        let mut sane = test.measure(photo, &pairs, &self.options.concepts)?.into_iter();
+        for ((question, found), measured) in picture.questions.iter().zip(found).zip(&mut all) {
+            if question.truth.is_present() {
+                measured.extend(sane.by_ref().take(found.len()));
+            }
+        }
+        Ok(all)
+    }
 }
 
-/// One question of one picture, ready to be measured.
-struct Asked<'a> {
-    photo: &'a Photo,
-    question: &'a Question,
-    mask: Option<&'a [bool]>,
-    options: &'a Options,
+/// The rivals of an answer, by name.
+fn rivals(found: &Found) -> Vec<String> {
+    found.report.against.iter().map(|rival| rival.score.prompt.clone()).collect()
 }
 
-impl Asked<'_> {
-    fn outcome(&self, found: &Found) -> Outcome {
-        let marks = self.mask.map_or(Vec::new(), |mask| {
-            marks(&found.on_pixels(self.photo), &self.question.truth, mask, self.options.tolerance)
-        });
-        let wanted = marks.into_iter().filter(|(metric, _)| self.options.metrics.contains(metric));
+/// Everything that was measured of one map.
+struct MapMarks<'a> {
+    places: Vec<(Metric, Option<f64>)>,
+    faithful: Option<&'a Faithful>,
+    sane: Option<&'a Sane>,
+}
+
+impl MapMarks<'_> {
+    fn outcome(&self, found: &Found, wanted: &[Metric]) -> Outcome {
+        let faithful = self.faithful.into_iter().flat_map(|faithful| &faithful.marks);
+        let sane = self.sane.into_iter().flat_map(|sane| &sane.marks);
+        let marks =
+            self.places.iter().chain(faithful).chain(sane).filter(|(metric, _)| wanted.contains(metric));
         Outcome {
             verdict: found.report.evidence.verdict,
-            metrics: wanted.filter_map(|(metric, mark)| Some((metric.name().to_owned(), mark?))).collect(),
-            curves: BTreeMap::new(),
+            metrics: marks.filter_map(|(metric, mark)| Some((metric.name().to_owned(), (*mark)?))).collect(),
+            curves: curves::of(self.faithful, self.sane),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Metric, Options, Setting, Tolerance};
+use super::{Better, CURVES, CurveKind, Faithfulness, Metric, Options, Sanity, Setting, Tolerance};
 use crate::{
     geometry::Fit,
     objective::references::By,
@@ -31,6 +31,10 @@ pub struct Plan {
     pub rivals: Option<RivalsPlan>,
     /// What was measured.
     pub metrics: Vec<Metric>,
+    /// How faithfulness was measured, if it was.
+    pub faithfulness: Option<Faithfulness>,
+    /// How sanity was checked, if it was.
+    pub sanity: Option<Sanity>,
     /// How far beside the truth the pointing game counted a hit, in pixels of the photo.
     pub tolerance: Tolerance,
     /// The most pixels that a photo may have.
@@ -74,24 +78,21 @@ impl Plan {
             templates: settings.templates.iter().map(|template| template.as_str().into()).collect(),
             rivals: options.rivals.as_ref().map(RivalsPlan::new),
             metrics: options.metrics.clone(),
+            faithfulness: options.faithfulness(),
+            sanity: options.sanity(),
             tolerance: options.tolerance,
             pixel_limit: options.photo.pixel_limit,
         }
     }
 
-    /// The names of the curves that the metrics are made of.
-    pub fn curves(&self) -> Vec<&'static str> {
-        Vec::new()
+    /// The curves that the metrics are made of.
+    pub fn curves(&self) -> impl Iterator<Item = &'static CurveKind> + '_ {
+        CURVES.iter().filter(|curve| curve.belongs_to(&self.metrics))
     }
 
-    /// A curve's name for people.
-    pub(super) fn curve_title(&self, name: &str) -> String {
-        name.to_owned()
-    }
-
-    /// What a curve's axes count.
-    pub(super) fn curve_axes(&self, _name: &str) -> [&'static str; 2] {
-        ["share of the pixels", "score"]
+    /// Which direction of a metric is better.
+    pub fn better(&self, metric: Metric) -> Better {
+        self.faithfulness.as_ref().map_or(metric.better(), |faithfulness| faithfulness.better(metric))
     }
 }
 

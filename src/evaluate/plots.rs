@@ -17,7 +17,7 @@ use plotters::{
     style::{FontStyle, TextStyle, register_font},
 };
 
-use super::{ComparedCurve, Estimate, METRICS, Setting, SettingSummary, Summary};
+use super::{ComparedCurve, CurveKind, Estimate, METRICS, Metric, Setting, SettingSummary, Summary};
 use crate::error::{Error, Result};
 
 /// A plot, ready to be written.
@@ -35,12 +35,12 @@ pub struct Plot {
 /// If the font cannot be read.
 pub fn plots(summary: &Summary) -> Result<Vec<Plot>> {
     let of_metrics = METRICS.iter().filter_map(|metric| {
-        let figure = against_strength(summary, metric.name(), metric.title())?;
+        let figure = against_strength(summary, *metric)?;
         Some((format!("strength-{}", metric.name()), figure))
     });
-    let of_curves = summary.plan.curves().into_iter().filter_map(|name| {
-        let figure = of_curve(summary, name)?;
-        Some((name.to_owned(), figure))
+    let of_curves = summary.plan.curves().filter_map(|curve| {
+        let figure = of_curve(summary, curve)?;
+        Some((curve.name.to_owned(), figure))
     });
     let plot = |(name, figure): (String, Figure)| Ok(Plot { svg: figure.draw()?, name });
     of_metrics.chain(of_curves).map(plot).collect()
@@ -48,10 +48,10 @@ pub fn plots(summary: &Summary) -> Result<Vec<Plot>> {
 
 /// A metric over the strengths: a panel for each method, a line for each layer and objective. None where there is no
 /// contrast.
-fn against_strength(summary: &Summary, metric: &str, title: &str) -> Option<Figure> {
+fn against_strength(summary: &Summary, metric: Metric) -> Option<Figure> {
     let mut panels: Vec<Panel> = Vec::new();
     for found in summary.settings.iter().filter(|found| found.setting.strength > 0.0) {
-        let Some(compared) = found.metrics.get(metric) else { continue };
+        let Some(compared) = found.metrics.get(metric.name()) else { continue };
         let line = line_of(&mut panels, &found.setting.method, &line_name(summary, &found.setting));
         if line.points.is_empty() {
             line.points.push((0.0, compared.means.plain));
@@ -62,18 +62,18 @@ fn against_strength(summary: &Summary, metric: &str, title: &str) -> Option<Figu
         line.points.sort_by(|one, other| one.0.total_cmp(&other.0));
     }
     (!panels.is_empty()).then(|| Figure {
-        title: title.into(),
+        title: format!("{}: {} is better", metric.title(), summary.plan.better(metric).name()),
         notes: notes(summary),
-        axes: ["strength of the contrast".into(), title.into()],
+        axes: ["strength of the contrast".into(), metric.title().into()],
         panels,
     })
 }
 
 /// A curve: a panel for each method and layer, a line for the plain map and each contrast.
-fn of_curve(summary: &Summary, name: &str) -> Option<Figure> {
+fn of_curve(summary: &Summary, kind: &CurveKind) -> Option<Figure> {
     let mut panels: Vec<Panel> = Vec::new();
     for found in &summary.settings {
-        let Some(curve) = found.curves.get(name) else { continue };
+        let Some(curve) = found.curves.get(kind.name) else { continue };
         let SettingSummary { setting, .. } = found;
         let panel = format!("{}, layer {}", setting.method, setting.layer_text());
         let plain = line_of(&mut panels, &panel, "plain");
@@ -85,11 +85,10 @@ fn of_curve(summary: &Summary, name: &str) -> Option<Figure> {
             line_of(&mut panels, &panel, &contrast).points = points(curve, &curve.means.contrasted);
         }
     }
-    let title = summary.plan.curve_title(name);
     (!panels.is_empty()).then(|| Figure {
-        title: title.into(),
+        title: kind.title.into(),
         notes: notes(summary),
-        axes: summary.plan.curve_axes(name).map(str::to_owned),
+        axes: kind.axes.map(str::to_owned),
         panels,
     })
 }

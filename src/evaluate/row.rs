@@ -52,6 +52,8 @@ pub struct Row {
     pub image: String,
     /// The concept.
     pub prompt: String,
+    /// The data set's own name of the concept.
+    pub label: Option<String>,
     /// Its rivals.
     pub against: Vec<String>,
     /// The label of what is pointed at.

@@ -242,7 +242,7 @@ mod tests {
             strength: place as f64 / 2.0,
             aggregate: "mean".into(),
         };
-        let metrics = vec![Metric::PointingGame, Metric::EnergyPointing];
+        let metrics = vec![Metric::PointingGame, Metric::EnergyPointing, Metric::DeletionAuc];
         let plan = Plan::new("model", &Options { metrics, ..Options::default() });
         Record { plan, settings: (0..settings).map(setting).collect() }
     }
@@ -262,6 +262,7 @@ mod tests {
             id: (line % 2 == 0).then(|| format!("number {line}")),
             image: format!("{line}.png"),
             prompt: "red wing".into(),
+            label: None,
             against: vec!["tail".into(); line % 3],
             part: None,
             present: line % 2 == 1,
@@ -306,6 +307,8 @@ mod tests {
             assert_eq!(mark.first().copied(), expected);
         })?;
         rows.each::<DoubleType>("energy_pointing", |_, mark| assert_eq!(mark, [0.0; 0]))?;
+        rows.each::<DoubleType>("deletion_at", |_, at| assert_eq!(at, [0.0, 1.0]))?;
+        rows.each::<DoubleType>("deletion", |row, values| assert_eq!(values, vec![0.5; row % 3]))?;
         assert!(rows.each::<DoubleType>("best_iou", |_, _| ()).is_err(), "it was not asked for");
         Ok(())
     }

@@ -96,6 +96,11 @@ pub struct Compared {
     pub means: Sides<Estimate>,
     /// Contrasted minus plain, picture by picture: contrast makes a difference where the interval excludes 0.
     pub difference: Estimate,
+    /// How likely as large a difference is by chance alone, by the sign-flip permutation test of the pictures'
+    /// differences, two-sided; `null` where it cannot be told.
+    pub p_sign_flip: Option<f64>,
+    /// The same by Wilcoxon's signed-rank test; `null` where no picture has a difference.
+    pub p_wilcoxon: Option<f64>,
     /// How many pictures this is about.
     pub images: usize,
     /// How many lines.

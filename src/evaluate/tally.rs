@@ -8,8 +8,14 @@ use std::{
 use parquet::data_type::{BoolType, ByteArrayType, DoubleType};
 use rayon::prelude::*;
 
-use super::{Compared, ComparedCurve, Counts, Estimate, RowsFile, SettingSummary, Sides, columns::AT, pairs};
-use crate::{error::Result, metric::Bootstrap, verdict::Verdict};
+use super::{
+    Compared, ComparedCurve, Counts, CurveKind, Estimate, RowsFile, SettingSummary, Sides, columns::AT, pairs,
+};
+use crate::{
+    error::Result,
+    metric::{Bootstrap, SignFlip, wilcoxon},
+    verdict::Verdict,
+};
 
 /// The most memory for the sums of the pictures under several settings, in bytes.
 const SUMS: usize = 64 << 20;
@@ -106,9 +112,9 @@ impl<'a> Tally<'a> {
         for (summary, (present, absent)) in summaries.iter_mut().zip(present.into_iter().zip(absent)) {
             (summary.present_called_absent, summary.absent_called_absent) = (present, absent);
         }
-        for curve in record.plan.curves() {
+        for CurveKind { name, .. } in record.plan.curves() {
             for (summary, pair) in summaries.iter_mut().zip(&self.pairs) {
-                summary.curves.extend(self.curve(curve, pair)?.map(|compared| (curve, compared)));
+                summary.curves.extend(self.curve(name, pair)?.map(|compared| (*name, compared)));
             }
         }
         Ok(summaries)
@@ -234,9 +240,14 @@ impl Sums {
             let interval = bootstrap.mean(&means)?;
             Some(Estimate { mean: interval.mean, low: interval.low, high: interval.high })
         };
+        let differences: Vec<f64> =
+            known().map(|(sum, lines)| (sum.contrasted - sum.plain) / f64::from(*lines)).collect();
+        let sign_flip = SignFlip { seed: bootstrap.seed, ..SignFlip::default() };
         Some(Compared {
             means: Sides { plain: estimate(|sum| sum.plain)?, contrasted: estimate(|sum| sum.contrasted)? },
             difference: estimate(|sum| sum.contrasted - sum.plain)?,
+            p_sign_flip: sign_flip.p_value(&differences),
+            p_wilcoxon: wilcoxon(&differences),
             images: known().count(),
             lines: known().map(|(_, lines)| *lines as usize).sum(),
         })

@@ -203,8 +203,7 @@ impl<'a> LayerTrace<'a> {
     /// # Errors
     /// If the sides are not multiples of the patch.
     pub fn embeddings_of(&self, pixels: &Tensor) -> Result<Tensor> {
-        let last = self.tower.layers().saturating_sub(1);
-        Ok(self.tower.run_from(last, &self.tower.run_until(pixels, last)?)?)
+        Ok(self.tower.embeddings(pixels)?)
     }
 
     /// The image's embedding before it is made a unit vector.

@@ -212,7 +212,7 @@ pub(super) fn fit_request(model: &Model, settings: &Settings) -> FitRequest {
 }
 
 /// Every token attends to every other: memory grows with the square, and would end the process.
-fn refuse_too_many_tokens(model: &Model, tokens: usize, recording: &Recording) -> Result<()> {
+pub(super) fn refuse_too_many_tokens(model: &Model, tokens: usize, recording: &Recording) -> Result<()> {
     let heads = model.config().vision.tower.heads as u64;
     // Methods that look inside a block hold its attention, the gradient there and a product of both.
     let held = if recording.insides.is_empty() { heads } else { 3 * heads };

@@ -2,6 +2,7 @@
 
 mod answer;
 mod compare;
+mod input;
 mod localize;
 mod look;
 mod passes;
@@ -15,6 +16,7 @@ use std::{sync::Arc, time::Instant};
 use rayon::prelude::*;
 
 pub use answer::{Compare, Found, methods_sheet, strip};
+pub use input::{Embedding, ModelInput, Prompts};
 pub use settings::{Layers, Lineup, LoadOptions, Pairs, Query, Rivals, Settings};
 
 use crate::{

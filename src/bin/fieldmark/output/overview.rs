@@ -10,11 +10,13 @@ pub fn overview(settings: &[SettingSummary]) -> String {
     if settings.len() < 2 {
         return String::new();
     }
+    let measured = |metric: &Metric| settings.iter().any(|setting| means(setting, *metric).is_some());
+    let metrics: Vec<Metric> = METRICS.into_iter().filter(measured).collect();
     let mut table = bare_table();
-    let titles = METRICS.iter().map(|metric| right_cell(metric.title()));
+    let titles = metrics.iter().map(|metric| right_cell(metric.title()));
     table.set_header(std::iter::once(Cell::new("plain, contrasted")).chain(titles));
     for setting in settings {
-        let cells = METRICS.iter().map(|metric| {
+        let cells = metrics.iter().map(|metric| {
             let means = means(setting, *metric);
             right_cell(
                 &means
@@ -25,11 +27,12 @@ pub fn overview(settings: &[SettingSummary]) -> String {
     }
     let mut lines = table_lines(&table);
     lines.push(String::new());
-    for metric in METRICS {
+    for metric in metrics {
         let best = |side: fn(Sides<f64>) -> f64| {
             let values = settings.iter().filter_map(|setting| Some((setting, side(means(setting, metric)?))));
             // Of equal ones the first, which is the simpler method.
-            let best = values.reduce(|best, other| if other.1 > best.1 { other } else { best });
+            let best = values
+                .reduce(|best, other| if metric.better().prefers(other.1, best.1) { other } else { best });
             best.map_or("-".into(), |(setting, value)| format!("{} {value:.3}", name(setting)))
         };
         let (plain, contrasted) = (best(|sides| sides.plain), best(|sides| sides.contrasted));
