@@ -119,6 +119,20 @@ pub enum Group {
     Sanity,
 }
 
+/// Every group, in the order of tables.
+pub const GROUPS: [Group; 3] = [Group::Localisation, Group::Faithfulness, Group::Sanity];
+
+impl Group {
+    /// The name in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Localisation => "localisation",
+            Self::Faithfulness => "faithfulness",
+            Self::Sanity => "sanity",
+        }
+    }
+}
+
 /// Which direction is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -26,7 +26,7 @@ pub use curves::{CURVES, Curve, CurveKind};
 pub use faithfulness::Faithfulness;
 pub use grid::pairs;
 pub use marks::Tolerance;
-pub use metrics::{Better, Group, METRICS, Metric, Needs};
+pub use metrics::{Better, GROUPS, Group, METRICS, Metric, Needs};
 pub use plan::{Plan, Record, RivalsPlan};
 pub use row::{Row, Setting, Sides};
 pub use rows_file::{METADATA, RowsFile, RowsWriter};

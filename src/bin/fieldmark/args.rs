@@ -1,5 +1,7 @@
 //! What can be typed. Doc comments are the help texts; there is no logic here.
 
+mod evaluate;
+
 use std::path::PathBuf;
 
 use clap::{
@@ -8,14 +10,13 @@ use clap::{
 };
 use fieldmark::{
     attribution::METHODS,
-    evaluate::METRICS,
     objective::OBJECTIVES,
     pipeline::Layers,
     refine::{Artifacts, Refinement, Tiles},
     regions::Threshold,
 };
 
-use crate::evaluation::Shard;
+pub use evaluate::{AskName, DataArgs, EvaluateArgs, MetricArgs, PlaceName};
 
 /// Shows where in a photograph a CLIP-family model sees a concept, and what tells it from its rivals.
 #[derive(Debug, Parser)]
@@ -307,120 +308,6 @@ pub struct ModelsArgs {
     #[arg(long)]
     pub json: bool,
 }
-
-/// Measure how well maps find what a data set says is there
-///
-/// The data set is a directory with a manifest.jsonl, or such a file: a JSON object a line with `image`, `prompt`,
-/// `against` (a list of rivals), and where the prompt is: `mask` (a PNG), `box` ([x, y, width, height]) or `point`
-/// ([x, y]); or `"present": false`. Plain and contrasted maps are measured side by side. Methods, layers, objectives and
-/// strengths are lists: all combinations are tried, on one pass through the model a picture. With --output, every row
-/// is kept, and a run that was interrupted can be resumed.
-#[derive(Debug, Args)]
-#[command(after_help = EVALUATE_EXAMPLES)]
-pub struct EvaluateArgs {
-    /// A directory with a manifest.jsonl, or such a file.
-    #[arg(required_unless_present = "merge")]
-    pub dataset: Option<PathBuf>,
-
-    /// What is measured, separated by commas: names of metrics, or of their groups.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "localisation",
-          value_parser = PossibleValuesParser::new(metric_names()))]
-    pub metrics: Vec<String>,
-
-    /// Strengths of the contrast, separated by commas; the plain map is always measured beside it [default: 0.6; 1 with
-    /// --aggregate softmax]
-    #[arg(short, long, value_name = "LIST", value_delimiter = ',')]
-    pub strength: Vec<f64>,
-
-    /// How far in pixels beside the truth the pointing game counts a hit [default: 0; 15 around a point]
-    #[arg(long, value_name = "PIXELS")]
-    pub tolerance: Option<f32>,
-
-    /// What the bootstrap's draws follow from.
-    #[arg(long, value_name = "N", default_value_t = fieldmark::metric::Bootstrap::default().seed)]
-    pub seed: u64,
-
-    /// Only the first pictures of the data set.
-    #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
-
-    /// How activations and gradients become a map, separated by commas, or all [default: what the checkpoint recommends,
-    /// else grad-cam]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Map",
-          value_parser = PossibleValuesParser::new(method_names().chain([ALL_METHODS])))]
-    pub method: Vec<String>,
-
-    /// The blocks that are explained, separated by commas; negative counts from the end [default: the method's own,
-    /// mostly the last]
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        allow_hyphen_values = true,
-        help_heading = "Map"
-    )]
-    pub layer: Vec<i64>,
-
-    /// How several rivals are put together, separated by commas.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "mean", help_heading = "Map",
-          value_parser = PossibleValuesParser::new(objective_names()))]
-    pub aggregate: Vec<String>,
-
-    #[command(flatten)]
-    pub rivals: RivalArgs,
-    #[command(flatten)]
-    pub view: ViewArgs,
-    #[command(flatten)]
-    pub model: ModelArgs,
-
-    /// The directory for rows.parquet, the summary and the plots; it is made if it is missing. Without it, only the
-    /// summary is printed.
-    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
-    pub output: Option<PathBuf>,
-
-    /// Go on with the run in the output directory: pictures that are measured with the same settings are left alone.
-    #[arg(long, requires = "output", help_heading = "Output")]
-    pub resume: bool,
-
-    /// Only one of several parts, for many machines: I/N, from 0/N on, has the pictures whose place leaves I when it is
-    /// divided by N.
-    #[arg(long, value_name = "I/N", requires = "output", help_heading = "Output")]
-    pub shard: Option<Shard>,
-
-    /// Join the directories of all parts to what one run would have given; no model or data set is opened.
-    #[arg(long, value_name = "DIR", num_args = 1.., requires = "output", help_heading = "Output",
-          conflicts_with_all = ["dataset", "resume", "shard", "limit", "metrics", "strength", "tolerance", "method", "layer",
-                                "aggregate", "RivalArgs", "ViewArgs", "ModelArgs", "pixel_limit"])]
-    pub merge: Vec<PathBuf>,
-
-    /// Also write a JSON object for every line and contrasted map into this file.
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    pub rows: Option<PathBuf>,
-
-    /// Print one JSON object on standard output instead of tables for people.
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
-
-    /// The most pixels that an image may have; larger ones are refused before they are decoded.
-    #[arg(long, value_name = "N", default_value_t = fieldmark::PhotoOptions::default().pixel_limit,
-          help_heading = "Output")]
-    pub pixel_limit: u64,
-}
-
-const EVALUATE_EXAMPLES: &str = "\
-Examples:
-  fieldmark evaluate birds/ --model miniature
-  fieldmark evaluate birds/ --method grad-cam,hires-cam --layer -1,-2 --strength 0.3,0.6,1 --output result
-  fieldmark evaluate birds/ --concepts classes --by image --shard 0/4 --output part-0
-  fieldmark evaluate --merge part-0 part-1 part-2 part-3 --output result";
-
-/// The names of metrics and of their groups.
-fn metric_names() -> impl Iterator<Item = &'static str> {
-    std::iter::once(LOCALISATION).chain(METRICS.iter().map(|metric| metric.name()))
-}
-
-/// In place of metrics' names: all that compare a map with what is known to be there.
-pub const LOCALISATION: &str = "localisation";
 
 /// Print a script by which a shell completes commands and options
 ///

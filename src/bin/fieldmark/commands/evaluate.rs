@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use fieldmark::{
     PhotoOptions,
-    dataset::{Manifest, Picture},
-    evaluate::{Evaluator, Failure, METRICS, Metric, Options, Summary, Tolerance},
+    dataset::{self, Ask, Dataset, Picture, Place},
+    evaluate::{
+        Evaluator, Failure, Faithfulness, Group, METRICS, Metric, Options, Sanity, Summary, Tolerance,
+    },
     metric::Bootstrap,
     objective::{Strength, references::SYNONYM_THRESHOLD},
     pipeline::Rivals,
@@ -16,7 +18,7 @@ use fieldmark::{
 use tempfile::TempDir;
 
 use crate::{
-    args::{EvaluateArgs, LOCALISATION},
+    args::{AskName, DataArgs, EvaluateArgs, MetricArgs, PlaceName},
     evaluation::{Description, Evaluation},
     exit::Exit,
     hashes, output,
@@ -38,7 +40,7 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit> {
 }
 
 fn measure(args: &EvaluateArgs, dataset: &Path, terminal: &Terminal) -> Result<Exit> {
-    let dataset = Manifest::open(dataset)?;
+    let dataset = Dataset::open(dataset, &data_options(&args.data))?;
     let mut options = options(args, &dataset)?;
     let folder = Folder::new(args)?;
     let (explainer, _) = super::load(&args.model, terminal)?;
@@ -83,8 +85,33 @@ fn print(summary: &Summary, args: &EvaluateArgs) -> Result<()> {
     }
 }
 
-fn options(args: &EvaluateArgs, dataset: &Manifest) -> Result<Options> {
-    let tolerance = args.tolerance.map(|pixels| Tolerance { area: pixels, point: pixels });
+fn data_options(args: &DataArgs) -> dataset::Options {
+    let ask = |name: &AskName| match name {
+        AskName::Class => Ask::Class,
+        AskName::Part => Ask::Part,
+        AskName::Attribute => Ask::Attribute,
+    };
+    dataset::Options {
+        layout: args.layout,
+        split: args.split.clone(),
+        ask: args.ask.iter().map(ask).collect(),
+        place: match args.place {
+            PlaceName::Finest => Place::Finest,
+            PlaceName::Box => Place::Box,
+        },
+        prompts: args.prompts.clone(),
+        class_phrase: args.class_phrase.clone(),
+        part_phrase: args.part_phrase.clone(),
+        attribute_phrase: args.attribute_phrase.clone(),
+        certainty: args.certainty,
+        images: args.images.clone(),
+        masks: args.masks.clone(),
+    }
+}
+
+fn options(args: &EvaluateArgs, dataset: &Dataset) -> Result<Options> {
+    let tolerance = args.metrics.tolerance.map(|pixels| Tolerance { area: pixels, point: pixels });
+    let faithfulness = faithfulness(&args.metrics)?;
     Ok(Options {
         settings: super::view(&args.view)?,
         methods: args.method.clone(),
@@ -92,7 +119,10 @@ fn options(args: &EvaluateArgs, dataset: &Manifest) -> Result<Options> {
         strengths: strengths(args)?,
         aggregates: args.aggregate.clone(),
         rivals: rivals(args, dataset)?,
-        metrics: metrics(&args.metrics)?,
+        metrics: metrics(&args.metrics, &faithfulness),
+        faithfulness,
+        sanity: Sanity { blocks: args.metrics.shuffled_blocks.clone(), ..Sanity::default() },
+        concepts: dataset.concepts().to_vec(),
         tolerance: tolerance.unwrap_or_default(),
         photo: PhotoOptions { pixel_limit: args.pixel_limit },
     })
@@ -107,26 +137,56 @@ fn strengths(args: &EvaluateArgs) -> Result<Vec<Strength>> {
     }
 }
 
-/// The metrics that were named, alone or by their group, in the order of tables.
-fn metrics(names: &[String]) -> Result<Vec<Metric>> {
-    let is_named = |metric: &Metric| names.iter().any(|name| name == LOCALISATION || name == metric.name());
-    Ok(METRICS.into_iter().filter(is_named).collect())
+/// A preset with what was typed in its place.
+fn faithfulness(args: &MetricArgs) -> Result<Faithfulness> {
+    let preset = match &args.faithfulness {
+        Some(preset) => Faithfulness::preset(preset)?,
+        None => Faithfulness::default(),
+    };
+    Ok(Faithfulness {
+        fill: args.fill.unwrap_or(preset.fill),
+        insertion_fill: args.insertion_fill.unwrap_or(preset.insertion_fill),
+        order: args.order.unwrap_or(preset.order),
+        step: args.step.unwrap_or(preset.step),
+        until: args.until.unwrap_or(preset.until),
+        score: args.score.unwrap_or(preset.score),
+        space: args.space.unwrap_or(preset.space),
+        ..preset
+    })
 }
 
-fn rivals(args: &EvaluateArgs, dataset: &Manifest) -> Result<Option<Rivals>> {
+/// The metrics that were named, alone, by their group or by a preset, in the order of tables.
+fn metrics(args: &MetricArgs, faithfulness: &Faithfulness) -> Vec<Metric> {
+    let is_named = |name: &str| args.metrics.iter().any(|named| named == name);
+    let is_wanted = |metric: &Metric| match metric.group() {
+        _ if is_named(metric.name()) => true,
+        Group::Localisation => args.metrics.is_empty() || is_named(Group::Localisation.name()),
+        Group::Faithfulness => {
+            let asked = args.faithfulness.is_some() || is_named(Group::Faithfulness.name());
+            asked && faithfulness.metrics.contains(metric)
+        }
+        Group::Sanity => is_named(Group::Sanity.name()),
+    };
+    METRICS.into_iter().filter(is_wanted).collect()
+}
+
+/// How rivals are found, if they are not those that the data set names. Its classes are known to be different things,
+/// however close their names are.
+fn rivals(args: &EvaluateArgs, dataset: &Dataset) -> Result<Option<Rivals>> {
     let concepts = match args.rivals.concepts.as_deref() {
         None => return Ok(None),
-        Some(CLASSES) => return Ok(Some(super::rivals(&args.rivals, classes(dataset)?, 1.0))),
+        Some(CLASSES) => {
+            let Some(classes) = dataset.concept_list()? else {
+                bail!(
+                    "--concepts classes: expected a data set with classes, found none in {}",
+                    dataset.layout()
+                );
+            };
+            return Ok(Some(super::rivals(&args.rivals, classes, 1.0)));
+        }
         Some(list) => ConceptList::open(list)?,
     };
     Ok(Some(super::rivals(&args.rivals, concepts, SYNONYM_THRESHOLD)))
-}
-
-/// What a data set can ask about, as a list. Its classes are known to be different things, however close their names
-/// are.
-fn classes(dataset: &Manifest) -> Result<ConceptList> {
-    let _ = dataset;
-    bail!("--concepts classes: the data set names no classes")
 }
 
 /// Where a run's files go: into the directory that was asked for, or into one that is thrown away.
