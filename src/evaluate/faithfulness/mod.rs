@@ -215,7 +215,6 @@ impl<'e> FaithfulnessTest<'e> {
     }
 
     fn mark(&self, metric: Metric, units: usize, answers: &BTreeMap<Change, Answer>) -> Option<f64> {
-        let curve = || self.curve(metric, units, answers);
         // The picture before and the one after.
         let both = || {
             let changes = self.changes(metric, units);
@@ -224,21 +223,27 @@ impl<'e> FaithfulnessTest<'e> {
         };
         let road = |metric| {
             // The first point is the photo as it is.
-            let changes = self.curve(metric, units, answers).scores.split_off(1);
-            changes.iter().sum::<f64>() / changes.len() as f64
+            let curve = self.curve(metric, units, answers);
+            let changes = curve.scores.get(1..).filter(|changes| !changes.is_empty())?;
+            Some(changes.iter().sum::<f64>() / changes.len() as f64)
         };
         match metric {
             Metric::ConfidenceDrop5 | Metric::ConfidenceDrop10 => {
                 let (before, after) = both()?;
                 relative_confidence_drop(&before.probabilities, &after.probabilities)
             }
-            Metric::DeletionAuc | Metric::InsertionAuc => area_under_curve(&curve().shares, &curve().scores),
+            Metric::DeletionAuc | Metric::InsertionAuc => {
+                let curve = self.curve(metric, units, answers);
+                area_under_curve(&curve.shares, &curve.scores)
+            }
             Metric::AverageDrop => both().and_then(|(before, after)| average_drop(before.score, after.score)),
             Metric::AverageIncrease => {
                 both().and_then(|(before, after)| average_increase(before.score, after.score))
             }
-            Metric::RoadMostFirst | Metric::RoadLeastFirst => Some(road(metric)),
-            Metric::RoadCombined => Some((road(Metric::RoadLeastFirst) - road(Metric::RoadMostFirst)) / 2.0),
+            Metric::RoadMostFirst | Metric::RoadLeastFirst => road(metric),
+            Metric::RoadCombined => {
+                Some((road(Metric::RoadLeastFirst)? - road(Metric::RoadMostFirst)?) / 2.0)
+            }
             _ => None,
         }
     }
