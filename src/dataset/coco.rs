@@ -5,9 +5,9 @@
 //! file, 16 bytes for each. The annotations are read picture by picture.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::File,
-    io::{BufReader, Read, Seek, SeekFrom},
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -18,7 +18,7 @@ use super::{
     coco_shapes::{Instance, instance},
     json::{Fields, Item, for_items, item_error, shown, wrong},
     layout::{file_name, files_ending, images_folder, only},
-    wording::{Concepts, Phrases, Wording},
+    wording::{Concepts, Phrases, Wording, join_label},
 };
 use crate::{
     error::{Error, Result},
@@ -125,17 +125,14 @@ impl Coco {
     fn ask(&mut self, prompt: &str, label: &str, part: Option<&str>, group: Option<&str>) -> usize {
         self.concepts.add(prompt, &group.into_iter().collect::<Vec<_>>());
         if let Some(known) = self.asked.iter().position(|asked| asked.prompt == prompt) {
-            let asked = &mut self.asked[known];
-            if asked.label.split(", ").all(|known| known != label) {
-                asked.label = format!("{}, {label}", asked.label);
-            }
+            join_label(&mut self.asked[known].label, label);
             return known;
         }
         self.asked.push(Asked { prompt: prompt.into(), label: label.into(), part: part.map(str::to_owned) });
         self.asked.len() - 1
     }
 
-    fn picture(&self, image: &Image, file: &mut BufReader<File>) -> Result<Picture> {
+    fn picture(&self, image: &Image, file: &mut File) -> Result<Picture> {
         let mut found: BTreeMap<usize, Vec<Instance>> = BTreeMap::new();
         for annotated in &image.annotations {
             let value = self.annotation(annotated, file)?;
@@ -169,7 +166,7 @@ impl Coco {
         Ok(Picture { name: image.name.clone(), path: self.images_folder.join(&image.name), questions })
     }
 
-    fn annotation(&self, annotated: &Annotated, file: &mut BufReader<File>) -> Result<Value> {
+    fn annotation(&self, annotated: &Annotated, file: &mut File) -> Result<Value> {
         let fail = |source| Error::Read { path: self.path.clone(), source };
         let mut bytes = vec![0; annotated.length as usize];
         file.seek(SeekFrom::Start(annotated.offset)).map_err(fail)?;
@@ -210,9 +207,8 @@ impl Source for Coco {
     }
 
     fn pictures(&self) -> Result<Walk<'_>> {
-        let file =
-            File::open(&self.path).map_err(|source| Error::Read { path: self.path.clone(), source })?;
-        let mut file = BufReader::new(file);
+        let fail = |source| Error::Read { path: self.path.clone(), source };
+        let mut file = File::open(&self.path).map_err(fail)?;
         Ok(Box::new(self.images.iter().map(move |image| self.picture(image, &mut file))))
     }
 }
@@ -260,39 +256,63 @@ fn read(path: &Path) -> Result<Contents> {
     let mut positions = HashMap::new();
     let mut categories: Vec<Category> = Vec::new();
     let mut annotations = Vec::new();
+    let (mut image_ids, mut category_ids) = (Ids::default(), Ids::default());
     for_items(path, &["images", "categories", ANNOTATIONS], &mut |item| {
         let value = item.value()?;
         let fields = Fields::of(&value)?;
         match item.field {
             "images" => {
-                if positions.insert(id(&fields, "id")?, images.len()).is_some() {
+                if positions.insert(image_ids.number(id(&fields, "id")?), images.len()).is_some() {
                     return Err(wrong("id", "each picture once", fields.required("id")?));
                 }
                 images.push(image(&fields)?);
             }
-            "categories" => categories.push(Category {
-                id: id(&fields, "id")?,
-                name: fields.required_text("name")?,
-                group: fields.text("supercategory")?,
-            }),
-            _ => annotations.push((id(&fields, "image_id")?, id(&fields, "category_id")?, annotated(&item)?)),
+            "categories" => categories.push(category(&fields)?),
+            _ => {
+                let image = image_ids.number(id(&fields, "image_id")?);
+                let category = category_ids.number(id(&fields, "category_id")?);
+                annotations.push((image, category, annotated(&item)?));
+            }
         }
         Ok(())
     })?;
     // The lists may come in any order, so what refers to others is looked up now.
-    let known: std::collections::HashSet<&str> =
-        categories.iter().map(|category| category.id.as_str()).collect();
+    let known: HashSet<usize> =
+        categories.iter().map(|category| category_ids.number(category.id.clone())).collect();
     for (image, category, annotated) in annotations {
-        let error = |reason: String| item_error(path, ANNOTATIONS, annotated.number as usize, &reason);
-        let position = positions.get(&image);
-        let position =
-            position.ok_or_else(|| error(format!("\"image_id\": expected a picture's id, found {image}")))?;
-        if !known.contains(category.as_str()) {
-            return Err(error(format!("\"category_id\": expected a category's id, found {category}")));
+        let error = |name: &str, expected: &str, ids: &Ids, number: usize| {
+            let reason = format!("{name:?}: expected {expected}, found {}", ids.name(number));
+            item_error(path, ANNOTATIONS, annotated.number as usize, &reason)
+        };
+        if !known.contains(&category) {
+            return Err(error("category_id", "a category's id", &category_ids, category));
         }
-        images[*position].annotations.push(annotated);
+        match positions.get(&image) {
+            Some(position) => images[*position].annotations.push(annotated),
+            None => return Err(error("image_id", "a picture's id", &image_ids, image)),
+        }
     }
     Ok(Contents { images, categories })
+}
+
+/// Ids become numbers, which take less memory for each annotation.
+#[derive(Default)]
+struct Ids(HashMap<String, usize>);
+
+impl Ids {
+    fn number(&mut self, id: String) -> usize {
+        let next = self.0.len();
+        *self.0.entry(id).or_insert(next)
+    }
+
+    fn name(&self, number: usize) -> &str {
+        self.0.iter().find(|(_, known)| **known == number).map_or("", |(id, _)| id)
+    }
+}
+
+fn category(fields: &Fields<'_>) -> Result<Category, String> {
+    let (id, name) = (id(fields, "id")?, fields.required_text("name")?);
+    Ok(Category { id, name, group: fields.text("supercategory")? })
 }
 
 fn id(fields: &Fields<'_>, name: &str) -> Result<String, String> {

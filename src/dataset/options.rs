@@ -8,7 +8,8 @@ use super::Layout;
 use crate::error::{Error, Result};
 
 /// What is read of a data set, what is asked, and in which words. A manifest says all of it itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Options {
     /// How the files are laid out. None: told from what is there.
     pub layout: Option<Layout>,

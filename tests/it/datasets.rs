@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fieldmark::{
-    Result,
+    Photo, Result,
     dataset::{Ask, Dataset, Layout, Options, Picture, Place, PointLabels, PointUnit, Question, Truth},
     geometry::{Rect, Size},
 };
@@ -508,6 +508,17 @@ fn open_images_asks_about_labels_that_a_point_shows() {
     let list = dataset.concept_list().unwrap().unwrap();
     assert_eq!(list.groups_of("cat, small"), ["pet animal"]);
     assert_eq!(list.candidates("cat, small"), ["hound, \"wild\""]);
+    set.json("words.json", &json!({"/m/dog": "animal", "/m/cat": "animal"}));
+    let found = pictures(
+        &set.open(&Options { prompts: Some(set.path("words.json")), ..Options::default() }).unwrap(),
+    );
+    let animal = &found[0].questions[0];
+    assert_eq!((animal.prompt.as_str(), animal.label.as_deref()), ("animal", Some("/m/dog, /m/cat")));
+    assert_eq!(
+        animal.truth,
+        points(&[[0.5, 0.25], [0.25, 0.5]], &[], PointUnit::Share),
+        "a no is of one label"
+    );
 }
 
 #[test]
@@ -663,6 +674,7 @@ fn wrong_xml_is_told() {
     );
     let bomb = "<!DOCTYPE a [<!ENTITY x \"aa\"><!ENTITY y \"&x;&x;\">]><annotation>&y;</annotation>";
     assert!(reason(bomb).contains("expected XML, found an error"));
+    assert!(reason(&"<a>".repeat(300_000)).contains("expected XML, found an error"));
     let missing = Set::of(VOC).reason(&Options { split: Some("val".into()), ..Options::default() });
     assert!(missing.starts_with("ImageSets/Main/val.txt: cannot be read"), "{missing}");
 }
@@ -746,10 +758,10 @@ fn shared_cub_pictures_hold_their_truths() {
     assert_eq!(dataset.concepts().len(), 200 + 200 * 12 + 312);
     let (mut names, mut points, mut unknown) = (std::collections::BTreeSet::new(), 0, 0);
     for picture in pictures(&dataset) {
-        let (width, height) = image::image_dimensions(&picture.path).unwrap();
+        let size = Photo::open(&picture.path).unwrap().size();
         names.insert(picture.name.clone());
         for question in &picture.questions {
-            let mask = question.truth.mask(&picture.path, Size::new(width, height)).unwrap();
+            let mask = question.truth.mask(&picture.path, size).unwrap();
             unknown += usize::from(mask.is_none());
             points += usize::from(question.part.is_some());
         }
@@ -759,4 +771,17 @@ fn shared_cub_pictures_hold_their_truths() {
     let visible = text.lines().filter(|line| line.ends_with(" 1")).count();
     assert!(points > 500 && points < visible, "{points} questions of {visible} points");
     assert!(unknown > 0);
+}
+
+#[test]
+#[ignore = "scratch"]
+fn scratch_big_cub() {
+    let root = std::path::PathBuf::from(std::env::var("BIG_CUB").unwrap());
+    let start = std::time::Instant::now();
+    let dataset = Dataset::open(&root, &asking(&[Ask::Class, Ask::Part, Ask::Attribute])).unwrap();
+    println!("{} looks, {} concepts, {:?}", dataset.looks(), dataset.concepts().len(), start.elapsed());
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    println!("{}", status.lines().filter(|line| line.starts_with("VmHWM")).collect::<String>());
+    dataset.concept_list().unwrap();
+    println!("{:?}", start.elapsed());
 }
