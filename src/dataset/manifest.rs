@@ -21,11 +21,13 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     Picture, QUESTIONS_A_LOOK, Question, Source, Truth, Walk,
-    lines::{Line, Lines, cut},
+    json::{Fields, wrong},
+    lines::{Line, Lines},
+    wording::Concepts,
 };
 use crate::{
     error::{Error, Result},
@@ -149,8 +151,8 @@ impl Source for Manifest {
         self.path()
     }
 
-    fn concepts(&self) -> &[String] {
-        &[]
+    fn concepts(&self) -> Option<&Concepts> {
+        None
     }
 
     fn pictures(&self) -> Result<Walk<'_>> {
@@ -162,55 +164,28 @@ impl Source for Manifest {
 fn parse(line: &Line<'_>, resolve: &dyn Fn(&str) -> PathBuf) -> Result<Entry, String> {
     let value: Value = serde_json::from_slice(line.bytes)
         .map_err(|error| format!("expected a JSON object, found broken JSON at column {}", error.column()))?;
-    let Value::Object(object) = &value else {
-        return Err(format!("expected a JSON object, found {}", shown(&value)));
-    };
-    let fields = Fields(object);
+    let fields = Entries(Fields::of(&value)?);
     let question = Question {
         line: line.number,
-        id: fields.id()?,
-        prompt: fields.required_text("prompt")?,
+        id: fields.0.name("id")?,
+        prompt: fields.0.required_text("prompt")?,
         label: None,
         against: fields.against()?,
-        part: fields.text("part")?,
+        part: fields.0.text("part")?,
         truth: fields.truth(resolve)?,
     };
     if let Some(same) = question.against.iter().find(|rival| same_words(rival, &question.prompt)) {
         return Err(format!("\"against\": expected rivals of the prompt, found the prompt itself, {same:?}"));
     }
-    Ok(Entry { image: fields.required_text("image")?, question })
+    Ok(Entry { image: fields.0.required_text("image")?, question })
 }
 
-/// A line's fields; `null` counts as left out.
-struct Fields<'a>(&'a Map<String, Value>);
+/// Reads a line's fields.
+struct Entries<'a>(Fields<'a>);
 
-impl Fields<'_> {
-    fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|value| !value.is_null())
-    }
-
-    fn text(&self, name: &str) -> Result<Option<String>, String> {
-        let text = |value: &Value| match value.as_str() {
-            Some(text) if !text.trim().is_empty() => Ok(text.to_owned()),
-            _ => Err(wrong(name, "a text", value)),
-        };
-        self.get(name).map(text).transpose()
-    }
-
-    fn required_text(&self, name: &str) -> Result<String, String> {
-        self.text(name)?.ok_or_else(|| format!("{name:?}: expected a text, found nothing"))
-    }
-
-    /// Names are often numbers.
-    fn id(&self) -> Result<Option<String>, String> {
-        match self.get("id") {
-            Some(Value::Number(number)) => Ok(Some(number.to_string())),
-            _ => self.text("id"),
-        }
-    }
-
+impl Entries<'_> {
     fn against(&self) -> Result<Vec<String>, String> {
-        let Some(value) = self.get("against") else { return Ok(Vec::new()) };
+        let Some(value) = self.0.get("against") else { return Ok(Vec::new()) };
         let text = |rival: &Value| rival.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
         let rivals: Option<Vec<_>> = value.as_array().and_then(|list| list.iter().map(text).collect());
         rivals.ok_or_else(|| wrong("against", "a list of texts", value))
@@ -218,16 +193,16 @@ impl Fields<'_> {
 
     fn truth(&self, resolve: &dyn Fn(&str) -> PathBuf) -> Result<Truth, String> {
         let given: Vec<&str> =
-            ["mask", "box", "point"].into_iter().filter(|name| self.get(name).is_some()).collect();
+            ["mask", "box", "point"].into_iter().filter(|name| self.0.get(name).is_some()).collect();
         match (self.present()?, given.as_slice()) {
             (false, []) => Ok(Truth::Absent),
             (false, [name, ..]) => {
                 Err(format!("{name:?}: expected nothing where \"present\" is false, found a place"))
             }
-            (true, ["mask"]) => Ok(Truth::Mask(resolve(&self.required_text("mask")?))),
+            (true, ["mask"]) => Ok(Truth::Mask(resolve(&self.0.required_text("mask")?))),
             (true, ["box"]) => self.area(),
             (true, ["point"]) => {
-                let [x, y] = self.numbers("point", "[x, y]")?;
+                let [x, y] = self.0.numbers("point", "[x, y]")?;
                 Ok(Truth::Point { x, y })
             }
             (true, []) => Err("expected one of \"mask\", \"box\" and \"point\", found none".into()),
@@ -240,33 +215,17 @@ impl Fields<'_> {
 
     fn present(&self) -> Result<bool, String> {
         let flag = |value: &Value| value.as_bool().ok_or_else(|| wrong("present", "true or false", value));
-        self.get("present").map_or(Ok(true), flag)
+        self.0.get("present").map_or(Ok(true), flag)
     }
 
     fn area(&self) -> Result<Truth, String> {
-        let [x, y, width, height] = self.numbers("box", "[x, y, width, height]")?;
+        let [x, y, width, height] = self.0.numbers("box", "[x, y, width, height]")?;
         let area = Rect { x0: x, y0: y, x1: x + width, y1: y + height };
         match width > 0.0 && height > 0.0 && area.x1.is_finite() && area.y1.is_finite() {
             true => Ok(Truth::Box(area)),
             false => Err(format!("\"box\": expected a width and a height above 0, found {width} x {height}")),
         }
     }
-
-    fn numbers<const N: usize>(&self, name: &str, form: &str) -> Result<[f64; N], String> {
-        let value = self.get(name).unwrap_or(&Value::Null);
-        let list =
-            value.as_array().and_then(|list| list.iter().map(Value::as_f64).collect::<Option<Vec<_>>>());
-        list.and_then(|list| list.try_into().ok()).ok_or_else(|| wrong(name, form, value))
-    }
-}
-
-fn wrong(name: &str, expected: &str, found: &Value) -> String {
-    format!("{name:?}: expected {expected}, found {}", shown(found))
-}
-
-/// A value as JSON, cut to what a message can carry.
-fn shown(value: &Value) -> String {
-    cut(&value.to_string())
 }
 
 #[cfg(test)]

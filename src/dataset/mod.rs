@@ -5,23 +5,39 @@
 //! hundred bytes or so for each picture, and the names of what can be asked about. This module knows nothing of models
 //! and maps.
 
+mod coco;
+mod coco_shapes;
+mod cub;
+mod cub_attributes;
+mod cub_parts;
+mod folder;
+mod funny_birds;
+mod index;
+mod json;
+mod layout;
 mod lines;
 mod manifest;
 mod mask_file;
+mod open_images;
 mod options;
 mod region;
+mod table;
 mod truth;
+mod voc;
+mod wording;
 
 use std::{
     fmt,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
-use serde::{Deserialize, Serialize};
+use crate::{
+    error::{Error, Result},
+    prompt::ConceptList,
+};
+use wording::Concepts;
 
-use crate::error::{Error, Result};
-
+pub use layout::{LAYOUTS, Layout};
 pub use manifest::{FILE_NAME, Manifest, Pictures};
 pub use mask_file::Inside;
 pub use options::{Ask, Options, Place};
@@ -63,82 +79,13 @@ pub struct Question {
     pub truth: Truth,
 }
 
-/// How the files of a data set are laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Layout {
-    /// A JSON object a line: [`Manifest`].
-    Manifest,
-    /// CUB-200-2011.
-    Cub,
-    /// A folder for each class.
-    Folder,
-    /// COCO's JSON, PartImageNet's too.
-    Coco,
-    /// The point labels of OpenImages V7.
-    OpenImages,
-    /// FunnyBirds.
-    FunnyBirds,
-    /// Pascal VOC's XML, which ImageNet's boxes have too.
-    Voc,
-}
-
-/// Every layout.
-pub const LAYOUTS: [Layout; 7] = [
-    Layout::Manifest,
-    Layout::Cub,
-    Layout::Folder,
-    Layout::Coco,
-    Layout::OpenImages,
-    Layout::FunnyBirds,
-    Layout::Voc,
-];
-
-impl Layout {
-    /// The name that it is asked for by.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Manifest => "manifest",
-            Self::Cub => "cub",
-            Self::Folder => "folder",
-            Self::Coco => "coco",
-            Self::OpenImages => "open-images",
-            Self::FunnyBirds => "funny-birds",
-            Self::Voc => "voc",
-        }
-    }
-
-    /// The layout of what lies at a path, told from the names of files.
-    fn of(path: &Path) -> Result<Self> {
-        let _ = path;
-        Ok(Self::Manifest)
-    }
-}
-
-impl fmt::Display for Layout {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-impl FromStr for Layout {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        LAYOUTS.into_iter().find(|layout| layout.name() == name).ok_or_else(|| {
-            let names = LAYOUTS.map(Self::name).join(", ");
-            Error::Option { option: "layout", reason: format!("expected one of {names}, found {name:?}") }
-        })
-    }
-}
-
 /// What a layout's reader offers.
 trait Source: fmt::Debug + Send + Sync {
     /// The file or directory that the pictures come from.
     fn path(&self) -> &Path;
 
-    /// What can be asked about.
-    fn concepts(&self) -> &[String];
+    /// What can be asked about, if the set says so.
+    fn concepts(&self) -> Option<&Concepts>;
 
     /// The pictures in their order; one without a question may be among them.
     fn pictures(&self) -> Result<Walk<'_>>;
@@ -165,9 +112,15 @@ impl Dataset {
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self> {
         let path = path.as_ref();
         let layout = options.layout.map_or_else(|| Layout::of(path), Ok)?;
+        options.check(layout)?;
         let source: Box<dyn Source> = match layout {
             Layout::Manifest => Box::new(Manifest::open(path)?),
-            _ => Box::new(Manifest::open(path)?),
+            Layout::Cub => Box::new(cub::Cub::open(path, options)?),
+            Layout::Folder => Box::new(folder::Folder::open(path, options)?),
+            Layout::Coco => Box::new(coco::Coco::open(path, options)?),
+            Layout::OpenImages => Box::new(open_images::OpenImages::open(path, options)?),
+            Layout::FunnyBirds => Box::new(funny_birds::FunnyBirds::open(path, options)?),
+            Layout::Voc => Box::new(voc::Voc::open(path, options)?),
         };
         let mut unread = Self { layout, looks: 0, source };
         unread.looks = unread.count()?;
@@ -207,7 +160,16 @@ impl Dataset {
     /// Every prompt that the set can ask about, none of them twice: the list in which rivals are found. Empty for a
     /// manifest, which names its rivals.
     pub fn concepts(&self) -> &[String] {
-        self.source.concepts()
+        self.source.concepts().map_or(&[], Concepts::prompts)
+    }
+
+    /// The same as a list of concepts, with the more general ones that the set knows: a category's supercategory, the
+    /// class of a part. What a prompt belongs to is none of its rivals. None for a manifest.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if there are more than a list may have, or they belong to each other in a circle.
+    pub fn concept_list(&self) -> Result<Option<ConceptList>> {
+        self.source.concepts().map(Concepts::list).transpose()
     }
 
     /// The pictures, in the same order each time. One with more than 64 questions comes several times, since all maps

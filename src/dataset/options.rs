@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Layout;
+use crate::error::{Error, Result};
 
 /// What is read of a data set, what is asked, and in which words. A manifest says all of it itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Options {
     /// How the files are laid out. None: told from what is there.
     pub layout: Option<Layout>,
@@ -34,6 +36,35 @@ pub struct Options {
     pub images: Option<PathBuf>,
     /// The folder with the masks, where they come apart. None: found in the usual places.
     pub masks: Option<PathBuf>,
+}
+
+impl Options {
+    /// Refuses what a layout does not have.
+    pub(super) fn check(&self, layout: Layout) -> Result<()> {
+        use Ask::{Attribute, Class, Part};
+        let refuse = |option, reason| Err(Error::Option { option, reason });
+        let known: &[Ask] = match layout {
+            Layout::Manifest => &[],
+            Layout::Folder | Layout::OpenImages => &[Class],
+            Layout::Coco | Layout::FunnyBirds | Layout::Voc => &[Class, Part],
+            Layout::Cub => &[Class, Part, Attribute],
+        };
+        if let Some(other) = self.ask.iter().find(|ask| !known.contains(ask)) {
+            let names: Vec<_> = known.iter().map(|ask| ask.name()).collect();
+            let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            return refuse("ask", format!("expected {names} for {layout}, found {}", other.name()));
+        }
+        match &self.split {
+            Some(split) if layout == Layout::Manifest => {
+                refuse("split", format!("expected none for {layout}, found {split:?}"))
+            }
+            // It becomes part of file names.
+            Some(split) if split.is_empty() || split.contains(['/', '\\']) => {
+                refuse("split", format!("expected a name, found {split:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What can be asked about a picture.

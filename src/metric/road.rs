@@ -46,7 +46,9 @@ pub fn impute(pixels: &[f32], removed: &[bool], width: usize, noise: f64, random
     let mut filled = pixels.to_vec();
     for channel in filled.chunks_exact_mut(removed.len().max(1)) {
         let solution = system.solve(channel);
-        for ((pixel, value), _) in channel.iter_mut().zip(solution).zip(removed).filter(|(_, removed)| **removed) {
+        for ((pixel, value), _) in
+            channel.iter_mut().zip(solution).zip(removed).filter(|(_, removed)| **removed)
+        {
             *pixel = (value + noise * random.normal()) as f32;
         }
     }
@@ -83,7 +85,8 @@ impl System {
         let known: Vec<f64> = known.zip(inside).map(|(known, inside)| known * inside).collect();
         let start = mean(&values, &known).unwrap_or_else(|| mean(&values, &self.unknown).unwrap_or(0.0));
         // What the mean does not solve: only equations with a known neighbour have a residual.
-        let above: Vec<f64> = values.iter().zip(&known).map(|(value, known)| (value - start) * known).collect();
+        let above: Vec<f64> =
+            values.iter().zip(&known).map(|(value, known)| (value - start) * known).collect();
         let mut residual = vec![0.0; values.len()];
         add_around(&above, self.width, 1.0, &mut residual);
         residual.iter_mut().zip(&self.unknown).for_each(|(value, unknown)| *value *= unknown);

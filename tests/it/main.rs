@@ -10,6 +10,7 @@ mod batch;
 mod browser;
 #[cfg(feature = "cli")]
 mod cli;
+mod datasets;
 #[cfg(feature = "cli")]
 mod evaluate;
 #[cfg(feature = "hub")]

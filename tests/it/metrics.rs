@@ -233,7 +233,7 @@ fn what_coincides_is_seen_once_and_what_has_no_meaning_is_none() -> Result<()> {
     let metrics = CURVES_AND_DROPS.to_vec();
     let options = Faithfulness { metrics, step: 0.1, ..Faithfulness::default() };
     let test = FaithfulnessTest::new(&explainer, &photo, &settings, &options)?;
-    let mut seen = || passes.0.swap(0, Ordering::Relaxed);
+    let seen = || passes.0.swap(0, Ordering::Relaxed);
     // Nine points a curve between its ends, which both share, and the 5 % that are no point.
     let first = test.measure(&map, &prompts(&["rusty blackbird".into()])?)?;
     assert_eq!(seen(), 2 * 9 + 2 + 1);
@@ -249,7 +249,8 @@ fn what_coincides_is_seen_once_and_what_has_no_meaning_is_none() -> Result<()> {
     assert!(alone.marks.iter().all(|(_, value)| value.is_none()) && alone.deletion.scores.is_empty());
     // A logit says something alone, but nothing drops against a rival.
     let logits = Faithfulness { score: fieldmark::evaluate::faithfulness::Score::Logit, ..options };
-    let alone = FaithfulnessTest::new(&explainer, &photo, &settings, &logits)?.measure(&map, &prompts(&[])?)?;
+    let alone =
+        FaithfulnessTest::new(&explainer, &photo, &settings, &logits)?.measure(&map, &prompts(&[])?)?;
     assert!(mark(&alone, Metric::DeletionAuc).is_some() && mark(&alone, Metric::ConfidenceDrop5).is_none());
     Ok(())
 }

@@ -179,15 +179,19 @@ impl<'e> FaithfulnessTest<'e> {
         prompts: &Prompts,
     ) -> Result<BTreeMap<Change, Answer>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let new: Vec<Change> = wanted.iter().filter(|change| !seen.contains_key(change)).copied().collect();
-        let embeddings = self.input.embed(&new, |change| self.canvas.picture(*change, ranking))?;
-        let mut of_map = BTreeMap::new();
-        for (change, embedding) in new.into_iter().zip(embeddings) {
-            let kept = if change.is_of_photo() { &mut *seen } else { &mut of_map };
-            kept.insert(change, embedding);
-        }
-        let known = seen.iter().filter(|(change, _)| wanted.contains(change)).chain(&of_map);
-        known.map(|(change, embedding)| Ok((*change, self.answer(embedding, prompts)?))).collect()
+        let (of_photo, of_map): (Vec<_>, Vec<_>) = wanted.iter().partition(|change| change.is_of_photo());
+        let new: Vec<Change> = of_photo.into_iter().filter(|change| !seen.contains_key(change)).collect();
+        // Apart, because a product's last digits depend on what else is in the batch, and a map's numbers must not
+        // depend on which map came before it.
+        let embed =
+            |changes: &[Change]| self.input.embed(changes, |change| self.canvas.picture(*change, ranking));
+        let embeddings = embed(&new)?;
+        seen.extend(new.into_iter().zip(embeddings));
+        let embeddings = embed(&of_map)?;
+        let known = seen.iter().filter(|(change, _)| wanted.contains(change));
+        let known = known.map(|(change, embedding)| (*change, embedding));
+        let all = known.chain(of_map.iter().copied().zip(&embeddings));
+        all.map(|(change, embedding)| Ok((change, self.answer(embedding, prompts)?))).collect()
     }
 
     fn answer(&self, embedding: &Embedding, prompts: &Prompts) -> Result<Answer> {
