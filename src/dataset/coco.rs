@@ -17,7 +17,7 @@ use super::{
     Ask, Options, Picture, Place, Question, Region, Source, Truth, Walk,
     coco_shapes::{Instance, instance},
     json::{Fields, Item, for_items, item_error, shown, wrong},
-    layout::{file_name, files_ending, images_folder, only},
+    layout::{file_name, files_ending, images_folder, named_file, only},
     wording::{Concepts, Phrases, Wording, join_label},
 };
 use crate::{
@@ -216,7 +216,7 @@ impl Source for Coco {
 /// The file itself, or the one in the folder or in its `annotations`; of several, that of instances.
 fn annotation_file(path: &Path, split: Option<&str>) -> Result<PathBuf> {
     if !path.is_dir() {
-        return Ok(path.into());
+        return named_file(path, split);
     }
     let inner = path.join(ANNOTATIONS);
     let mut found = files_ending(&inner, ".json")?;

@@ -54,16 +54,37 @@ impl Options {
             let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
             return refuse("ask", format!("expected {names} for {layout}, found {}", other.name()));
         }
+        if let Some(option) =
+            self.given().into_iter().find_map(|(option, has)| (!has(layout)).then_some(option))
+        {
+            return refuse(option, format!("expected none for {layout}, found one"));
+        }
         match &self.split {
-            Some(split) if layout == Layout::Manifest => {
-                refuse("split", format!("expected none for {layout}, found {split:?}"))
-            }
             // It becomes part of file names.
             Some(split) if split.is_empty() || split.contains(['/', '\\']) => {
                 refuse("split", format!("expected a name, found {split:?}"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// The options that say something, and which layouts listen.
+    fn given(&self) -> Vec<(&'static str, fn(Layout) -> bool)> {
+        use Layout::{Coco, Cub, Folder, FunnyBirds, Manifest, Voc};
+        let all: [(&str, bool, fn(Layout) -> bool); 9] = [
+            ("split", self.split.is_some(), |layout| layout != Manifest),
+            ("place", self.place != Place::Finest, |layout| matches!(layout, Cub | Coco | Voc)),
+            ("prompts", self.prompts.is_some(), |layout| layout != Manifest),
+            ("class_phrase", self.class_phrase.is_some(), |layout| layout != Manifest),
+            ("part_phrase", self.part_phrase.is_some(), |layout| {
+                matches!(layout, Cub | Coco | FunnyBirds | Voc)
+            }),
+            ("attribute_phrase", self.attribute_phrase.is_some(), |layout| layout == Cub),
+            ("certainty", self.certainty.is_some(), |layout| layout == Cub),
+            ("images", self.images.is_some(), |layout| !matches!(layout, Manifest | Folder)),
+            ("masks", self.masks.is_some(), |layout| matches!(layout, Cub | FunnyBirds)),
+        ];
+        all.into_iter().filter_map(|(option, is_given, has)| is_given.then_some((option, has))).collect()
     }
 }
 

@@ -388,6 +388,10 @@ fn coco_asks_once_about_all_instances_of_a_category() {
     // The file itself is a data set, too.
     let file = Dataset::open(set.path("annotations/instances_val2017.json"), &Options::default()).unwrap();
     assert_eq!(pictures(&file), found);
+    let split = Options { split: Some("val".into()), ..Options::default() };
+    let error =
+        Dataset::open(set.path("annotations/instances_val2017.json"), &split).unwrap_err().to_string();
+    assert_eq!(error, "split: expected none beside a file, found \"val\"");
 }
 
 #[test]
@@ -686,6 +690,12 @@ fn manifests_are_data_sets_that_say_everything_themselves() {
     assert_eq!((dataset.layout(), dataset.looks()), (Layout::Manifest, 1));
     assert!(dataset.concepts().is_empty() && dataset.concept_list().unwrap().is_none());
     assert_eq!(set.reason(&asking(&[Ask::Class])), "ask: expected nothing for manifest, found class");
+    let refused = |options: Options| set.reason(&options);
+    let none = |option: &str| format!("{option}: expected none for manifest, found one");
+    assert_eq!(refused(Options { split: Some("a".into()), ..Options::default() }), none("split"));
+    assert_eq!(refused(Options { place: Place::Box, ..Options::default() }), none("place"));
+    assert_eq!(refused(Options { masks: Some("a".into()), ..Options::default() }), none("masks"));
+    assert_eq!(refused(Options { prompts: Some("a".into()), ..Options::default() }), none("prompts"));
 }
 
 #[test]
@@ -771,17 +781,4 @@ fn shared_cub_pictures_hold_their_truths() {
     let visible = text.lines().filter(|line| line.ends_with(" 1")).count();
     assert!(points > 500 && points < visible, "{points} questions of {visible} points");
     assert!(unknown > 0);
-}
-
-#[test]
-#[ignore = "scratch"]
-fn scratch_big_cub() {
-    let root = std::path::PathBuf::from(std::env::var("BIG_CUB").unwrap());
-    let start = std::time::Instant::now();
-    let dataset = Dataset::open(&root, &asking(&[Ask::Class, Ask::Part, Ask::Attribute])).unwrap();
-    println!("{} looks, {} concepts, {:?}", dataset.looks(), dataset.concepts().len(), start.elapsed());
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    println!("{}", status.lines().filter(|line| line.starts_with("VmHWM")).collect::<String>());
-    dataset.concept_list().unwrap();
-    println!("{:?}", start.elapsed());
 }
