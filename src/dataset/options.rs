@@ -54,9 +54,7 @@ impl Options {
             let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
             return refuse("ask", format!("expected {names} for {layout}, found {}", other.name()));
         }
-        if let Some(option) =
-            self.given().into_iter().find_map(|(option, has)| (!has(layout)).then_some(option))
-        {
+        if let Some(option) = self.unheard(layout) {
             return refuse(option, format!("expected none for {layout}, found one"));
         }
         match &self.split {
@@ -68,23 +66,24 @@ impl Options {
         }
     }
 
-    /// The options that say something, and which layouts listen.
-    fn given(&self) -> Vec<(&'static str, fn(Layout) -> bool)> {
+    /// An option that says something to a layout that does not listen.
+    fn unheard(&self, layout: Layout) -> Option<&'static str> {
         use Layout::{Coco, Cub, Folder, FunnyBirds, Manifest, Voc};
-        let all: [(&str, bool, fn(Layout) -> bool); 9] = [
-            ("split", self.split.is_some(), |layout| layout != Manifest),
-            ("place", self.place != Place::Finest, |layout| matches!(layout, Cub | Coco | Voc)),
-            ("prompts", self.prompts.is_some(), |layout| layout != Manifest),
-            ("class_phrase", self.class_phrase.is_some(), |layout| layout != Manifest),
-            ("part_phrase", self.part_phrase.is_some(), |layout| {
-                matches!(layout, Cub | Coco | FunnyBirds | Voc)
-            }),
-            ("attribute_phrase", self.attribute_phrase.is_some(), |layout| layout == Cub),
-            ("certainty", self.certainty.is_some(), |layout| layout == Cub),
-            ("images", self.images.is_some(), |layout| !matches!(layout, Manifest | Folder)),
-            ("masks", self.masks.is_some(), |layout| matches!(layout, Cub | FunnyBirds)),
+        let is_manifest = layout == Manifest;
+        // Whether it is given, and whether the layout listens.
+        let options = [
+            ("split", self.split.is_some(), !is_manifest),
+            ("place", self.place != Place::Finest, matches!(layout, Cub | Coco | Voc)),
+            ("prompts", self.prompts.is_some(), !is_manifest),
+            ("class_phrase", self.class_phrase.is_some(), !is_manifest),
+            ("part_phrase", self.part_phrase.is_some(), matches!(layout, Cub | Coco | FunnyBirds | Voc)),
+            ("attribute_phrase", self.attribute_phrase.is_some(), layout == Cub),
+            ("certainty", self.certainty.is_some(), layout == Cub),
+            ("images", self.images.is_some(), !matches!(layout, Manifest | Folder)),
+            ("masks", self.masks.is_some(), matches!(layout, Cub | FunnyBirds)),
         ];
-        all.into_iter().filter_map(|(option, is_given, has)| is_given.then_some((option, has))).collect()
+        let unheard = options.into_iter().find(|(_, is_given, listens)| *is_given && !listens);
+        unheard.map(|(option, ..)| option)
     }
 }
 
