@@ -17,7 +17,7 @@ use super::{
     Ask, Options, Picture, Place, Question, Region, Source, Truth, Walk,
     coco_shapes::{Instance, instance},
     json::{Fields, Item, for_items, item_error, shown, wrong},
-    layout::{file_name, files_ending, images_folder, only},
+    layout::{file_name, files_ending, images_folder, named_file, only},
     wording::{Concepts, Phrases, Wording, join_label},
 };
 use crate::{
@@ -26,6 +26,9 @@ use crate::{
 };
 
 const ANNOTATIONS: &str = "annotations";
+
+/// The most bytes of annotations about one picture.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// The data set.
 #[derive(Debug)]
@@ -89,36 +92,40 @@ impl Coco {
             place: options.place,
             concepts: Concepts::default(),
         };
-        coco.choose(&categories, &options.ask, &wording);
+        coco.choose(&categories, &options.ask, &wording)?;
         Ok(coco)
     }
 
     /// Decides what is asked about. Where every category is named after its supercategory and more ("Quadruped Head" of
     /// "Quadruped"), they are parts of it.
-    fn choose(&mut self, categories: &[Category], ask: &[Ask], wording: &Wording) {
+    fn choose(&mut self, categories: &[Category], ask: &[Ask], wording: &Wording) -> Result<()> {
         let are_parts = categories.iter().all(|category| category.part().is_some());
+        if !are_parts && ask.contains(&Ask::Part) {
+            let reason = "expected class for categories that are no parts of their supercategory, found part";
+            return Err(Error::Option { option: "ask", reason: reason.into() });
+        }
+        let class = |label: &str| wording.class(&wording.words(label));
         for category in categories {
-            let name = wording.class(&wording.words(&category.name));
-            let group = category.group.as_ref().map(|group| wording.class(&wording.words(group)));
             let mut asked = Vec::new();
-            if let Some((group_label, group)) = category.group.as_deref().zip(group.as_deref())
-                && are_parts
-                && ask.contains(&Ask::Class)
-            {
-                asked.push(self.ask(group, group_label, None, None));
-            }
-            if let Some(part) = category.part().filter(|_| are_parts) {
-                if ask.is_empty() || ask.contains(&Ask::Part) {
-                    let of = wording.words(category.group.as_deref().unwrap_or_default());
-                    let own = wording.own(&category.name).map(str::to_owned);
-                    let prompt = own.unwrap_or_else(|| wording.part(&wording.words(part), &of));
-                    asked.push(self.ask(&prompt, &category.name, Some(part), group.as_deref()));
+            match category.part().filter(|_| are_parts) {
+                Some((whole, part)) => {
+                    if ask.contains(&Ask::Class) {
+                        asked.push(self.ask(&class(whole), whole, None, None));
+                    }
+                    if ask.is_empty() || ask.contains(&Ask::Part) {
+                        let phrase = || wording.part(&wording.words(part), &wording.words(whole));
+                        let prompt = wording.own(&category.name).map_or_else(phrase, str::to_owned);
+                        asked.push(self.ask(&prompt, &category.name, Some(part), Some(&class(whole))));
+                    }
                 }
-            } else if ask.is_empty() || ask.contains(&Ask::Class) {
-                asked.push(self.ask(&name, &category.name, None, group.as_deref()));
+                None => {
+                    let group = category.group.as_deref().map(class);
+                    asked.push(self.ask(&class(&category.name), &category.name, None, group.as_deref()));
+                }
             }
             self.categories.insert(category.id.clone(), asked);
         }
+        Ok(())
     }
 
     /// The place of a question among those that are asked; one that is new is added.
@@ -134,36 +141,44 @@ impl Coco {
 
     fn picture(&self, image: &Image, file: &mut File) -> Result<Picture> {
         let mut found: BTreeMap<usize, Vec<Instance>> = BTreeMap::new();
+        let mut bytes = 0;
         for annotated in &image.annotations {
+            let wrong =
+                |reason: String| item_error(&self.path, ANNOTATIONS, annotated.number as usize, &reason);
+            bytes += u64::from(annotated.length);
+            if bytes > MOST_BYTES {
+                return Err(wrong(format!(
+                    "expected at most {MOST_BYTES} bytes about one picture, found more"
+                )));
+            }
             let value = self.annotation(annotated, file)?;
-            let read = || {
-                let fields = Fields::of(&value)?;
-                let category = fields.name("category_id")?.unwrap_or_default();
-                let asked = self.categories.get(&category).map_or(&[][..], Vec::as_slice);
-                asked.iter().map(|asked| Ok((*asked, instance(&fields, annotated.number)?))).collect()
-            };
-            let instances: Result<Vec<_>, String> = read();
-            let number = annotated.number as usize;
-            for (asked, instance) in
-                instances.map_err(|reason| item_error(&self.path, ANNOTATIONS, number, &reason))?
-            {
+            for (asked, instance) in self.instances(&value, annotated).map_err(wrong)? {
                 found.entry(asked).or_default().push(instance);
             }
         }
-        let question = |(asked, instances): (usize, Vec<Instance>)| {
-            let Asked { prompt, label, part } = &self.asked[asked];
-            Question {
-                line: instances.first().map_or(0, |instance| instance.number as usize),
-                id: None,
-                prompt: prompt.clone(),
-                label: Some(label.clone()),
-                against: Vec::new(),
-                part: part.clone(),
-                truth: self.truth(instances, image.size),
-            }
-        };
-        let questions = found.into_iter().map(question).collect();
+        let questions = found.into_iter().map(|(asked, instances)| self.question(asked, instances, image));
+        let questions = questions.collect();
         Ok(Picture { name: image.name.clone(), path: self.images_folder.join(&image.name), questions })
+    }
+
+    /// What an annotation is the place of.
+    fn instances(&self, value: &Value, annotated: &Annotated) -> Result<Vec<(usize, Instance)>, String> {
+        let fields = Fields::of(value)?;
+        let asked = self.categories.get(&id(&fields, "category_id")?).map_or(&[][..], Vec::as_slice);
+        asked.iter().map(|asked| Ok((*asked, instance(&fields, annotated.number)?))).collect()
+    }
+
+    fn question(&self, asked: usize, instances: Vec<Instance>, image: &Image) -> Question {
+        let Asked { prompt, label, part } = &self.asked[asked];
+        Question {
+            line: instances.first().map_or(0, |instance| instance.number as usize),
+            id: None,
+            prompt: prompt.clone(),
+            label: Some(label.clone()),
+            against: Vec::new(),
+            part: part.clone(),
+            truth: self.truth(instances, image.size),
+        }
     }
 
     fn annotation(&self, annotated: &Annotated, file: &mut File) -> Result<Value> {
@@ -189,11 +204,11 @@ impl Coco {
 }
 
 impl Category {
-    /// What its name says behind that of its supercategory.
-    fn part(&self) -> Option<&str> {
-        let group = self.group.as_deref()?;
-        let rest = self.name.strip_prefix(group)?.strip_prefix([' ', '_', '-'])?.trim();
-        (!rest.is_empty()).then_some(rest)
+    /// Its supercategory, and what its name says behind that.
+    fn part(&self) -> Option<(&str, &str)> {
+        let whole = self.group.as_deref()?;
+        let rest = self.name.strip_prefix(whole)?.strip_prefix([' ', '_', '-'])?.trim();
+        (!rest.is_empty()).then_some((whole, rest))
     }
 }
 
@@ -216,7 +231,7 @@ impl Source for Coco {
 /// The file itself, or the one in the folder or in its `annotations`; of several, that of instances.
 fn annotation_file(path: &Path, split: Option<&str>) -> Result<PathBuf> {
     if !path.is_dir() {
-        return Ok(path.into());
+        return named_file(path, split);
     }
     let inner = path.join(ANNOTATIONS);
     let mut found = files_ending(&inner, ".json")?;

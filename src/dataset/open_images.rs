@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{
     Options, Picture, PointLabels, PointUnit, Question, Source, Truth, Walk,
     index::LineIndex,
-    layout::{file_name, files_ending, images_folder, only},
+    layout::{file_name, files_ending, images_folder, named_file, only},
     lines::{Line, Lines, cut},
     table::Splitter,
     wording::{Concepts, Phrases, Wording},
@@ -75,7 +75,7 @@ impl OpenImages {
         let wording = Wording::new(options, &Phrases::default())?;
         let file = match path.is_dir() {
             true => only(path, files_ending(path, ENDING)?, options.split.as_deref(), "point labels")?,
-            false => path.into(),
+            false => named_file(path, options.split.as_deref())?,
         };
         let root = file.parent().unwrap_or(Path::new("")).to_owned();
         let Contents { images, columns, index, labels } = read(&file)?;

@@ -385,9 +385,18 @@ fn coco_asks_once_about_all_instances_of_a_category() {
     assert_eq!(inside(&boxes[0].questions[1], Size::new(4, 3)), [0, 1, 11]);
     assert_eq!(boxes[0].questions[1].truth.boxes().len(), 2);
     assert_eq!(found[1].questions[0].truth, Truth::Boxes(vec![Rect { x0: 1.0, y0: 1.0, x1: 3.0, y1: 2.0 }]));
+    let part = set.reason(&asking(&[Ask::Part]));
+    assert_eq!(
+        part,
+        "ask: expected class for categories that are no parts of their supercategory, found part"
+    );
     // The file itself is a data set, too.
     let file = Dataset::open(set.path("annotations/instances_val2017.json"), &Options::default()).unwrap();
     assert_eq!(pictures(&file), found);
+    let split = Options { split: Some("val".into()), ..Options::default() };
+    let error =
+        Dataset::open(set.path("annotations/instances_val2017.json"), &split).unwrap_err().to_string();
+    assert_eq!(error, "split: expected none beside a file, found \"val\"");
 }
 
 #[test]
@@ -434,7 +443,8 @@ fn wrong_entries_of_coco_are_told() {
     };
     let annotation = |change: fn(&mut Value)| reason(&|value| change(&mut value["annotations"][2]));
     let told = "a.json: \"annotations\", item 3: ";
-    let cases: [(fn(&mut Value), &str); 5] = [
+    type Change = fn(&mut Value);
+    let cases: [(Change, &str); 5] = [
         (|one| one["image_id"] = json!(9), "\"image_id\": expected a picture's id, found 9"),
         (|one| one["category_id"] = json!(9), "\"category_id\": expected a category's id, found 9"),
         (|one| one["category_id"] = json!([]), "\"category_id\": expected a text, found []"),
@@ -465,6 +475,22 @@ fn wrong_entries_of_coco_are_told() {
     assert_eq!(
         error.to_string(),
         "one.jpg: expected run lengths of the photo's 4 x 3 pixels, found 4294967295 x 4294967295"
+    );
+    // A picture's annotations are in memory together.
+    let set = Set::new();
+    let one = json!({"image_id": 1, "category_id": 17, "bbox": [0, 0, 1, 1], "more": "x".repeat(3 << 20)});
+    let annotations = vec![one.to_string(); 22].join(",");
+    let rest = coco();
+    set.write(
+        "a.json",
+        format!(
+            "{{\"images\": {}, \"categories\": {}, \"annotations\": [{annotations}]}}",
+            rest["images"], rest["categories"]
+        ),
+    );
+    assert_eq!(
+        set.reason(&Options::default()),
+        "a.json: \"annotations\", item 22: expected at most 67108864 bytes about one picture, found more"
     );
     let deep = Set::new();
     deep.write("a.json", format!("{{\"annotations\": [{}", "[".repeat(100_000)));
@@ -686,6 +712,12 @@ fn manifests_are_data_sets_that_say_everything_themselves() {
     assert_eq!((dataset.layout(), dataset.looks()), (Layout::Manifest, 1));
     assert!(dataset.concepts().is_empty() && dataset.concept_list().unwrap().is_none());
     assert_eq!(set.reason(&asking(&[Ask::Class])), "ask: expected nothing for manifest, found class");
+    let refused = |options: Options| set.reason(&options);
+    let none = |option: &str| format!("{option}: expected none for manifest, found one");
+    assert_eq!(refused(Options { split: Some("a".into()), ..Options::default() }), none("split"));
+    assert_eq!(refused(Options { place: Place::Box, ..Options::default() }), none("place"));
+    assert_eq!(refused(Options { masks: Some("a".into()), ..Options::default() }), none("masks"));
+    assert_eq!(refused(Options { prompts: Some("a".into()), ..Options::default() }), none("prompts"));
 }
 
 #[test]
@@ -771,17 +803,4 @@ fn shared_cub_pictures_hold_their_truths() {
     let visible = text.lines().filter(|line| line.ends_with(" 1")).count();
     assert!(points > 500 && points < visible, "{points} questions of {visible} points");
     assert!(unknown > 0);
-}
-
-#[test]
-#[ignore = "scratch"]
-fn scratch_big_cub() {
-    let root = std::path::PathBuf::from(std::env::var("BIG_CUB").unwrap());
-    let start = std::time::Instant::now();
-    let dataset = Dataset::open(&root, &asking(&[Ask::Class, Ask::Part, Ask::Attribute])).unwrap();
-    println!("{} looks, {} concepts, {:?}", dataset.looks(), dataset.concepts().len(), start.elapsed());
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    println!("{}", status.lines().filter(|line| line.starts_with("VmHWM")).collect::<String>());
-    dataset.concept_list().unwrap();
-    println!("{:?}", start.elapsed());
 }
