@@ -15,7 +15,7 @@ impl Random {
     /// The numbers that follow from a seed and a text: those of different texts have nothing to do with each other.
     pub fn named(seed: u64, name: &str) -> Self {
         // FNV-1a over the name, from a start that the seed decides.
-        let mut state = Self(seed).next() ^ 0xcbf2_9ce4_8422_2325;
+        let mut state = Self(seed).bits() ^ 0xcbf2_9ce4_8422_2325;
         for byte in name.bytes() {
             state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
@@ -23,7 +23,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,12 +33,12 @@ impl Random {
 
     /// A number below `n`; the high half of the product keeps the bias below n / 2^64. 0 where `n` is.
     pub fn below(&mut self, n: usize) -> usize {
-        ((u128::from(self.next()) * n as u128) >> 64) as usize
+        ((u128::from(self.bits()) * n as u128) >> 64) as usize
     }
 
     /// A number from 0 up to, but never, 1: each of 2^53 of them equally often.
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// A number of the standard normal distribution (Box and Muller, 1958).
@@ -63,12 +63,12 @@ mod tests {
     fn the_first_numbers_are_those_of_the_reference() {
         // Vigna's splitmix64.c, started at 1234567.
         let mut random = Random::new(1_234_567);
-        assert_eq!([random.next(), random.next()], [6_457_827_717_110_365_317, 3_203_168_211_198_807_973]);
+        assert_eq!([random.bits(), random.bits()], [6_457_827_717_110_365_317, 3_203_168_211_198_807_973]);
     }
 
     #[test]
     fn names_and_seeds_decide_the_numbers() {
-        let first = |seed, name| Random::named(seed, name).next();
+        let first = |seed, name| Random::named(seed, name).bits();
         assert_eq!(first(1, "a"), first(1, "a"));
         assert_ne!(first(1, "a"), first(1, "b"));
         assert_ne!(first(1, "a"), first(2, "a"));

@@ -5,9 +5,9 @@
 //! file, 16 bytes for each. The annotations are read picture by picture.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::File,
-    io::{BufReader, Read, Seek, SeekFrom},
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -17,8 +17,8 @@ use super::{
     Ask, Options, Picture, Place, Question, Region, Source, Truth, Walk,
     coco_shapes::{Instance, instance},
     json::{Fields, Item, for_items, item_error, shown, wrong},
-    layout::{file_name, files_ending, images_folder, only},
-    wording::{Concepts, Phrases, Wording},
+    layout::{file_name, files_ending, images_folder, named_file, only},
+    wording::{Concepts, Phrases, Wording, join_label},
 };
 use crate::{
     error::{Error, Result},
@@ -26,6 +26,9 @@ use crate::{
 };
 
 const ANNOTATIONS: &str = "annotations";
+
+/// The most bytes of annotations about one picture.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// The data set.
 #[derive(Debug)]
@@ -89,87 +92,96 @@ impl Coco {
             place: options.place,
             concepts: Concepts::default(),
         };
-        coco.choose(&categories, &options.ask, &wording);
+        coco.choose(&categories, &options.ask, &wording)?;
         Ok(coco)
     }
 
     /// Decides what is asked about. Where every category is named after its supercategory and more ("Quadruped Head" of
     /// "Quadruped"), they are parts of it.
-    fn choose(&mut self, categories: &[Category], ask: &[Ask], wording: &Wording) {
+    fn choose(&mut self, categories: &[Category], ask: &[Ask], wording: &Wording) -> Result<()> {
         let are_parts = categories.iter().all(|category| category.part().is_some());
+        if !are_parts && ask.contains(&Ask::Part) {
+            let reason = "expected class for categories that are no parts of their supercategory, found part";
+            return Err(Error::Option { option: "ask", reason: reason.into() });
+        }
+        let class = |label: &str| wording.class(&wording.words(label));
         for category in categories {
-            let name = wording.class(&wording.words(&category.name));
-            let group = category.group.as_ref().map(|group| wording.class(&wording.words(group)));
             let mut asked = Vec::new();
-            if let Some((group_label, group)) = category.group.as_deref().zip(group.as_deref())
-                && are_parts
-                && ask.contains(&Ask::Class)
-            {
-                asked.push(self.ask(group, group_label, None, None));
-            }
-            if let Some(part) = category.part().filter(|_| are_parts) {
-                if ask.is_empty() || ask.contains(&Ask::Part) {
-                    let of = wording.words(category.group.as_deref().unwrap_or_default());
-                    let own = wording.own(&category.name).map(str::to_owned);
-                    let prompt = own.unwrap_or_else(|| wording.part(&wording.words(part), &of));
-                    asked.push(self.ask(&prompt, &category.name, Some(part), group.as_deref()));
+            match category.part().filter(|_| are_parts) {
+                Some((whole, part)) => {
+                    if ask.contains(&Ask::Class) {
+                        asked.push(self.ask(&class(whole), whole, None, None));
+                    }
+                    if ask.is_empty() || ask.contains(&Ask::Part) {
+                        let phrase = || wording.part(&wording.words(part), &wording.words(whole));
+                        let prompt = wording.own(&category.name).map_or_else(phrase, str::to_owned);
+                        asked.push(self.ask(&prompt, &category.name, Some(part), Some(&class(whole))));
+                    }
                 }
-            } else if ask.is_empty() || ask.contains(&Ask::Class) {
-                asked.push(self.ask(&name, &category.name, None, group.as_deref()));
+                None => {
+                    let group = category.group.as_deref().map(class);
+                    asked.push(self.ask(&class(&category.name), &category.name, None, group.as_deref()));
+                }
             }
             self.categories.insert(category.id.clone(), asked);
         }
+        Ok(())
     }
 
     /// The place of a question among those that are asked; one that is new is added.
     fn ask(&mut self, prompt: &str, label: &str, part: Option<&str>, group: Option<&str>) -> usize {
         self.concepts.add(prompt, &group.into_iter().collect::<Vec<_>>());
         if let Some(known) = self.asked.iter().position(|asked| asked.prompt == prompt) {
-            let asked = &mut self.asked[known];
-            if asked.label.split(", ").all(|known| known != label) {
-                asked.label = format!("{}, {label}", asked.label);
-            }
+            join_label(&mut self.asked[known].label, label);
             return known;
         }
         self.asked.push(Asked { prompt: prompt.into(), label: label.into(), part: part.map(str::to_owned) });
         self.asked.len() - 1
     }
 
-    fn picture(&self, image: &Image, file: &mut BufReader<File>) -> Result<Picture> {
+    fn picture(&self, image: &Image, file: &mut File) -> Result<Picture> {
         let mut found: BTreeMap<usize, Vec<Instance>> = BTreeMap::new();
+        let mut bytes = 0;
         for annotated in &image.annotations {
+            let wrong =
+                |reason: String| item_error(&self.path, ANNOTATIONS, annotated.number as usize, &reason);
+            bytes += u64::from(annotated.length);
+            if bytes > MOST_BYTES {
+                return Err(wrong(format!(
+                    "expected at most {MOST_BYTES} bytes about one picture, found more"
+                )));
+            }
             let value = self.annotation(annotated, file)?;
-            let read = || {
-                let fields = Fields::of(&value)?;
-                let category = fields.name("category_id")?.unwrap_or_default();
-                let asked = self.categories.get(&category).map_or(&[][..], Vec::as_slice);
-                asked.iter().map(|asked| Ok((*asked, instance(&fields, annotated.number)?))).collect()
-            };
-            let instances: Result<Vec<_>, String> = read();
-            let number = annotated.number as usize;
-            for (asked, instance) in
-                instances.map_err(|reason| item_error(&self.path, ANNOTATIONS, number, &reason))?
-            {
+            for (asked, instance) in self.instances(&value, annotated).map_err(wrong)? {
                 found.entry(asked).or_default().push(instance);
             }
         }
-        let question = |(asked, instances): (usize, Vec<Instance>)| {
-            let Asked { prompt, label, part } = &self.asked[asked];
-            Question {
-                line: instances.first().map_or(0, |instance| instance.number as usize),
-                id: None,
-                prompt: prompt.clone(),
-                label: Some(label.clone()),
-                against: Vec::new(),
-                part: part.clone(),
-                truth: self.truth(instances, image.size),
-            }
-        };
-        let questions = found.into_iter().map(question).collect();
+        let questions = found.into_iter().map(|(asked, instances)| self.question(asked, instances, image));
+        let questions = questions.collect();
         Ok(Picture { name: image.name.clone(), path: self.images_folder.join(&image.name), questions })
     }
 
-    fn annotation(&self, annotated: &Annotated, file: &mut BufReader<File>) -> Result<Value> {
+    /// What an annotation is the place of.
+    fn instances(&self, value: &Value, annotated: &Annotated) -> Result<Vec<(usize, Instance)>, String> {
+        let fields = Fields::of(value)?;
+        let asked = self.categories.get(&id(&fields, "category_id")?).map_or(&[][..], Vec::as_slice);
+        asked.iter().map(|asked| Ok((*asked, instance(&fields, annotated.number)?))).collect()
+    }
+
+    fn question(&self, asked: usize, instances: Vec<Instance>, image: &Image) -> Question {
+        let Asked { prompt, label, part } = &self.asked[asked];
+        Question {
+            line: instances.first().map_or(0, |instance| instance.number as usize),
+            id: None,
+            prompt: prompt.clone(),
+            label: Some(label.clone()),
+            against: Vec::new(),
+            part: part.clone(),
+            truth: self.truth(instances, image.size),
+        }
+    }
+
+    fn annotation(&self, annotated: &Annotated, file: &mut File) -> Result<Value> {
         let fail = |source| Error::Read { path: self.path.clone(), source };
         let mut bytes = vec![0; annotated.length as usize];
         file.seek(SeekFrom::Start(annotated.offset)).map_err(fail)?;
@@ -192,11 +204,11 @@ impl Coco {
 }
 
 impl Category {
-    /// What its name says behind that of its supercategory.
-    fn part(&self) -> Option<&str> {
-        let group = self.group.as_deref()?;
-        let rest = self.name.strip_prefix(group)?.strip_prefix([' ', '_', '-'])?.trim();
-        (!rest.is_empty()).then_some(rest)
+    /// Its supercategory, and what its name says behind that.
+    fn part(&self) -> Option<(&str, &str)> {
+        let whole = self.group.as_deref()?;
+        let rest = self.name.strip_prefix(whole)?.strip_prefix([' ', '_', '-'])?.trim();
+        (!rest.is_empty()).then_some((whole, rest))
     }
 }
 
@@ -210,9 +222,8 @@ impl Source for Coco {
     }
 
     fn pictures(&self) -> Result<Walk<'_>> {
-        let file =
-            File::open(&self.path).map_err(|source| Error::Read { path: self.path.clone(), source })?;
-        let mut file = BufReader::new(file);
+        let fail = |source| Error::Read { path: self.path.clone(), source };
+        let mut file = File::open(&self.path).map_err(fail)?;
         Ok(Box::new(self.images.iter().map(move |image| self.picture(image, &mut file))))
     }
 }
@@ -220,7 +231,7 @@ impl Source for Coco {
 /// The file itself, or the one in the folder or in its `annotations`; of several, that of instances.
 fn annotation_file(path: &Path, split: Option<&str>) -> Result<PathBuf> {
     if !path.is_dir() {
-        return Ok(path.into());
+        return named_file(path, split);
     }
     let inner = path.join(ANNOTATIONS);
     let mut found = files_ending(&inner, ".json")?;
@@ -260,39 +271,63 @@ fn read(path: &Path) -> Result<Contents> {
     let mut positions = HashMap::new();
     let mut categories: Vec<Category> = Vec::new();
     let mut annotations = Vec::new();
+    let (mut image_ids, mut category_ids) = (Ids::default(), Ids::default());
     for_items(path, &["images", "categories", ANNOTATIONS], &mut |item| {
         let value = item.value()?;
         let fields = Fields::of(&value)?;
         match item.field {
             "images" => {
-                if positions.insert(id(&fields, "id")?, images.len()).is_some() {
+                if positions.insert(image_ids.number(id(&fields, "id")?), images.len()).is_some() {
                     return Err(wrong("id", "each picture once", fields.required("id")?));
                 }
                 images.push(image(&fields)?);
             }
-            "categories" => categories.push(Category {
-                id: id(&fields, "id")?,
-                name: fields.required_text("name")?,
-                group: fields.text("supercategory")?,
-            }),
-            _ => annotations.push((id(&fields, "image_id")?, id(&fields, "category_id")?, annotated(&item)?)),
+            "categories" => categories.push(category(&fields)?),
+            _ => {
+                let image = image_ids.number(id(&fields, "image_id")?);
+                let category = category_ids.number(id(&fields, "category_id")?);
+                annotations.push((image, category, annotated(&item)?));
+            }
         }
         Ok(())
     })?;
     // The lists may come in any order, so what refers to others is looked up now.
-    let known: std::collections::HashSet<&str> =
-        categories.iter().map(|category| category.id.as_str()).collect();
+    let known: HashSet<usize> =
+        categories.iter().map(|category| category_ids.number(category.id.clone())).collect();
     for (image, category, annotated) in annotations {
-        let error = |reason: String| item_error(path, ANNOTATIONS, annotated.number as usize, &reason);
-        let position = positions.get(&image);
-        let position =
-            position.ok_or_else(|| error(format!("\"image_id\": expected a picture's id, found {image}")))?;
-        if !known.contains(category.as_str()) {
-            return Err(error(format!("\"category_id\": expected a category's id, found {category}")));
+        let error = |name: &str, expected: &str, ids: &Ids, number: usize| {
+            let reason = format!("{name:?}: expected {expected}, found {}", ids.name(number));
+            item_error(path, ANNOTATIONS, annotated.number as usize, &reason)
+        };
+        if !known.contains(&category) {
+            return Err(error("category_id", "a category's id", &category_ids, category));
         }
-        images[*position].annotations.push(annotated);
+        match positions.get(&image) {
+            Some(position) => images[*position].annotations.push(annotated),
+            None => return Err(error("image_id", "a picture's id", &image_ids, image)),
+        }
     }
     Ok(Contents { images, categories })
+}
+
+/// Ids become numbers, which take less memory for each annotation.
+#[derive(Default)]
+struct Ids(HashMap<String, usize>);
+
+impl Ids {
+    fn number(&mut self, id: String) -> usize {
+        let next = self.0.len();
+        *self.0.entry(id).or_insert(next)
+    }
+
+    fn name(&self, number: usize) -> &str {
+        self.0.iter().find(|(_, known)| **known == number).map_or("", |(id, _)| id)
+    }
+}
+
+fn category(fields: &Fields<'_>) -> Result<Category, String> {
+    let (id, name) = (id(fields, "id")?, fields.required_text("name")?);
+    Ok(Category { id, name, group: fields.text("supercategory")? })
 }
 
 fn id(fields: &Fields<'_>, name: &str) -> Result<String, String> {

@@ -71,14 +71,17 @@ impl Cub {
         if let Some(split) = &options.split {
             keep_split(&root, split, &mut images)?;
         }
-        read_boxes(&root, &mut images)?;
-        let positions = positions(&images);
         let (asks_part, asks_attribute) = (asks(Ask::Part), asks(Ask::Attribute));
+        let masks = masks_folder(path, &root, options);
+        if masks.is_none() && (asks(Ask::Class) || asks_attribute) {
+            read_boxes(&root, &mut images)?;
+        }
+        let positions = positions(&images);
         let parts = (asks_part || asks_attribute).then(|| Parts::open(&root, &positions, &wording));
         let attributes = asks_attribute.then(|| Attributes::open(path, &root, &positions, options));
         let mut cub = Self {
             images_folder: options.images.clone().unwrap_or_else(|| root.join("images")),
-            masks: masks_folder(path, &root, options),
+            masks,
             asks_class: asks(Ask::Class),
             parts: parts.transpose()?,
             attributes: attributes.transpose()?,

@@ -10,7 +10,7 @@ use super::{
     PointLabels, PointUnit, Question, Truth,
     cub::{index, named},
     index::{IndexedLines, LineIndex},
-    wording::{Wording, plain_words},
+    wording::{Wording, join_label, plain_words},
 };
 use crate::error::Result;
 
@@ -93,7 +93,7 @@ impl VisibleParts {
                 if let Truth::Points(points) = &mut question.truth {
                     points.yes.push(part.point);
                 }
-                question.label.iter_mut().for_each(|label| *label = format!("{label}, {}", part.name));
+                question.label.iter_mut().for_each(|labels| join_label(labels, &part.name));
                 continue;
             }
             questions.push(Question {

@@ -18,13 +18,24 @@ use crate::error::{Error, Result};
 pub(super) const INDEX_FILES: [&str; 2] = ["dataset_test.json", "dataset_train.json"];
 
 /// The parts and their colours in the map of parts.
-const PARTS: [(&str, &[[u8; 3]]); 5] = [
+const PARTS: [(&str, Colours); 5] = [
     ("eye", &[[255, 255, 253], [255, 255, 254]]),
     ("beak", &[[255, 255, 0]]),
     ("foot", &[[255, 0, 1], [255, 0, 2]]),
     ("wing", &[[0, 255, 1], [0, 255, 2]]),
     ("tail", &[[0, 0, 255]]),
 ];
+
+/// What is asked about a picture.
+struct Asked {
+    label: String,
+    prompt: String,
+    /// The part's, if it is one.
+    colours: Option<Colours>,
+}
+
+/// Red, green and blue of a part, on the left and on the right.
+type Colours = &'static [[u8; 3]];
 
 /// One split of the data set.
 #[derive(Debug)]
@@ -61,31 +72,33 @@ impl FunnyBirds {
         let mut birds = Self { index_file, images_folder, masks, classes, ask, wording, concepts };
         let classes: BTreeSet<u32> = birds.classes.iter().copied().collect();
         let mut concepts = Concepts::default();
-        for (_, prompt, _) in classes.into_iter().flat_map(|class| birds.asked(class)) {
-            concepts.add(&prompt, &[]);
+        for asked in classes.into_iter().flat_map(|class| birds.asked(class)) {
+            concepts.add(&asked.prompt, &[]);
         }
         birds.concepts = concepts;
         Ok(birds)
     }
 
-    /// What is asked about a picture of that class: label, prompt, and the part's colours.
-    fn asked(&self, class: u32) -> Vec<(String, String, Option<&'static [[u8; 3]]>)> {
+    /// What is asked about a picture of that class.
+    fn asked(&self, class: u32) -> Vec<Asked> {
         let label = class.to_string();
         let own = self.wording.own(&label);
         let words = own.map_or_else(|| format!("funny bird {class}"), str::to_owned);
         let mut asked = Vec::new();
         if self.ask.contains(&Ask::Class) {
-            asked.push((label, self.wording.class(&words), None));
+            asked.push(Asked { label, prompt: self.wording.class(&words), colours: None });
         }
         if self.ask.contains(&Ask::Part) {
-            asked.extend(PARTS.map(|(part, colours)| {
-                (part.to_owned(), self.wording.part(&self.wording.words(part), &words), Some(colours))
+            asked.extend(PARTS.map(|(part, colours)| Asked {
+                label: part.into(),
+                prompt: self.wording.part(&self.wording.words(part), &words),
+                colours: Some(colours),
             }));
         }
         asked
     }
 
-    fn truth(&self, file: &str, colours: Option<&[[u8; 3]]>) -> Truth {
+    fn truth(&self, file: &str, colours: Option<Colours>) -> Truth {
         match (self.masks.as_ref().map(|folder| folder.join(file)), colours) {
             (None, _) => Truth::Unknown,
             // The body has no colour in the map: what is known of a bird is its parts.
@@ -120,16 +133,15 @@ impl Source for FunnyBirds {
     fn pictures(&self) -> Result<Walk<'_>> {
         Ok(Box::new(self.classes.iter().enumerate().map(|(index, class)| {
             let name = format!("{class}/{index:06}.png");
-            let question =
-                |(label, prompt, colours): (String, String, Option<&'static [[u8; 3]]>)| Question {
-                    line: index + 1,
-                    id: None,
-                    prompt,
-                    part: colours.is_some().then(|| label.clone()),
-                    label: Some(label),
-                    against: Vec::new(),
-                    truth: self.truth(&name, colours),
-                };
+            let question = |Asked { label, prompt, colours }: Asked| Question {
+                line: index + 1,
+                id: None,
+                prompt,
+                part: colours.map(|_| label.clone()),
+                label: Some(label),
+                against: Vec::new(),
+                truth: self.truth(&name, colours),
+            };
             let questions = self.asked(*class).into_iter().map(question).collect();
             Ok(Picture { path: self.images_folder.join(&name), name, questions })
         })))

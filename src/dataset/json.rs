@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::lines::cut;
+use super::lines::{cut, open};
 use crate::error::{Error, Result};
 
 /// The longest item that is read, in bytes.
@@ -100,13 +100,7 @@ pub(super) fn for_items(
     fields: &[&str],
     take: &mut dyn FnMut(Item<'_>) -> Result<(), String>,
 ) -> Result<()> {
-    let fail = |source| Error::Read { path: path.into(), source };
-    if !std::fs::metadata(path).map_err(fail)?.is_file() {
-        let reason = "expected a regular file, found something else".into();
-        return Err(Error::Dataset { path: path.into(), reason });
-    }
-    let file = BufReader::new(File::open(path).map_err(fail)?);
-    let mut scanner = Scanner { path: path.into(), file, offset: 0 };
+    let mut scanner = Scanner { path: path.into(), file: open(path)?, offset: 0 };
     match scanner.next_sign()? {
         Some(b'[') => scanner.list("", take),
         Some(b'{') => scanner.object(fields, take),

@@ -171,6 +171,17 @@ pub(super) fn images_folder<'a>(
     usual.iter().find(has_one).or(usual.first()).cloned().unwrap_or_default()
 }
 
+/// The file itself, where it is one that was named: then nothing is left to choose.
+pub(super) fn named_file(path: &Path, split: Option<&str>) -> Result<PathBuf> {
+    match split {
+        Some(split) => {
+            let reason = format!("expected none beside a file, found {split:?}");
+            Err(Error::Option { option: "split", reason })
+        }
+        None => Ok(path.into()),
+    }
+}
+
 /// The one file that is meant of those that were found; a split is part of its name.
 pub(super) fn only(
     folder: &Path,

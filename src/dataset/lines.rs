@@ -12,6 +12,20 @@ use crate::error::{Error, Result};
 /// The longest line that is read, in bytes.
 const LONGEST_LINE: u64 = 1 << 20;
 
+/// Opens a file that is read in pieces, and more than once.
+///
+/// # Errors
+/// [`Error::Read`] if it cannot be opened; [`Error::Dataset`] if it is not a regular file: a named pipe could wait
+/// forever, and could not be read twice.
+pub(super) fn open(path: &Path) -> Result<BufReader<File>> {
+    let fail = |source| Error::Read { path: path.into(), source };
+    if !std::fs::metadata(path).map_err(fail)?.is_file() {
+        let reason = "expected a regular file, found something else".into();
+        return Err(Error::Dataset { path: path.into(), reason });
+    }
+    File::open(path).map(BufReader::new).map_err(fail)
+}
+
 /// The lines of a file that are not blank, one after another.
 pub(super) struct Lines {
     path: PathBuf,
@@ -35,16 +49,9 @@ pub(super) struct Line<'a> {
 
 impl Lines {
     /// # Errors
-    /// [`Error::Read`] if the file cannot be opened; [`Error::Dataset`] if it is not a regular file.
+    /// Those of [`open`].
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let fail = |source| Error::Read { path: path.into(), source };
-        // A named pipe could wait forever, and could not be read twice.
-        if !std::fs::metadata(path).map_err(fail)?.is_file() {
-            let reason = "expected a regular file, found something else".into();
-            return Err(Error::Dataset { path: path.into(), reason });
-        }
-        let file = BufReader::new(File::open(path).map_err(fail)?);
-        Ok(Self { path: path.into(), file, number: 0, offset: 0, bytes: Vec::new() })
+        Ok(Self { path: path.into(), file: open(path)?, number: 0, offset: 0, bytes: Vec::new() })
     }
 
     /// The next line that is not blank.

@@ -21,6 +21,7 @@ mod mask_file;
 mod open_images;
 mod options;
 mod region;
+mod table;
 mod truth;
 mod voc;
 mod wording;

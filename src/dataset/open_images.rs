@@ -13,8 +13,9 @@ use serde_json::Value;
 use super::{
     Options, Picture, PointLabels, PointUnit, Question, Source, Truth, Walk,
     index::LineIndex,
-    layout::{file_name, files_ending, images_folder, only},
+    layout::{file_name, files_ending, images_folder, named_file, only},
     lines::{Line, Lines, cut},
+    table::Splitter,
     wording::{Concepts, Phrases, Wording},
 };
 use crate::{
@@ -74,7 +75,7 @@ impl OpenImages {
         let wording = Wording::new(options, &Phrases::default())?;
         let file = match path.is_dir() {
             true => only(path, files_ending(path, ENDING)?, options.split.as_deref(), "point labels")?,
-            false => path.into(),
+            false => named_file(path, options.split.as_deref())?,
         };
         let root = file.parent().unwrap_or(Path::new("")).to_owned();
         let Contents { images, columns, index, labels } = read(&file)?;
@@ -117,51 +118,79 @@ impl Source for OpenImages {
 
     fn pictures(&self) -> Result<Walk<'_>> {
         let mut reader = self.index.reader()?;
+        let mut splitter = Splitter::new();
         Ok(Box::new(self.images.iter().enumerate().map(move |(position, id)| {
-            let mut questions: Vec<Question> = Vec::new();
-            let mut places: HashMap<String, usize> = HashMap::new();
+            let mut found: Vec<Labelled<'_>> = Vec::new();
+            let mut places: HashMap<&str, usize> = HashMap::new();
             reader.of(position, &mut |line| {
-                let point = self.columns.point(&line)?;
+                let point = self.columns.point(&line, &mut splitter)?;
                 let Some(prompt) = self.prompts.get(&point.label) else { return Ok(()) };
-                let place = *places.entry(prompt.clone()).or_insert_with(|| {
-                    questions.push(question(line.number, id, &point.label, prompt));
-                    questions.len() - 1
-                });
-                if let Truth::Points(points) = &mut questions[place].truth {
-                    match point.answer {
-                        Some(true) => points.yes.push(point.place),
-                        Some(false) => points.no.push(point.place),
-                        None => {}
-                    }
+                let place = *places.entry(prompt).or_insert(found.len());
+                if place == found.len() {
+                    found.push(Labelled {
+                        line: line.number,
+                        prompt,
+                        labels: Vec::new(),
+                        yes: Vec::new(),
+                        no: Vec::new(),
+                    });
                 }
+                found[place].add(point);
                 Ok(())
             })?;
             // Where no point shows it, it may be elsewhere in the picture: nobody knows.
-            questions.retain(
-                |question| matches!(&question.truth, Truth::Points(points) if !points.yes.is_empty()),
-            );
+            let shown = found.into_iter().filter(|labelled| !labelled.yes.is_empty());
+            let questions = shown.map(|labelled| labelled.question(id)).collect();
             Ok(Picture { name: id.clone(), path: self.images_folder.join(format!("{id}.jpg")), questions })
         })))
     }
 }
 
-fn question(line: usize, image: &str, label: &str, prompt: &str) -> Question {
-    Question {
-        line,
-        id: Some(format!("{image} {label}")),
-        prompt: prompt.into(),
-        label: Some(label.into()),
-        against: Vec::new(),
-        part: None,
-        truth: Truth::Points(PointLabels { yes: Vec::new(), no: Vec::new(), unit: PointUnit::Share }),
+/// The points of a picture about one prompt.
+struct Labelled<'a> {
+    /// The first one's.
+    line: usize,
+    prompt: &'a str,
+    /// More than one where the user has one prompt for several.
+    labels: Vec<String>,
+    yes: Vec<[f64; 2]>,
+    no: Vec<[f64; 2]>,
+}
+
+impl Labelled<'_> {
+    fn add(&mut self, point: Point) {
+        match point.answer {
+            Some(true) => self.yes.push(point.place),
+            Some(false) => self.no.push(point.place),
+            None => {}
+        }
+        if !self.labels.contains(&point.label) {
+            self.labels.push(point.label);
+        }
+    }
+
+    fn question(self, image: &str) -> Question {
+        let labels = self.labels.join(", ");
+        // A point that is not on a truck may be on a bus, if both are asked about as cars.
+        let no = if self.labels.len() == 1 { self.no } else { Vec::new() };
+        Question {
+            line: self.line,
+            id: Some(format!("{image} {labels}")),
+            prompt: self.prompt.into(),
+            label: Some(labels),
+            against: Vec::new(),
+            part: None,
+            truth: Truth::Points(PointLabels { yes: self.yes, no, unit: PointUnit::Share }),
+        }
     }
 }
 
 impl Columns {
     /// Reads the first line.
     fn of(header: &Line<'_>) -> Result<Self> {
-        let names = split(header)?;
-        let find = |wanted: &str| names.iter().position(|name| name == wanted);
+        let mut splitter = Splitter::new();
+        let names = splitter.fields(header)?;
+        let find = |wanted: &str| names.iter().position(|name| *name == wanted);
         let required = |wanted: &str| {
             let found = cut(&names.join(","));
             find(wanted).ok_or_else(|| header.error(format!("expected a column {wanted}, found {found:?}")))
@@ -176,13 +205,13 @@ impl Columns {
         })
     }
 
-    fn point(self, line: &Line<'_>) -> Result<Point> {
-        let fields = split(line)?;
+    fn point(self, line: &Line<'_>, splitter: &mut Splitter) -> Result<Point> {
+        let fields = splitter.fields(line)?;
         let wrong = |name: &str, expected: &str, found: &str| {
             line.error(format!("{name}: expected {expected}, found {:?}", cut(found)))
         };
         let text = |column: usize, name: &str| {
-            let text = fields.get(column).map(String::as_str).unwrap_or_default();
+            let text = fields.get(column).copied().unwrap_or_default();
             if text.is_empty() { Err(wrong(name, "a text", text)) } else { Ok(text) }
         };
         let share = |column: usize, name: &str| {
@@ -195,7 +224,11 @@ impl Columns {
             image: text(self.image, "ImageId")?.into(),
             place: [share(self.x, "X")?, share(self.y, "Y")?],
             label: text(self.label, "Label")?.into(),
-            text: self.text.and_then(|column| fields.get(column)).filter(|text| !text.is_empty()).cloned(),
+            text: self
+                .text
+                .and_then(|column| fields.get(column))
+                .filter(|text| !text.is_empty())
+                .map(|text| (*text).into()),
             answer: match answer {
                 "yes" => Some(true),
                 "no" => Some(false),
@@ -204,24 +237,6 @@ impl Columns {
             },
         })
     }
-}
-
-/// The fields of a line of a table.
-fn split(line: &Line<'_>) -> Result<Vec<String>> {
-    let mut reader = csv_core::Reader::new();
-    // No field is longer than its line, and none but the first takes no sign of its own.
-    let (mut text, mut ends) = (vec![0; line.bytes.len()], vec![0; line.bytes.len() + 1]);
-    let (_, read, mut written, mut count) = reader.read_record(line.bytes, &mut text, &mut ends);
-    debug_assert_eq!(read, line.bytes.len(), "one line is one record");
-    // Nothing follows: the last field ends here.
-    let (_, _, more, last) = reader.read_record(&[], &mut text[written..], &mut ends[count..]);
-    (written, count) = (written + more, count + last);
-    let text = std::str::from_utf8(&text[..written]);
-    let text = text.map_err(|_| line.error("expected UTF-8 text, found something else"))?;
-    let starts = std::iter::once(0).chain(ends.iter().copied());
-    let fields =
-        ends[..count].iter().zip(starts).map(|(end, start)| text.get(start..*end).unwrap_or_default());
-    Ok(fields.map(str::to_owned).collect())
 }
 
 /// What a file holds, but for the points themselves.
@@ -240,13 +255,14 @@ fn read(path: &Path) -> Result<Contents> {
         return Err(Error::Dataset { path: path.into(), reason });
     };
     let columns = Columns::of(&header)?;
+    let mut splitter = Splitter::new();
     let mut index = LineIndex::new(path);
     let mut positions: HashMap<String, usize> = HashMap::new();
     let mut images = Vec::new();
     let mut labels = Vec::new();
     let mut seen = HashSet::new();
     while let Some(line) = lines.next()? {
-        let point = columns.point(&line)?;
+        let point = columns.point(&line, &mut splitter)?;
         let position = positions.get(&point.image).copied().unwrap_or_else(|| {
             images.push(point.image.clone());
             positions.insert(point.image, images.len() - 1);
@@ -264,11 +280,12 @@ fn read(path: &Path) -> Result<Contents> {
 /// Reads a table of labels and their names, which has no first line with titles in V7, but had one before.
 fn read_names(path: &Path) -> Result<HashMap<String, String>> {
     let mut names = HashMap::new();
+    let mut splitter = Splitter::new();
     let mut lines = Lines::open(path)?;
     while let Some(line) = lines.next()? {
-        match split(&line)?.as_slice() {
+        match splitter.fields(&line)?.as_slice() {
             [label, name, ..] if !label.is_empty() && !name.trim().is_empty() => {
-                names.insert(label.clone(), name.clone());
+                names.insert((*label).into(), (*name).into());
             }
             fields => {
                 let found = cut(&fields.join(","));

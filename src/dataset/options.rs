@@ -8,7 +8,8 @@ use super::Layout;
 use crate::error::{Error, Result};
 
 /// What is read of a data set, what is asked, and in which words. A manifest says all of it itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Options {
     /// How the files are laid out. None: told from what is there.
     pub layout: Option<Layout>,
@@ -53,16 +54,36 @@ impl Options {
             let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
             return refuse("ask", format!("expected {names} for {layout}, found {}", other.name()));
         }
+        if let Some(option) = self.unheard(layout) {
+            return refuse(option, format!("expected none for {layout}, found one"));
+        }
         match &self.split {
-            Some(split) if layout == Layout::Manifest => {
-                refuse("split", format!("expected none for {layout}, found {split:?}"))
-            }
             // It becomes part of file names.
             Some(split) if split.is_empty() || split.contains(['/', '\\']) => {
                 refuse("split", format!("expected a name, found {split:?}"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// An option that says something to a layout that does not listen.
+    fn unheard(&self, layout: Layout) -> Option<&'static str> {
+        use Layout::{Coco, Cub, Folder, FunnyBirds, Manifest, Voc};
+        let is_manifest = layout == Manifest;
+        // Whether it is given, and whether the layout listens.
+        let options = [
+            ("split", self.split.is_some(), !is_manifest),
+            ("place", self.place != Place::Finest, matches!(layout, Cub | Coco | Voc)),
+            ("prompts", self.prompts.is_some(), !is_manifest),
+            ("class_phrase", self.class_phrase.is_some(), !is_manifest),
+            ("part_phrase", self.part_phrase.is_some(), matches!(layout, Cub | Coco | FunnyBirds | Voc)),
+            ("attribute_phrase", self.attribute_phrase.is_some(), layout == Cub),
+            ("certainty", self.certainty.is_some(), layout == Cub),
+            ("images", self.images.is_some(), !matches!(layout, Manifest | Folder)),
+            ("masks", self.masks.is_some(), matches!(layout, Cub | FunnyBirds)),
+        ];
+        let unheard = options.into_iter().find(|(_, is_given, listens)| *is_given && !listens);
+        unheard.map(|(option, ..)| option)
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     Ask, Options, Picture, Question, Source, Truth, Walk,
     layout::{file_name, files_ending},
     lines::{Lines, cut},
-    wording::{Concepts, Phrases, Wording},
+    wording::{Concepts, Phrases, Wording, join_label},
 };
 use crate::{
     error::{Error, Result},
@@ -128,6 +128,7 @@ impl Voc {
             if let Some(question) = questions.iter_mut().find(|question| question.prompt == prompt) {
                 let boxes = question.truth.boxes().iter().copied().chain([thing.area]).collect();
                 question.truth = Truth::Boxes(boxes);
+                question.label.iter_mut().for_each(|labels| join_label(labels, &thing.label));
                 continue;
             }
             questions.push(Question {

@@ -99,6 +99,14 @@ pub(super) fn plain_words(label: &str) -> String {
     if words.is_empty() { label.to_owned() } else { words }
 }
 
+/// Adds a label to those that are asked about by one prompt.
+pub(super) fn join_label(labels: &mut String, label: &str) {
+    if labels.split(", ").all(|known| known != label) {
+        labels.push_str(", ");
+        labels.push_str(label);
+    }
+}
+
 fn read_prompts(path: &Path) -> Result<BTreeMap<String, String>> {
     let error = |reason: String| Error::Dataset { path: path.into(), reason };
     let bytes = read_bounded(path, LARGEST_FILE)?;

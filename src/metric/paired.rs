@@ -61,7 +61,7 @@ fn signed(values: &[f64], bits: u64) -> f64 {
 
 /// The sum of the values with random signs.
 fn drawn(values: &[f64], random: &mut Random) -> f64 {
-    values.chunks(64).map(|values| signed(values, random.next())).sum()
+    values.chunks(64).map(|values| signed(values, random.bits())).sum()
 }
 
 /// The most differences for which Wilcoxon's test is exact.

@@ -9,21 +9,14 @@
 
 use crate::random::Random;
 
-/// The neighbours, as steps down and to the right, with their weights.
-const NEIGHBOURS: [(isize, isize, f64); 8] = [
-    (-1, -1, 1.0 / 12.0),
-    (-1, 0, 1.0 / 6.0),
-    (-1, 1, 1.0 / 12.0),
-    (0, -1, 1.0 / 6.0),
-    (0, 1, 1.0 / 6.0),
-    (1, -1, 1.0 / 12.0),
-    (1, 0, 1.0 / 6.0),
-    (1, 1, 1.0 / 12.0),
-];
+/// What the four direct neighbours weigh.
+const DIRECT: f64 = 1.0 / 6.0;
+/// What the four diagonal ones do.
+const DIAGONAL: f64 = 1.0 / 12.0;
 
-/// Where the residual's norm is so much smaller than the right side's, a system counts as solved: some 1e-5 of the
-/// range of the pixels, a hundredth of a step of 8 bits.
-const TOLERANCE: f64 = 1e-7;
+/// Where the residual's norm is so much smaller than it was, a system counts as solved: some 1e-5 off, where a step of
+/// 8 bits is some 1e-2 of a normalised pixel.
+const TOLERANCE: f64 = 1e-6;
 
 /// The most steps of the solver: the widest holes of large inputs need some hundreds.
 const MOST_STEPS: usize = 10_000;
@@ -53,71 +46,63 @@ pub fn impute(pixels: &[f32], removed: &[bool], width: usize, noise: f64, random
     let mut filled = pixels.to_vec();
     for channel in filled.chunks_exact_mut(removed.len().max(1)) {
         let solution = system.solve(channel);
-        for (unknown, value) in system.unknowns.iter().zip(solution) {
-            channel[*unknown] = (value + noise * random.normal()) as f32;
+        for ((pixel, value), _) in
+            channel.iter_mut().zip(solution).zip(removed).filter(|(_, removed)| **removed)
+        {
+            *pixel = (value + noise * random.normal()) as f32;
         }
     }
     filled
 }
 
 /// The equations of the removed pixels: (Σ w) x_i − Σ w x_j = Σ w v_j, over the removed neighbours j on the left and
-/// the known ones on the right.
+/// the known ones on the right. Everything lies on the picture with a border of one pixel, which is 0, as are the
+/// known pixels among the unknowns: so a product with the matrix runs along rows and looks nothing up.
 struct System {
-    /// The removed pixels.
-    unknowns: Vec<usize>,
-    /// For each its weights' sum.
+    /// Pixels a row, the border's included.
+    width: usize,
+    /// 1 for removed pixels, else 0.
+    unknown: Vec<f64>,
+    /// For each pixel the sum of the weights of its neighbours on the picture.
     diagonal: Vec<f64>,
-    /// For each its removed neighbours, as places among the unknowns; 8 a pixel, and those that are missing name the
-    /// pixel itself with weight 0.
-    inner: Vec<[(u32, f32); 8]>,
-    /// For each its known neighbours, as pixels.
-    outer: Vec<Vec<(usize, f64)>>,
 }
 
 impl System {
     fn new(removed: &[bool], width: usize) -> Self {
-        let unknowns: Vec<usize> = (0..removed.len()).filter(|&pixel| removed[pixel]).collect();
-        let mut place = vec![0_u32; removed.len()];
-        unknowns.iter().enumerate().for_each(|(index, &pixel)| place[pixel] = index as u32);
-        let (mut diagonal, mut inner, mut outer) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, &pixel) in unknowns.iter().enumerate() {
-            let (mut sum, mut known) = (0.0, Vec::new());
-            let mut neighbours = [(index as u32, 0.0); 8];
-            for (slot, (down, right, weight)) in neighbours.iter_mut().zip(NEIGHBOURS) {
-                let Some(other) = step(pixel, down, right, width, removed.len()) else { continue };
-                sum += weight;
-                match removed[other] {
-                    true => *slot = (place[other], weight as f32),
-                    false => known.push((other, weight)),
-                }
-            }
-            diagonal.push(sum);
-            inner.push(neighbours);
-            outer.push(known);
-        }
-        Self { unknowns, diagonal, inner, outer }
+        let unknown = removed.iter().map(|removed| f64::from(u8::from(*removed)));
+        let ones = bordered(std::iter::repeat_n(1.0, removed.len()), width);
+        let mut diagonal = vec![0.0; ones.len()];
+        add_around(&ones, width + 2, 1.0, &mut diagonal);
+        Self { width: width + 2, unknown: bordered(unknown, width), diagonal }
     }
 
-    /// The unknowns of one channel, by conjugate gradients from the mean of the channel's known pixels.
+    /// A value for every pixel of a channel, by conjugate gradients from the mean of its known pixels; only those
+    /// of the unknown ones mean something.
     fn solve(&self, channel: &[f32]) -> Vec<f64> {
-        let known = self.outer.iter().flatten().map(|(pixel, _)| f64::from(channel[*pixel]));
-        let count = known.clone().count();
-        if count == 0 {
-            let mean =
-                channel.iter().map(|value| f64::from(*value)).sum::<f64>() / channel.len().max(1) as f64;
-            return vec![mean; self.unknowns.len()];
-        }
-        let start = known.sum::<f64>() / count as f64;
-        let mut solution = vec![start; self.unknowns.len()];
-        // The mean solves the equations whose neighbours are all unknown, so only the others have a residual.
-        let right_of = |known: &Vec<(usize, f64)>| -> f64 {
-            known.iter().map(|(pixel, weight)| weight * (f64::from(channel[*pixel]) - start)).sum()
-        };
-        let mut residual: Vec<f64> = self.outer.iter().map(right_of).collect();
+        let values = bordered(channel.iter().map(|value| f64::from(*value)), self.width - 2);
+        let known = self.unknown.iter().map(|unknown| 1.0 - unknown);
+        let inside = self.diagonal.iter().map(|weight| f64::from(u8::from(*weight > 0.0)));
+        let known: Vec<f64> = known.zip(inside).map(|(known, inside)| known * inside).collect();
+        let start = mean(&values, &known).unwrap_or_else(|| mean(&values, &self.unknown).unwrap_or(0.0));
+        // What the mean does not solve: only equations with a known neighbour have a residual.
+        let above: Vec<f64> =
+            values.iter().zip(&known).map(|(value, known)| (value - start) * known).collect();
+        let mut residual = vec![0.0; values.len()];
+        add_around(&above, self.width, 1.0, &mut residual);
+        residual.iter_mut().zip(&self.unknown).for_each(|(value, unknown)| *value *= unknown);
+        let correction = self.conjugate_gradients(residual);
+        let rows = correction.chunks_exact(self.width).skip(1);
+        let inner = rows.flat_map(|row| &row[1..self.width - 1]);
+        inner.take(channel.len()).map(|correction| start + correction).collect()
+    }
+
+    /// The solution for a right side.
+    fn conjugate_gradients(&self, mut residual: Vec<f64>) -> Vec<f64> {
+        let mut solution = vec![0.0; residual.len()];
         let mut direction = residual.clone();
+        let mut product = vec![0.0; residual.len()];
         let mut square = dot(&residual, &residual);
         let enough = square * TOLERANCE * TOLERANCE;
-        let mut product = vec![0.0; residual.len()];
         for _ in 0..MOST_STEPS {
             if square <= enough {
                 break;
@@ -136,21 +121,40 @@ impl System {
 
     /// The left side of the equations.
     fn apply(&self, values: &[f64], output: &mut [f64]) {
-        for (index, output) in output.iter_mut().enumerate() {
-            let around: f64 = self.inner[index]
-                .iter()
-                .map(|(neighbour, weight)| f64::from(*weight) * values[*neighbour as usize])
-                .sum();
-            *output = self.diagonal[index] * values[index] - around;
+        let own = output.iter_mut().zip(values).zip(&self.diagonal);
+        own.for_each(|((output, value), weight)| *output = weight * value);
+        add_around(values, self.width, -1.0, output);
+        output.iter_mut().zip(&self.unknown).for_each(|(value, unknown)| *value *= unknown);
+    }
+}
+
+/// Adds so many times the weighted sum of a pixel's neighbours to every pixel within the border.
+fn add_around(values: &[f64], width: usize, times: f64, output: &mut [f64]) {
+    let inner = width - 2;
+    for y in 1..values.len() / width - 1 {
+        let row = |y: usize| &values[y * width..][..inner + 2];
+        let (above, here, below) = (row(y - 1), row(y), row(y + 1));
+        for (x, output) in output[y * width + 1..][..inner].iter_mut().enumerate() {
+            let direct = above[x + 1] + here[x] + here[x + 2] + below[x + 1];
+            let diagonal = above[x] + above[x + 2] + below[x] + below[x + 2];
+            *output += times * (DIRECT * direct + DIAGONAL * diagonal);
         }
     }
 }
 
-/// The pixel so many steps down and to the right, if it is on the picture.
-fn step(pixel: usize, down: isize, right: isize, width: usize, pixels: usize) -> Option<usize> {
-    let row = (pixel / width).checked_add_signed(down).filter(|row| *row < pixels / width)?;
-    let column = (pixel % width).checked_add_signed(right).filter(|column| *column < width)?;
-    Some(row * width + column)
+/// A picture with a border of zeros.
+fn bordered(values: impl ExactSizeIterator<Item = f64>, width: usize) -> Vec<f64> {
+    let mut output = vec![0.0; (values.len() / width + 2) * (width + 2)];
+    for (pixel, value) in values.enumerate() {
+        output[(pixel / width + 1) * (width + 2) + pixel % width + 1] = value;
+    }
+    output
+}
+
+/// The weighted mean; none where nothing weighs.
+fn mean(values: &[f64], weights: &[f64]) -> Option<f64> {
+    let total: f64 = weights.iter().sum();
+    (total > 0.0).then(|| dot(values, weights) / total)
 }
 
 fn dot(one: &[f64], other: &[f64]) -> f64 {

@@ -20,7 +20,10 @@ mod resample;
 mod tensor_file;
 mod text_cache;
 
-use std::{path::Path, sync::OnceLock};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use candle_core::{Device, Tensor};
 
@@ -48,14 +51,14 @@ const LARGEST_CONFIG: u64 = 1 << 20;
 /// A CLIP checkpoint: its towers are loaded when they are first needed.
 pub struct Model {
     config: ClipConfig,
-    weights: Weights,
-    tokenizer: PromptTokenizer,
+    weights: Arc<Weights>,
+    tokenizer: Arc<PromptTokenizer>,
     preprocess: Preprocess,
     device: Device,
     logit_scale: f64,
     logit_bias: f64,
     vision: OnceLock<VisionTower>,
-    text: OnceLock<(TextTower, Option<Linear>)>,
+    text: Arc<OnceLock<(TextTower, Option<Linear>)>>,
 }
 
 impl Model {
@@ -104,8 +107,24 @@ impl Model {
                 return Err(Error::Weights { path: weights.path().into(), reason });
             }
         }
-        let (vision, text) = (OnceLock::new(), OnceLock::new());
+        let (weights, tokenizer) = (Arc::new(weights), Arc::new(tokenizer));
+        let (vision, text) = (OnceLock::new(), Arc::default());
         Ok(Self { config, weights, tokenizer, preprocess, device, logit_scale, logit_bias, vision, text })
+    }
+
+    /// The same checkpoint with another vision tower; all else is shared.
+    pub(crate) fn with_vision(&self, vision: VisionTower) -> Self {
+        Self {
+            config: self.config.clone(),
+            weights: self.weights.clone(),
+            tokenizer: self.tokenizer.clone(),
+            preprocess: self.preprocess.clone(),
+            device: self.device.clone(),
+            logit_scale: self.logit_scale,
+            logit_bias: self.logit_bias,
+            vision: OnceLock::from(vision),
+            text: self.text.clone(),
+        }
     }
 
     /// What its configuration says.

@@ -27,6 +27,7 @@ use crate::{
     photo::Photo,
     progress::{Event, ProgressHandler, Silent, Warning},
     prompt::repeated,
+    random::Random,
     refine::Refinement,
     report::{Evidence, Place, Setup},
     verdict::{NEUTRAL, Presence, verdict},
@@ -41,7 +42,7 @@ use texts::Texts;
 pub struct Explainer {
     name: String,
     model: Model,
-    texts: Texts,
+    texts: Arc<Texts>,
     progress: Arc<dyn ProgressHandler>,
 }
 
@@ -69,7 +70,7 @@ impl Explainer {
         let device = options.device.open()?;
         let model = Model::load(&ModelSpec::parse(name)?, &options.hub, device, progress)?;
         model.vision()?;
-        let texts = Texts::new(text_cache(options, &model, progress)?);
+        let texts = Arc::new(Texts::new(text_cache(options, &model, progress)?));
         Ok(Self { name: name.into(), model, texts, progress: Arc::new(Silent) })
     }
 
@@ -78,6 +79,30 @@ impl Explainer {
     pub fn telling(mut self, progress: Arc<dyn ProgressHandler>) -> Self {
         self.progress = progress;
         self
+    }
+
+    /// The same checkpoint, once for every number from 1 to that of its vision tower's blocks: with the weights of so
+    /// many of the last blocks shuffled, each tensor in itself, so that how its values are distributed stays and what
+    /// was learnt is gone. One follows from the other, as in the cascading randomisation of Adebayo et al. (NeurIPS
+    /// 2018, arXiv 1810.03292), who draw new weights; all of them together need the memory of one more vision tower.
+    ///
+    /// The texts are those of this checkpoint, which are not embedded again. The same seed gives the same weights.
+    ///
+    /// # Errors
+    /// If a tensor cannot be read.
+    pub fn cascade(&self, seed: u64) -> Result<Vec<Self>> {
+        let mut tower = self.model.vision()?.clone();
+        let mut stages = Vec::with_capacity(tower.layers());
+        for block in (0..tower.layers()).rev() {
+            tower = tower.with_shuffled(block, &mut Random::named(seed, &format!("block {block}")))?;
+            stages.push(Self {
+                name: self.name.clone(),
+                model: self.model.with_vision(tower.clone()),
+                texts: self.texts.clone(),
+                progress: self.progress.clone(),
+            });
+        }
+        Ok(stages)
     }
 
     /// The checkpoint.

@@ -350,7 +350,7 @@ fn the_library_keeps_to_itself() {
 }
 
 /// Which parts of the source may name a crate; everything else must do without it.
-const CRATES: [(&[&str], &[&str]); 11] = [
+const CRATES: [(&[&str], &[&str]); 13] = [
     (
         &["candle_core", "candle_nn", "candle_transformers"],
         &["error.rs", "device.rs", "model/", "embed.rs", "gradient/", "attribution/", "pipeline/"],
@@ -362,6 +362,8 @@ const CRATES: [(&[&str], &[&str]); 11] = [
     (&["instant_clip_tokenizer"], &["model/tokenizer/"]),
     (&["htmlize"], &["model/cleaning.rs"]),
     (&["base64"], &["page/"]),
+    (&["csv_core"], &["dataset/table.rs"]),
+    (&["roxmltree"], &["dataset/voc.rs"]),
     (&["libjpeg_turbo_rs"], &["photo/", "page/"]),
     (&["anyhow", "clap", "clap_complete", "clap_mangen", "comfy_table"], &[]),
     (&["indicatif", "mimalloc", "terminal_size"], &[]),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fieldmark::{
-    Result,
+    Photo, Result,
     dataset::{Ask, Dataset, Layout, Options, Picture, Place, PointLabels, PointUnit, Question, Truth},
     geometry::{Rect, Size},
 };
@@ -385,9 +385,18 @@ fn coco_asks_once_about_all_instances_of_a_category() {
     assert_eq!(inside(&boxes[0].questions[1], Size::new(4, 3)), [0, 1, 11]);
     assert_eq!(boxes[0].questions[1].truth.boxes().len(), 2);
     assert_eq!(found[1].questions[0].truth, Truth::Boxes(vec![Rect { x0: 1.0, y0: 1.0, x1: 3.0, y1: 2.0 }]));
+    let part = set.reason(&asking(&[Ask::Part]));
+    assert_eq!(
+        part,
+        "ask: expected class for categories that are no parts of their supercategory, found part"
+    );
     // The file itself is a data set, too.
     let file = Dataset::open(set.path("annotations/instances_val2017.json"), &Options::default()).unwrap();
     assert_eq!(pictures(&file), found);
+    let split = Options { split: Some("val".into()), ..Options::default() };
+    let error =
+        Dataset::open(set.path("annotations/instances_val2017.json"), &split).unwrap_err().to_string();
+    assert_eq!(error, "split: expected none beside a file, found \"val\"");
 }
 
 #[test]
@@ -434,7 +443,8 @@ fn wrong_entries_of_coco_are_told() {
     };
     let annotation = |change: fn(&mut Value)| reason(&|value| change(&mut value["annotations"][2]));
     let told = "a.json: \"annotations\", item 3: ";
-    let cases: [(fn(&mut Value), &str); 5] = [
+    type Change = fn(&mut Value);
+    let cases: [(Change, &str); 5] = [
         (|one| one["image_id"] = json!(9), "\"image_id\": expected a picture's id, found 9"),
         (|one| one["category_id"] = json!(9), "\"category_id\": expected a category's id, found 9"),
         (|one| one["category_id"] = json!([]), "\"category_id\": expected a text, found []"),
@@ -465,6 +475,22 @@ fn wrong_entries_of_coco_are_told() {
     assert_eq!(
         error.to_string(),
         "one.jpg: expected run lengths of the photo's 4 x 3 pixels, found 4294967295 x 4294967295"
+    );
+    // A picture's annotations are in memory together.
+    let set = Set::new();
+    let one = json!({"image_id": 1, "category_id": 17, "bbox": [0, 0, 1, 1], "more": "x".repeat(3 << 20)});
+    let annotations = vec![one.to_string(); 22].join(",");
+    let rest = coco();
+    set.write(
+        "a.json",
+        format!(
+            "{{\"images\": {}, \"categories\": {}, \"annotations\": [{annotations}]}}",
+            rest["images"], rest["categories"]
+        ),
+    );
+    assert_eq!(
+        set.reason(&Options::default()),
+        "a.json: \"annotations\", item 22: expected at most 67108864 bytes about one picture, found more"
     );
     let deep = Set::new();
     deep.write("a.json", format!("{{\"annotations\": [{}", "[".repeat(100_000)));
@@ -508,6 +534,17 @@ fn open_images_asks_about_labels_that_a_point_shows() {
     let list = dataset.concept_list().unwrap().unwrap();
     assert_eq!(list.groups_of("cat, small"), ["pet animal"]);
     assert_eq!(list.candidates("cat, small"), ["hound, \"wild\""]);
+    set.json("words.json", &json!({"/m/dog": "animal", "/m/cat": "animal"}));
+    let found = pictures(
+        &set.open(&Options { prompts: Some(set.path("words.json")), ..Options::default() }).unwrap(),
+    );
+    let animal = &found[0].questions[0];
+    assert_eq!((animal.prompt.as_str(), animal.label.as_deref()), ("animal", Some("/m/dog, /m/cat")));
+    assert_eq!(
+        animal.truth,
+        points(&[[0.5, 0.25], [0.25, 0.5]], &[], PointUnit::Share),
+        "a no is of one label"
+    );
 }
 
 #[test]
@@ -663,6 +700,7 @@ fn wrong_xml_is_told() {
     );
     let bomb = "<!DOCTYPE a [<!ENTITY x \"aa\"><!ENTITY y \"&x;&x;\">]><annotation>&y;</annotation>";
     assert!(reason(bomb).contains("expected XML, found an error"));
+    assert!(reason(&"<a>".repeat(300_000)).contains("expected XML, found an error"));
     let missing = Set::of(VOC).reason(&Options { split: Some("val".into()), ..Options::default() });
     assert!(missing.starts_with("ImageSets/Main/val.txt: cannot be read"), "{missing}");
 }
@@ -674,6 +712,12 @@ fn manifests_are_data_sets_that_say_everything_themselves() {
     assert_eq!((dataset.layout(), dataset.looks()), (Layout::Manifest, 1));
     assert!(dataset.concepts().is_empty() && dataset.concept_list().unwrap().is_none());
     assert_eq!(set.reason(&asking(&[Ask::Class])), "ask: expected nothing for manifest, found class");
+    let refused = |options: Options| set.reason(&options);
+    let none = |option: &str| format!("{option}: expected none for manifest, found one");
+    assert_eq!(refused(Options { split: Some("a".into()), ..Options::default() }), none("split"));
+    assert_eq!(refused(Options { place: Place::Box, ..Options::default() }), none("place"));
+    assert_eq!(refused(Options { masks: Some("a".into()), ..Options::default() }), none("masks"));
+    assert_eq!(refused(Options { prompts: Some("a".into()), ..Options::default() }), none("prompts"));
 }
 
 #[test]
@@ -746,10 +790,10 @@ fn shared_cub_pictures_hold_their_truths() {
     assert_eq!(dataset.concepts().len(), 200 + 200 * 12 + 312);
     let (mut names, mut points, mut unknown) = (std::collections::BTreeSet::new(), 0, 0);
     for picture in pictures(&dataset) {
-        let (width, height) = image::image_dimensions(&picture.path).unwrap();
+        let size = Photo::open(&picture.path).unwrap().size();
         names.insert(picture.name.clone());
         for question in &picture.questions {
-            let mask = question.truth.mask(&picture.path, Size::new(width, height)).unwrap();
+            let mask = question.truth.mask(&picture.path, size).unwrap();
             unknown += usize::from(mask.is_none());
             points += usize::from(question.part.is_some());
         }

@@ -26,6 +26,7 @@ mod hub;
 #[cfg(feature = "cli")]
 mod lists;
 mod methods;
+mod metrics;
 mod miniature;
 mod open_clip;
 #[cfg(feature = "cli")]

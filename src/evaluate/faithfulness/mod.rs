@@ -179,15 +179,19 @@ impl<'e> FaithfulnessTest<'e> {
         prompts: &Prompts,
     ) -> Result<BTreeMap<Change, Answer>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let new: Vec<Change> = wanted.iter().filter(|change| !seen.contains_key(change)).copied().collect();
-        let embeddings = self.input.embed(&new, |change| self.canvas.picture(*change, ranking))?;
-        let mut of_map = BTreeMap::new();
-        for (change, embedding) in new.into_iter().zip(embeddings) {
-            let kept = if change.is_of_photo() { &mut *seen } else { &mut of_map };
-            kept.insert(change, embedding);
-        }
-        let known = seen.iter().filter(|(change, _)| wanted.contains(change)).chain(&of_map);
-        known.map(|(change, embedding)| Ok((*change, self.answer(embedding, prompts)?))).collect()
+        let (of_photo, of_map): (Vec<_>, Vec<_>) = wanted.iter().partition(|change| change.is_of_photo());
+        let new: Vec<Change> = of_photo.into_iter().filter(|change| !seen.contains_key(change)).collect();
+        // Apart, because a product's last digits depend on what else is in the batch, and a map's numbers must not
+        // depend on which map came before it.
+        let embed =
+            |changes: &[Change]| self.input.embed(changes, |change| self.canvas.picture(*change, ranking));
+        let embeddings = embed(&new)?;
+        seen.extend(new.into_iter().zip(embeddings));
+        let embeddings = embed(&of_map)?;
+        let known = seen.iter().filter(|(change, _)| wanted.contains(change));
+        let known = known.map(|(change, embedding)| (*change, embedding));
+        let all = known.chain(of_map.iter().copied().zip(&embeddings));
+        all.map(|(change, embedding)| Ok((change, self.answer(embedding, prompts)?))).collect()
     }
 
     fn answer(&self, embedding: &Embedding, prompts: &Prompts) -> Result<Answer> {
@@ -215,7 +219,6 @@ impl<'e> FaithfulnessTest<'e> {
     }
 
     fn mark(&self, metric: Metric, units: usize, answers: &BTreeMap<Change, Answer>) -> Option<f64> {
-        let curve = || self.curve(metric, units, answers);
         // The picture before and the one after.
         let both = || {
             let changes = self.changes(metric, units);
@@ -224,21 +227,27 @@ impl<'e> FaithfulnessTest<'e> {
         };
         let road = |metric| {
             // The first point is the photo as it is.
-            let changes = self.curve(metric, units, answers).scores.split_off(1);
-            changes.iter().sum::<f64>() / changes.len() as f64
+            let curve = self.curve(metric, units, answers);
+            let changes = curve.scores.get(1..).filter(|changes| !changes.is_empty())?;
+            Some(changes.iter().sum::<f64>() / changes.len() as f64)
         };
         match metric {
             Metric::ConfidenceDrop5 | Metric::ConfidenceDrop10 => {
                 let (before, after) = both()?;
                 relative_confidence_drop(&before.probabilities, &after.probabilities)
             }
-            Metric::DeletionAuc | Metric::InsertionAuc => area_under_curve(&curve().shares, &curve().scores),
+            Metric::DeletionAuc | Metric::InsertionAuc => {
+                let curve = self.curve(metric, units, answers);
+                area_under_curve(&curve.shares, &curve.scores)
+            }
             Metric::AverageDrop => both().and_then(|(before, after)| average_drop(before.score, after.score)),
             Metric::AverageIncrease => {
                 both().and_then(|(before, after)| average_increase(before.score, after.score))
             }
-            Metric::RoadMostFirst | Metric::RoadLeastFirst => Some(road(metric)),
-            Metric::RoadCombined => Some((road(Metric::RoadLeastFirst) - road(Metric::RoadMostFirst)) / 2.0),
+            Metric::RoadMostFirst | Metric::RoadLeastFirst => road(metric),
+            Metric::RoadCombined => {
+                Some((road(Metric::RoadLeastFirst)? - road(Metric::RoadMostFirst)?) / 2.0)
+            }
             _ => None,
         }
     }
