@@ -29,12 +29,15 @@ impl Summary {
         }
         writeln!(
             page,
-            "In brackets: {:.0} % intervals, {} bootstrap rounds over the images.",
+            "In brackets: {:.0} % intervals, {} bootstrap rounds over the images. p: sign-flip permutation test of the \
+             images' differences from the plain map, corrected by Holm for the settings of a table; in bold where it is \
+             below 0.05.",
             bootstrap.coverage * 100.0,
             bootstrap.rounds
         )?;
         for metric in METRICS {
-            self.table(page, metric.title(), &|setting| setting.metrics.get(metric.name()))?;
+            let title = format!("{} ({} is better)", metric.title(), plan.better(metric).name());
+            self.table(page, &title, &|setting| setting.metrics.get(metric.name()))?;
         }
         self.table(page, "present, but called absent", &|setting| setting.present_called_absent.as_ref())?;
         self.table(page, "absent, and called absent", &|setting| setting.absent_called_absent.as_ref())
@@ -52,19 +55,23 @@ impl Summary {
             return Ok(());
         }
         writeln!(page, "\n## {title}\n")?;
-        writeln!(page, "| method | layer | rivals | strength | plain | contrasted | difference | images |")?;
-        writeln!(page, "|---|--:|---|--:|--:|--:|--:|--:|")?;
+        writeln!(
+            page,
+            "| method | layer | rivals | strength | plain | contrasted | difference | p | images |"
+        )?;
+        writeln!(page, "|---|--:|---|--:|--:|--:|--:|--:|--:|")?;
         for (setting, compared) in known() {
             writeln!(
                 page,
-                "| {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 cell(&setting.method),
                 setting.layer_text(),
                 cell(&setting.aggregate),
                 setting.strength,
                 estimate(&compared.means.plain),
                 estimate(&compared.means.contrasted),
-                signed_estimate(&compared.difference),
+                signed_estimate(compared),
+                compared.p_holm.map_or("-".into(), p_value),
                 compared.images
             )?;
         }
@@ -91,11 +98,16 @@ fn estimate(estimate: &Estimate) -> String {
     format!("{mean:.3} [{low:.3}, {high:.3}]")
 }
 
-/// A difference: bold where its interval excludes 0.
-fn signed_estimate(estimate: &Estimate) -> String {
-    let Estimate { mean, low, high } = estimate;
+/// A difference: bold where chance alone hardly makes one.
+fn signed_estimate(compared: &Compared) -> String {
+    let Estimate { mean, low, high } = compared.difference;
     let text = format!("{mean:+.3} [{low:+.3}, {high:+.3}]");
-    if *low > 0.0 || *high < 0.0 { format!("**{text}**") } else { text }
+    if compared.p_holm.is_some_and(|p| p < 0.05) { format!("**{text}**") } else { text }
+}
+
+/// A p value for people.
+pub fn p_value(p: f64) -> String {
+    if p < 0.001 { "< 0.001".into() } else { format!("{p:.3}") }
 }
 
 /// A text as it can stand in a table or heading: what comes from outside makes no markup.
@@ -121,9 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_that_exclude_nothing_are_bold() {
-        let of = |low, high| signed_estimate(&Estimate { mean: 0.1, low, high });
-        assert_eq!(of(0.05, 0.2), "**+0.100 [+0.050, +0.200]**");
-        assert_eq!(of(-0.05, 0.2), "+0.100 [-0.050, +0.200]");
+    fn small_p_values_are_not_shown_as_zero() {
+        assert_eq!([0.0004, 0.0123, 1.0].map(p_value), ["< 0.001", "0.012", "1.000"]);
     }
 }

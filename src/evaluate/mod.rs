@@ -25,6 +25,7 @@ pub use answer::{Answer, Outcome};
 pub use curves::{CURVES, Curve, CurveKind};
 pub use faithfulness::Faithfulness;
 pub use grid::pairs;
+pub use markdown::p_value;
 pub use marks::Tolerance;
 pub use metrics::{Better, GROUPS, Group, METRICS, Metric, Needs};
 pub use plan::{Plan, Record, RivalsPlan};

@@ -99,7 +99,9 @@ pub struct Compared {
     /// How likely as large a difference is by chance alone, by the sign-flip permutation test of the pictures'
     /// differences, two-sided; `null` where it cannot be told.
     pub p_sign_flip: Option<f64>,
-    /// The same by Wilcoxon's signed-rank test; `null` where no picture has a difference.
+    /// The same, corrected for all settings of the run that the measure compares (Holm, 1979).
+    pub p_holm: Option<f64>,
+    /// The same as `p_sign_flip` by Wilcoxon's signed-rank test; `null` where no picture has a difference.
     pub p_wilcoxon: Option<f64>,
     /// How many pictures this is about.
     pub images: usize,

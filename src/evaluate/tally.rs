@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    metric::{Bootstrap, SignFlip, wilcoxon},
+    metric::{Bootstrap, SignFlip, holm, wilcoxon},
     verdict::Verdict,
 };
 
@@ -170,6 +170,7 @@ impl<'a> Tally<'a> {
             })?;
             compared.par_extend(sums.par_iter().map(|sums| sums.compared(self.bootstrap)));
         }
+        correct(&mut compared);
         Ok(compared)
     }
 
@@ -206,6 +207,15 @@ impl<'a> Tally<'a> {
                 contrasted: means.iter().map(|sides| sides.contrasted).collect(),
             },
         }))
+    }
+}
+
+/// Corrects the tests of one measure for each other.
+fn correct(compared: &mut [Option<Compared>]) {
+    let tests = || compared.iter().flatten().filter_map(|compared| compared.p_sign_flip);
+    let mut corrected = holm(&tests().collect::<Vec<_>>()).into_iter();
+    for compared in compared.iter_mut().flatten() {
+        compared.p_holm = compared.p_sign_flip.and_then(|_| corrected.next());
     }
 }
 
@@ -247,9 +257,44 @@ impl Sums {
             means: Sides { plain: estimate(|sum| sum.plain)?, contrasted: estimate(|sum| sum.contrasted)? },
             difference: estimate(|sum| sum.contrasted - sum.plain)?,
             p_sign_flip: sign_flip.p_value(&differences),
+            p_holm: None,
             p_wilcoxon: wilcoxon(&differences),
             images: known().count(),
             lines: known().map(|(_, lines)| *lines as usize).sum(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_picture_counts_the_same() {
+        let mut sums = Sums::new(3);
+        for (image, plain, contrasted) in [(0, 0.0, 1.0), (0, 1.0, 1.0), (2, 1.0, 0.0)] {
+            sums.add(image, Sides { plain, contrasted });
+        }
+        let compared = sums.compared(&Bootstrap::default()).unwrap();
+        // Picture 0: 0.5 and 1; picture 2: 1 and 0; picture 1 has no line.
+        assert_eq!((compared.means.plain.mean, compared.means.contrasted.mean), (0.75, 0.5));
+        assert_eq!(compared.difference, Estimate { mean: -0.25, low: -1.0, high: 0.5 });
+        assert_eq!((compared.images, compared.lines), (2, 3));
+        // Of the four ways to set two signs, two are as far from 0 as they are, and two further.
+        assert_eq!((compared.p_sign_flip, compared.p_wilcoxon), (Some(1.0), Some(1.0)));
+        assert_eq!(Sums::new(2).compared(&Bootstrap::default()), None);
+    }
+
+    #[test]
+    fn tests_of_one_measure_are_corrected_for_each_other() {
+        let of = |p: Option<f64>| {
+            let mut sums = Sums::new(1);
+            sums.add(0, Sides { plain: 0.0, contrasted: 1.0 });
+            sums.compared(&Bootstrap::default()).map(|compared| Compared { p_sign_flip: p, ..compared })
+        };
+        let mut compared = [of(Some(0.01)), None, of(None), of(Some(0.03))];
+        correct(&mut compared);
+        let corrected = compared.map(|compared| compared.and_then(|compared| compared.p_holm));
+        assert_eq!(corrected, [Some(0.02), None, None, Some(0.03)]);
     }
 }

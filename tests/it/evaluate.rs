@@ -177,8 +177,10 @@ fn one_look_answers_as_several_do() -> TestResult {
     assert_eq!(together.len(), queries.len());
     for (query, found) in queries.iter().zip(&together) {
         let alone = explainer.localize(&photo, query)?;
-        assert_eq!(found.map, alone.map);
-        assert_eq!(found.report.objective, alone.report.objective);
+        // Layers that share a pass share the picture's embedding, which another way of summing gives.
+        let pairs = found.map.values().iter().zip(alone.map.values());
+        assert!(pairs.into_iter().all(|(together, alone)| (together - alone).abs() < 1e-5));
+        assert!((found.report.objective - alone.report.objective).abs() < 1e-5);
         assert_eq!(found.report.setup, alone.report.setup);
     }
     Ok(())

@@ -13,6 +13,8 @@ mod cli;
 mod datasets;
 #[cfg(feature = "cli")]
 mod evaluate;
+#[cfg(feature = "cli")]
+mod evaluate_runs;
 #[cfg(feature = "hub")]
 mod fake_hub;
 #[cfg(feature = "cli")]
