@@ -7,12 +7,12 @@
 use std::{ops::Range, sync::OnceLock};
 
 use plotters::{
-    coord::Shift,
+    coord::{Shift, cartesian::Cartesian2d, types::RangedCoordf64},
     drawing::DrawingAreaErrorKind,
     element::PathElement,
     prelude::{
-        ChartBuilder, ChartContext, Circle, Color, Cross, DrawingArea, IntoDrawingArea, IntoFont, LineSeries,
-        Polygon, RGBColor, Rectangle, SVGBackend, Text, TriangleMarker, WHITE,
+        ChartBuilder, ChartContext, Circle, Color, Cross, DrawingArea, EmptyElement, IntoDrawingArea,
+        IntoFont, LineSeries, Polygon, RGBColor, Rectangle, SVGBackend, Text, TriangleMarker, WHITE,
     },
     style::{FontStyle, TextStyle, register_font},
 };
@@ -81,7 +81,7 @@ fn of_curve(summary: &Summary, kind: &CurveKind) -> Option<Figure> {
             plain.points = points(curve, &curve.means.plain);
         }
         if setting.strength > 0.0 {
-            let contrast = format!("{} {}", setting.aggregate, setting.strength);
+            let contrast = format!("{}, strength {}", setting.aggregate, setting.strength);
             line_of(&mut panels, &panel, &contrast).points = points(curve, &curve.means.contrasted);
         }
     }
@@ -236,7 +236,7 @@ impl Figure {
             _ => root.draw(&Cross::new((x + 12, y), 4, colour.stroke_width(2)))?,
         }
         let name = self.names().get(index).copied().unwrap_or_default().to_owned();
-        root.draw(&Text::new(name, (x + 31, y - 7), text(12, INK)))
+        root.draw(&Text::new(name, (x + 31, y - 5), text(12, INK)))
     }
 
     fn draw_panel(&self, panel: &Panel, area: &Area) -> DrawingResult {
@@ -263,11 +263,12 @@ impl Figure {
             .y_desc(&self.axes[1])
             .draw()?;
         let names = self.names();
+        let index = |line: &Line| names.iter().position(|name| *name == line.name).unwrap_or(0);
+        // Lines lie upon all bands, so that none is dimmed.
         for line in &panel.lines {
-            let index = names.iter().position(|name| *name == line.name).unwrap_or(0);
-            draw_line(&mut chart, line, index)?;
+            chart.draw_series([line.band(colour(index(line)))])?;
         }
-        Ok(())
+        panel.lines.iter().try_for_each(|line| draw_line(&mut chart, line, index(line)))
     }
 
     /// What all panels show, with some room around.
@@ -279,33 +280,28 @@ impl Figure {
     }
 }
 
-fn draw_line<'s>(
-    chart: &mut ChartContext<
-        SVGBackend<'s>,
-        plotters::coord::cartesian::Cartesian2d<
-            plotters::coord::types::RangedCoordf64,
-            plotters::coord::types::RangedCoordf64,
-        >,
-    >,
-    line: &Line,
-    index: usize,
-) -> DrawingResult {
+impl Line {
+    /// What lies between the ends of the intervals.
+    fn band(&self, colour: RGBColor) -> Polygon<(f64, f64)> {
+        let lower = self.points.iter().map(|(x, found)| (*x, found.low));
+        let upper = self.points.iter().rev().map(|(x, found)| (*x, found.high));
+        Polygon::new(lower.chain(upper).collect::<Vec<_>>(), colour.mix(0.16))
+    }
+}
+
+/// A panel's coordinates.
+type Plane = Cartesian2d<RangedCoordf64, RangedCoordf64>;
+
+fn draw_line(chart: &mut ChartContext<SVGBackend<'_>, Plane>, line: &Line, index: usize) -> DrawingResult {
     let colour = colour(index);
-    let lower = line.points.iter().map(|(x, found)| (*x, found.low));
-    let upper = line.points.iter().rev().map(|(x, found)| (*x, found.high));
-    let band: Vec<_> = lower.chain(upper).collect();
     let means: Vec<_> = line.points.iter().map(|(x, found)| (*x, found.mean)).collect();
-    chart.draw_series([Polygon::new(band, colour.mix(0.16))])?;
     chart.draw_series(LineSeries::new(means.clone(), colour.stroke_width(2)))?;
     let means = means.into_iter();
+    let square = |at| EmptyElement::at(at) + Rectangle::new([(-3, -3), (3, 3)], colour.filled());
     match index % 4 {
         0 => chart.draw_series(means.map(|at| Circle::new(at, 3, colour.filled()))).map(drop),
         1 => chart.draw_series(means.map(|at| TriangleMarker::new(at, 4, colour.filled()))).map(drop),
-        2 => chart
-            .draw_series(means.map(|at| {
-                plotters::prelude::EmptyElement::at(at) + Rectangle::new([(-3, -3), (3, 3)], colour.filled())
-            }))
-            .map(drop),
+        2 => chart.draw_series(means.map(square)).map(drop),
         _ => chart.draw_series(means.map(|at| Cross::new(at, 3, colour.stroke_width(2)))).map(drop),
     }
 }

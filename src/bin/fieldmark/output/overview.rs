@@ -48,5 +48,5 @@ fn means(setting: &SettingSummary, metric: Metric) -> Option<Sides<f64>> {
 
 fn name(summary: &SettingSummary) -> String {
     let setting = &summary.setting;
-    format!("{}, {}, {}", setting.method, setting.layer, setting.strength)
+    format!("{}, {}, {} {}", setting.method, setting.layer_text(), setting.aggregate, setting.strength)
 }
