@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{
     Block, LayerNorm, Linear, kernels,
-    product::{Matrix, Output, Threads, multiply},
+    product::{Matrix, Output, Threads, bf16, multiply},
 };
 
 /// Runs blocks one after the other, without a graph behind the result.
@@ -93,11 +93,15 @@ impl<'a> View<'a> {
         self.product(&block.mlp.contract, expanded, hidden, true)
     }
 
-    /// output = (output +) input · weightᵀ.
+    /// output = (output +) input · weightᵀ, in bfloat16 where the layer is to be multiplied so.
     fn product(&self, linear: &Linear, input: &[f32], output: &mut [f32], add: bool) -> Result<()> {
         let (to, from) = linear.weight.dims2()?;
         read(&linear.weight, |weight| {
             let output = Output { values: output, row_step: to, add };
+            if let Some(rounded) = &linear.rounded {
+                let weights = rounded.weights.get_or_init(|| bf16::Weights::new(weight, to, from));
+                return bf16::multiply(rounded.kernel, output, input, self.rows, weights);
+            }
             let left = Matrix::new(input, self.rows, from, from);
             multiply(output, 1.0, left, Matrix::new(weight, to, from, from).transposed(), Threads::All);
         })

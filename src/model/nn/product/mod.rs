@@ -4,7 +4,13 @@
 //! So a product is cut here: every thread makes a rectangle of the output by itself. On two cores that took the
 //! products of a ViT-B/16 from 192 to 138 ms, where PyTorch's library takes 134.
 
+pub(crate) mod bf16;
+mod tiles;
+
 use rayon::prelude::*;
+
+pub(crate) use tiles::Kernel;
+use tiles::Square;
 
 /// Who makes a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +165,25 @@ impl Place {
                 false,
                 gemm::Parallelism::None,
             );
+        }
+    }
+
+    /// Puts, or adds, the first rows and columns of a square where the output's row and column are.
+    ///
+    /// # Safety
+    /// The place lies inside the output, which is borrowed mutably for as long, and nobody else reads or writes it.
+    #[allow(unsafe_code)]
+    unsafe fn put(self, (row, column): (usize, usize), (rows, columns): (usize, usize), square: &Square) {
+        for (index, from) in square.rows().iter().take(rows).enumerate() {
+            // SAFETY: as the caller promises.
+            let to = unsafe {
+                let first = self.first.add((row + index) * self.row_step + column);
+                std::slice::from_raw_parts_mut(first, columns)
+            };
+            match self.add {
+                true => to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
+                false => to.copy_from_slice(&from[..columns]),
+            }
         }
     }
 }
