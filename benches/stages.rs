@@ -15,10 +15,12 @@ use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, meas
 use fieldmark::{
     Explainer, Photo, Query, Settings,
     attribution::{GradCam, Method, Targets},
+    device::Precision,
     geometry::Fit,
     gradient::{Differentiation, LayerTrace},
     model::{Model, preprocess::FitRequest},
 };
+use rayon::prelude::*;
 use support::{HEADS, LAYERS, MLP, TOKENS, WIDTH};
 
 #[global_allocator]
@@ -96,32 +98,56 @@ impl Floor {
         assert!(
             rows * to <= self.output.len() && rows * inner <= self.input.len() && inner * to <= right.len()
         );
-        let threads = gemm::Parallelism::Rayon(rayon::current_num_threads());
-        // SAFETY: the three matrices lie in their vectors, as just asserted, and the output is one of its own.
-        #[allow(unsafe_code)]
-        unsafe {
-            gemm::gemm(
-                rows,
-                to,
-                inner,
-                self.output.as_mut_ptr(),
-                1,
-                to as isize,
-                false,
-                self.input.as_ptr(),
-                1,
-                inner as isize,
-                right.as_ptr(),
-                right_steps.1 as isize,
-                right_steps.0 as isize,
-                0.0_f32,
-                1.0,
-                false,
-                false,
-                false,
-                threads,
-            );
-        }
+        let place = Place(self.output.as_mut_ptr());
+        let threads = rayon::current_num_threads();
+        let part = to.div_ceil(threads);
+        (0..threads).into_par_iter().for_each(|thread| {
+            let first = thread * part;
+            let columns = part.min(to - first.min(to));
+            // SAFETY: the three matrices lie in their vectors, as just asserted; the output is one of its own, and
+            // every thread has columns of its own.
+            #[allow(unsafe_code)]
+            unsafe {
+                gemm::gemm(
+                    rows,
+                    columns,
+                    inner,
+                    place.from(first),
+                    1,
+                    to as isize,
+                    false,
+                    self.input.as_ptr(),
+                    1,
+                    inner as isize,
+                    right.as_ptr().add(first * right_steps.1),
+                    right_steps.1 as isize,
+                    right_steps.0 as isize,
+                    0.0_f32,
+                    1.0,
+                    false,
+                    false,
+                    false,
+                    gemm::Parallelism::None,
+                );
+            }
+        });
+    }
+}
+
+/// Where an output begins, for several threads.
+#[derive(Clone, Copy)]
+struct Place(*mut f32);
+
+// SAFETY: every thread writes columns of its own.
+#[allow(unsafe_code)]
+unsafe impl Send for Place {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Sync for Place {}
+
+impl Place {
+    fn from(self, index: usize) -> *mut f32 {
+        self.0.wrapping_add(index)
     }
 }
 
@@ -145,6 +171,12 @@ fn trunk(criterion: &mut Criterion) {
             GradCam.maps(&trace, &targets)
         });
     });
+    if let Ok(model) = model.with_precision(Precision::Bf16) {
+        let tower = model.vision().expect("it is there");
+        let pixels = pixels.unsqueeze(0).expect("it has three dimensions");
+        group
+            .bench_function("trunk in bf16", |bencher| bencher.iter(|| tower.run_until(&pixels, LAYERS - 1)));
+    }
     group.finish();
 }
 

@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     attribution::{self, Combination, ConceptMap},
+    device::Precision,
     geometry::{Fit, Placement},
     model::config::ProbabilityKind,
     objective::{
@@ -224,6 +225,8 @@ pub struct Setup {
     /// Whether the map of a contrast is the same contrast of plain maps, so that strengths and rivals can be changed
     /// without the model.
     pub linear: bool,
+    /// With how many digits the trunk multiplied.
+    pub precision: Precision,
     /// How the photo was fitted to the model.
     pub fit: Fit,
     /// Rows and columns of the map.

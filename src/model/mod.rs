@@ -25,12 +25,13 @@ use std::{path::Path, sync::OnceLock};
 use candle_core::{Device, Tensor};
 
 use crate::{
+    device::Precision,
     error::{Error, Result},
     files::read_bounded,
     progress::ProgressHandler,
 };
 use config::{ClipConfig, OpenClipConfig, TensorNames};
-use nn::{Linear, TextTower, VisionTower};
+use nn::{Kernel, Linear, TextTower, VisionTower};
 use preprocess::{Preprocess, ProcessorKind};
 use source::{HubOptions, Layout, ModelSpec};
 pub(crate) use text_cache::TextCache;
@@ -52,6 +53,8 @@ pub struct Model {
     tokenizer: PromptTokenizer,
     preprocess: Preprocess,
     device: Device,
+    /// What multiplies bfloat16, where the trunk is to be in it.
+    rounding: Option<Kernel>,
     logit_scale: f64,
     logit_bias: f64,
     vision: OnceLock<VisionTower>,
@@ -105,7 +108,44 @@ impl Model {
             }
         }
         let (vision, text) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { config, weights, tokenizer, preprocess, device, logit_scale, logit_bias, vision, text })
+        Ok(Self {
+            config,
+            weights,
+            tokenizer,
+            preprocess,
+            device,
+            rounding: None,
+            logit_scale,
+            logit_bias,
+            vision,
+            text,
+        })
+    }
+
+    /// The same checkpoint, not yet loaded, with its trunk in another precision.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if bfloat16 is asked for and is not to be had: the processor has no instructions for it, or
+    /// the model computes elsewhere.
+    pub fn with_precision(mut self, precision: Precision) -> Result<Self> {
+        self.rounding = match precision {
+            Precision::Auto | Precision::F32 => None,
+            Precision::Bf16 if !self.device.is_cpu() => {
+                let reason = "expected the CPU as the device for bf16, found a GPU".into();
+                return Err(Error::Option { option: "precision", reason });
+            }
+            Precision::Bf16 => Some(Kernel::best().ok_or_else(|| {
+                let reason = "expected a processor with AMX or AVX-512 BF16 for bf16, found neither".into();
+                Error::Option { option: "precision", reason }
+            })?),
+        };
+        self.vision = OnceLock::new();
+        Ok(self)
+    }
+
+    /// The precision of the trunk: never [`Precision::Auto`].
+    pub fn precision(&self) -> Precision {
+        if self.rounding.is_some() { Precision::Bf16 } else { Precision::F32 }
     }
 
     /// What its configuration says.
@@ -159,7 +199,13 @@ impl Model {
     /// # Errors
     /// [`Error::Weights`] if a tensor cannot be read.
     pub fn vision(&self) -> Result<&VisionTower> {
-        loaded(&self.vision, || build::vision_tower(&self.weights, &self.config, &self.device))
+        loaded(&self.vision, || {
+            let tower = build::vision_tower(&self.weights, &self.config, &self.device)?;
+            Ok(match self.rounding {
+                Some(kernel) => tower.rounding(kernel),
+                None => tower,
+            })
+        })
     }
 
     /// The embeddings of texts, each a unit vector. The text tower is loaded at the first call.

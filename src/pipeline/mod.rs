@@ -66,6 +66,7 @@ impl Explainer {
     pub fn load_with(name: &str, options: &LoadOptions, progress: &dyn ProgressHandler) -> Result<Self> {
         let device = options.device.open()?;
         let model = Model::load(&ModelSpec::parse(name)?, &options.hub, device, progress)?;
+        let model = model.with_precision(options.precision)?;
         model.vision()?;
         let texts = Texts::new(text_cache(options, &model, progress)?);
         Ok(Self { name: name.into(), model, texts, progress: Arc::new(Silent) })

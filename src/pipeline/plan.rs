@@ -60,6 +60,7 @@ impl Plan {
             linear: facts.linear
                 && combined != Some(Combination::Product)
                 && !refined.contains(&Refinement::Affinity),
+            precision: model.precision(),
             fit: settings.fit,
             grid: [0; 2],
             covers: [0.0; 4],

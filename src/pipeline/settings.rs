@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, path::PathBuf, str::FromStr};
 
 use crate::{
     attribution::Combination,
-    device::DeviceChoice,
+    device::{DeviceChoice, Precision},
     error::{Error, Result},
     geometry::Fit,
     model::source::HubOptions,
@@ -24,6 +24,8 @@ pub struct LoadOptions {
     pub hub: HubOptions,
     /// Where to compute.
     pub device: DeviceChoice,
+    /// With how many digits the trunk multiplies.
+    pub precision: Precision,
     /// A folder in which the embeddings of texts are kept from one run to the next, so that texts that were embedded
     /// before need no text tower; it is made if it is missing, and may have up to 256 MiB. None: nothing is kept.
     /// Of prompts, only hashes are written.

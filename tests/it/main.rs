@@ -11,6 +11,7 @@ mod browser;
 #[cfg(feature = "cli")]
 mod cli;
 mod datasets;
+mod device;
 #[cfg(feature = "cli")]
 mod evaluate;
 #[cfg(feature = "hub")]
@@ -37,6 +38,7 @@ mod models;
 mod parity;
 mod parity_attention;
 mod photo;
+mod precision;
 mod prompts;
 mod properties;
 #[cfg(feature = "cli")]

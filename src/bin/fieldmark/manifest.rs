@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use fieldmark::{
     PhotoOptions, Settings,
     attribution::Combination,
+    device::Precision,
     files::{read_bounded, write_atomically},
     geometry::Fit,
     objective::Strength,
@@ -64,6 +65,8 @@ pub struct Recipe {
     pub templates: Vec<String>,
     pub save: Vec<String>,
     pub pixel_limit: u64,
+    #[serde(default)]
+    pub precision: Precision,
     /// Files and folders as they were typed.
     pub images: Vec<String>,
 }
@@ -108,6 +111,7 @@ impl Recipe {
             threshold: settings.threshold.to_string(),
             save: names.collect(),
             pixel_limit: args.output.pixel_limit,
+            precision: args.model.precision,
             images: args.images.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
         })
     }

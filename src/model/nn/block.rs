@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::{
-    LayerNorm,
+    Kernel, LayerNorm,
     attention::{Attention, Mlp, Projected},
     inference,
 };
@@ -38,6 +38,17 @@ pub(crate) fn forward(blocks: &[Block], hidden: Tensor, mask: Option<&Tensor>) -
 }
 
 impl Block {
+    pub(super) fn rounding(self, kernel: Kernel) -> Self {
+        let Self { attention, mlp, .. } = self;
+        let attention = Attention {
+            projections: attention.projections.rounding(kernel),
+            output: attention.output.rounding(kernel),
+            ..attention
+        };
+        let mlp = Mlp { expand: mlp.expand.rounding(kernel), contract: mlp.contract.rounding(kernel), ..mlp };
+        Self { attention, mlp, ..self }
+    }
+
     /// # Shapes
     /// `hidden`: [batch, tokens, width]; `mask`, added to the attention scores: [tokens, tokens]; returns
     /// [batch, tokens, width].

@@ -6,12 +6,11 @@
 //! happens while the bias is added. So beside the products a block makes eight passes over a few megabytes.
 
 use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
-use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::{
     Block, LayerNorm, Linear, kernels,
-    product::{Matrix, Output, multiply},
+    product::{Matrix, Output, Threads, bf16, multiply},
 };
 
 /// Runs blocks one after the other, without a graph behind the result.
@@ -94,14 +93,17 @@ impl<'a> View<'a> {
         self.product(&block.mlp.contract, expanded, hidden, true)
     }
 
-    /// output = (output +) input · weightᵀ.
+    /// output = (output +) input · weightᵀ, in bfloat16 where the layer is to be multiplied so.
     fn product(&self, linear: &Linear, input: &[f32], output: &mut [f32], add: bool) -> Result<()> {
         let (to, from) = linear.weight.dims2()?;
         read(&linear.weight, |weight| {
             let output = Output { values: output, row_step: to, add };
+            if let Some(rounded) = &linear.rounded {
+                let weights = rounded.weights.get_or_init(|| bf16::Weights::new(weight, to, from));
+                return bf16::multiply(rounded.kernel, output, input, self.rows, weights);
+            }
             let left = Matrix::new(input, self.rows, from, from);
-            let threads = Parallelism::Rayon(rayon::current_num_threads());
-            multiply(output, 1.0, left, Matrix::new(weight, to, from, from).transposed(), threads);
+            multiply(output, 1.0, left, Matrix::new(weight, to, from, from).transposed(), Threads::All);
         })
     }
 
@@ -134,7 +136,7 @@ impl<'a> View<'a> {
             };
             let (query, key) = (part(first, 0, asking), part(0, width, tokens));
             let place = Output { values: &mut scores, row_step: tokens, add: false };
-            multiply(place, scale, query, key.transposed(), Parallelism::None);
+            multiply(place, scale, query, key.transposed(), Threads::One);
             if let Some(mask) = mask {
                 let mask = &mask[first * tokens..(first + asking) * tokens];
                 scores.iter_mut().zip(mask).for_each(|(score, mask)| *score += mask);
@@ -142,7 +144,7 @@ impl<'a> View<'a> {
             kernels::softmax_in_place(&mut scores, tokens);
             let place = Output { values: &mut attended[at..], row_step: width, add: false };
             let shares = Matrix::new(&scores, asking, tokens, tokens);
-            multiply(place, 1.0, shares, part(0, 2 * width, tokens), Parallelism::None);
+            multiply(place, 1.0, shares, part(0, 2 * width, tokens), Threads::One);
         }
     }
 }

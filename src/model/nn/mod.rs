@@ -14,11 +14,15 @@ mod record;
 mod text;
 mod vision;
 
+use std::sync::{Arc, OnceLock};
+
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 
 pub(crate) use attention::{Attention, Mlp, Projected, attention_weights};
 pub(crate) use block::{Block, Queries};
 pub(crate) use pool::{AttentionPool, Pool};
+pub(crate) use product::Kernel;
+use product::bf16;
 pub use record::{AfterAttention, BlockRecord, Recorded, Recording};
 pub(crate) use record::{merge_heads, split_heads};
 pub(crate) use text::{OwnTextTower, TextTower, reference_is_exact};
@@ -32,13 +36,27 @@ use super::config::Activation;
 pub(crate) struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+    rounded: Option<Rounded>,
+}
+
+/// How a layer is multiplied in bfloat16, where no graph is wanted.
+#[derive(Clone, Debug)]
+struct Rounded {
+    kernel: Kernel,
+    /// Made at the first use, half as large as the layer's own.
+    weights: Arc<OnceLock<bf16::Weights>>,
 }
 
 impl Linear {
     /// # Shapes
     /// `weight`: [out, in]; `bias`: `[out]`.
     pub(crate) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self { weight, bias }
+        Self { weight, bias, rounded: None }
+    }
+
+    /// The same layer; its products without a graph are of numbers rounded to bfloat16.
+    pub(crate) fn rounding(self, kernel: Kernel) -> Self {
+        Self { rounded: Some(Rounded { kernel, weights: Arc::default() }), ..self }
     }
 
     /// # Shapes
@@ -65,7 +83,7 @@ impl Linear {
     /// The same layer for a range of its outputs.
     pub(crate) fn outputs(&self, start: usize, length: usize) -> Result<Self> {
         let bias = self.bias.as_ref().map(|bias| bias.narrow(0, start, length)).transpose()?;
-        Ok(Self { weight: self.weight.narrow(0, start, length)?, bias })
+        Ok(Self::new(self.weight.narrow(0, start, length)?, bias))
     }
 
     /// The same layer with its outputs multiplied.
@@ -74,7 +92,7 @@ impl Linear {
     /// `scale`: `[out]`.
     pub(crate) fn scaled(&self, scale: &Tensor) -> Result<Self> {
         let bias = self.bias.as_ref().map(|bias| bias.mul(scale)).transpose()?;
-        Ok(Self { weight: self.weight.broadcast_mul(&scale.unsqueeze(1)?)?, bias })
+        Ok(Self::new(self.weight.broadcast_mul(&scale.unsqueeze(1)?)?, bias))
     }
 
     pub(crate) fn bias(&self) -> Option<&Tensor> {

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{Block, LayerNorm, Linear, Pool, Queries, block::forward};
+use super::{Block, Kernel, LayerNorm, Linear, Pool, Queries, block::forward};
 use crate::geometry::Grid;
 
 /// The vision tower of a CLIP-family checkpoint.
@@ -43,6 +43,13 @@ impl VisionTower {
     /// The number of blocks.
     pub fn layers(&self) -> usize {
         self.blocks.len()
+    }
+
+    /// The same tower; the linear layers of blocks that pass without a graph multiply numbers rounded to bfloat16.
+    /// What is differentiated stays in float32.
+    pub(crate) fn rounding(mut self, kernel: Kernel) -> Self {
+        self.blocks = self.blocks.into_iter().map(|block| block.rounding(kernel)).collect();
+        self
     }
 
     /// The number of attention heads.

@@ -47,7 +47,8 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
         prepare_folder(&folder)?;
         remove_leftovers(&folder)?;
     }
-    let model = crate::args::ModelArgs { model: recipe.model.clone(), ..args.model.clone() };
+    let (model, precision) = (recipe.model.clone(), recipe.precision);
+    let model = crate::args::ModelArgs { model, precision, ..args.model.clone() };
     let (explainer, load_seconds) = super::load(&model, terminal)?;
     recipe.method = Some(explainer.method(&settings)?.name().to_owned());
     settings.method.clone_from(&recipe.method);

@@ -70,7 +70,8 @@ fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
         Some(DeviceName::Metal) => DeviceChoice::Metal,
     };
     let text_cache = (!args.no_text_cache).then(cache_folder).flatten().map(|folder| folder.join("texts"));
-    let options = LoadOptions { hub: hub_options(args.offline), device, text_cache };
+    let precision = args.precision;
+    let options = LoadOptions { hub: hub_options(args.offline), device, precision, text_cache };
     let explainer = Explainer::load_with(&args.model, &options, terminal)?;
     let explainer = explainer.telling(Arc::new(terminal.clone()));
     Ok((explainer, start.elapsed().as_secs_f64()))
