@@ -52,10 +52,16 @@ def localisation(random, tensors):
     cases = []
     for index, (height, width) in enumerate([(24, 18), (15, 33), (20, 20)]):
         signed = smooth(random, height, width, 5)
-        # Ties, as rendered maps have them.
-        signed = np.round(signed * 8) / 8
         field = smooth(random, height, width, 6)
         mask = field > np.quantile(field, [0.6, 0.85, 0.95][index])
+        # The first map knows nothing of the mask, the second one is its contrary; the third one's
+        # peak is the mask.
+        signed = signed - [0, 2, 0][index] * field
+        if index == 2:
+            _, parts = cv2.connectedComponents((signed > 0.4 * signed.max()).astype(np.uint8), connectivity=8)
+            mask = parts == parts[np.unravel_index(signed.argmax(), signed.shape)]
+        # Ties, as rendered maps have them.
+        signed = np.round(signed * 8) / 8
         tensors[f"map.{index}"] = torch.from_numpy(signed)
         tensors[f"mask.{index}"] = torch.from_numpy(mask.astype(np.uint8))
         cases.append(measured(signed, mask))
