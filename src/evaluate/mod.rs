@@ -160,7 +160,8 @@ impl<'a> Evaluator<'a> {
 
     /// What is evaluated, as results record it.
     pub fn record(&self) -> Record {
-        let plan = Plan::new(self.explainer.name(), &self.options);
+        let precision = self.explainer.model().precision();
+        let plan = Plan::new(self.explainer.name(), precision, &self.options);
         Record { plan, settings: self.grid.settings.clone() }
     }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Better, CURVES, CurveKind, Faithfulness, Metric, Options, Sanity, Setting, Tolerance};
 use crate::{
+    device::Precision,
     geometry::Fit,
     objective::references::By,
     pipeline::Rivals,
@@ -15,6 +16,8 @@ use crate::{
 pub struct Plan {
     /// The checkpoint as it was asked for.
     pub model: String,
+    /// The precision of the trunk.
+    pub precision: Precision,
     /// How photos were fitted to the model.
     pub fit: Fit,
     /// How many times the trained resolution [`Fit::Whole`] used along each side.
@@ -66,10 +69,11 @@ pub struct Record {
 
 impl Plan {
     /// What these options decide.
-    pub(super) fn new(model: &str, options: &Options) -> Self {
+    pub(super) fn new(model: &str, precision: Precision, options: &Options) -> Self {
         let settings = &options.settings;
         Self {
             model: model.into(),
+            precision,
             fit: settings.fit,
             detail: settings.detail,
             tiles: Tiles::to_string(&settings.tiles),

@@ -230,7 +230,7 @@ impl<D: DataType> Batch<D> {
 mod tests {
     use super::*;
     use crate::evaluate::{Curve, Metric, Options, Outcome, Plan, Setting};
-    use crate::verdict::Verdict;
+    use crate::{device::Precision, verdict::Verdict};
     use parquet::data_type::{BoolType, ByteArrayType, DoubleType, Int64Type};
 
     fn record(settings: usize) -> Record {
@@ -243,7 +243,7 @@ mod tests {
             aggregate: "mean".into(),
         };
         let metrics = vec![Metric::PointingGame, Metric::EnergyPointing, Metric::DeletionAuc];
-        let plan = Plan::new("model", &Options { metrics, ..Options::default() });
+        let plan = Plan::new("model", Precision::F32, &Options { metrics, ..Options::default() });
         Record { plan, settings: (0..settings).map(setting).collect() }
     }
 

@@ -20,6 +20,10 @@ use crate::{
 /// Texts in one pass of the text tower: more would need memory and save no time.
 const TEXT_BATCH: usize = 32;
 
+/// So many texts are remembered, or twice as many as one call asks for if that is more: a data set may have another
+/// prompt for every picture.
+const MOST_KNOWN: usize = 1 << 15;
+
 /// The texts that were embedded so far.
 #[derive(Default)]
 pub(super) struct Texts {
@@ -96,10 +100,13 @@ impl Texts {
     fn embed_new<'t>(
         &self,
         model: &Model,
-        texts: impl Iterator<Item = &'t String>,
+        texts: impl Iterator<Item = &'t String> + Clone,
         warnings: &mut Vec<Warning>,
     ) -> Result<()> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > MOST_KNOWN.max(2 * texts.clone().count()) {
+            known.clear();
+        }
         let mut new: Vec<(&String, Tokens)> = Vec::new();
         let mut awaited: HashSet<&String> = HashSet::new();
         for text in texts {

@@ -40,7 +40,12 @@ impl Linear {
     fn shuffled(&self, random: &mut Random) -> Result<Self> {
         let weight = shuffled(&self.weight, random)?;
         let bias = self.bias.as_ref().map(|bias| shuffled(bias, random)).transpose()?;
-        Ok(Self { weight, bias })
+        let layer = Self::new(weight, bias);
+        // What was kept of the layer's own weights is of no use to others.
+        Ok(match &self.rounded {
+            Some(rounded) => layer.rounding(rounded.kernel),
+            None => layer,
+        })
     }
 }
 
