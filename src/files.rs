@@ -11,7 +11,7 @@ use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{DynamicImage, ImageEncoder};
+use image::{DynamicImage, GrayImage, ImageEncoder};
 
 use crate::error::{Error, Result};
 
@@ -110,6 +110,30 @@ pub fn png(picture: &DynamicImage) -> io::Result<Vec<u8>> {
     let (width, height) = (picture.width(), picture.height());
     let written = encoder.write_image(picture.as_bytes(), width, height, picture.color().into());
     written.map_err(io::Error::other).map(|()| encoded)
+}
+
+/// Writes a PNG with indexed colours: the picture's numbers are stored as they are, and programs that show it look their
+/// colours up in the palette. This is how segmentation data sets keep labels.
+///
+/// # Errors
+/// [`Error::Write`] as [`write_atomically`] has it, or if the picture has no pixels or a number without a colour.
+pub fn save_indexed_png(path: &Path, numbers: &GrayImage, colors: &[[u8; 3]]) -> Result<()> {
+    write_atomically(path, |file| file.write_all(&indexed_png(numbers, colors)?))
+}
+
+fn indexed_png(numbers: &GrayImage, colors: &[[u8; 3]]) -> io::Result<Vec<u8>> {
+    let largest = numbers.as_raw().iter().copied().max().map_or(0, usize::from);
+    let Some(colors) = colors.get(..=largest) else {
+        let found = format!("{} colours expected, {} found", largest + 1, colors.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, found));
+    };
+    let mut encoded = Vec::new();
+    let mut encoder = png::Encoder::new(&mut encoded, numbers.width(), numbers.height());
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_palette(colors.concat());
+    encoder.write_header()?.write_image_data(numbers.as_raw())?;
+    Ok(encoded)
 }
 
 /// Writes an array of `shape` (rows, columns) as NumPy's `.npy`: version 1.0, float32, row by row.
@@ -386,5 +410,19 @@ mod tests {
         let name = Names::new().for_prompt(Path::new(&"é".repeat(300)), &"word ".repeat(300));
         assert!(path_of(Path::new(""), &format!("{name}-99999"), "overlay", "png").as_os_str().len() <= 255);
         assert_eq!(Names::new().for_image(Path::new("..")), "image");
+    }
+
+    #[test]
+    fn indexed_pictures_keep_their_numbers_and_have_colours() {
+        let numbers = GrayImage::from_raw(2, 1, vec![2, 0]).expect("two pixels");
+        let colors = [[0; 3], [9, 8, 7], [255, 0, 5]];
+        let encoded = indexed_png(&numbers, &colors).expect("every number has a colour");
+        let mut reader = png::Decoder::new(std::io::Cursor::new(&encoded)).read_info().expect("it is a PNG");
+        let mut found = [1; 2];
+        reader.next_frame(&mut found).expect("it has pixels");
+        assert_eq!(found, [2, 0]);
+        let shown = image::load_from_memory(&encoded).expect("it is a PNG").into_rgb8();
+        assert_eq!(shown.as_raw(), &[255, 0, 5, 0, 0, 0]);
+        assert!(indexed_png(&numbers, &colors[..2]).is_err(), "2 has no colour");
     }
 }

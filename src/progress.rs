@@ -66,6 +66,14 @@ pub enum Warning {
         /// The method's name.
         method: &'static str,
     },
+    /// Rivals were given to an objective that does not look at them.
+    #[error(
+        "{aggregate} explains the prompt alone: the rivals compete with it, but change nothing in the map"
+    )]
+    RivalsIgnored {
+        /// The objective's name.
+        aggregate: &'static str,
+    },
     /// An image is broken near its end or in its metadata, but could be read.
     #[error("{path}: {reason}")]
     Image {

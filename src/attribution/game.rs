@@ -2,19 +2,26 @@
 //! attention explainability"): the attention of each block counts as far as more of it would raise the score,
 //! R ← R + mean_h(ReLU(∂S/∂A ⊙ A)) R, and the class token's row of R says what reached it from each patch.
 //!
+//! A pooling head is what the paper calls co-attention: its probe asks, and the tokens answer. By that rule (equation 10)
+//! the probe's relevance is mean_h(ReLU(∂S/∂A ⊙ A)) of the head times the tokens' R. The paper first scales what R gained
+//! to sum to 1 a row; the rule for one modality does not, and neither is it done here. Where the mean of the patches is
+//! taken, so is the mean of their rows; what each patch is to itself, the same for all, is left out.
+//!
 //! The paper goes through all blocks; the authors' code for CLIP starts at the **last block** (`start_layer = -1` in
-//! `CLIP_explainability.ipynb`), which is the default here. `--layer 0` is the paper's.
+//! `CLIP_explainability.ipynb`), which is the default here, with a pooling head behind it where there is one. `--layer 0`
+//! is the paper's.
 
 use candle_core::Tensor;
 
-use super::{Facts, Method, Needs, Targets, Unit, needs::require_class_token};
+use super::{Facts, Method, Needs, Targets, Unit};
 use crate::{
     error::Result,
-    gradient::{AttentionGradient, LayerTrace},
+    gradient::{Attending, AttentionGradient, LayerTrace},
     model::config::VisionConfig,
 };
 
-/// M = R_class, with R = Π_l (I + mean_h(ReLU(∂S/∂A^l ⊙ A^l))), the last block first.
+/// M = s (R - I), with R = Π_l (I + mean_h(ReLU(∂S/∂A^l ⊙ A^l))), the last block first, and s the share of each token in
+/// the summary: all of the class token. With a pooling head M = mean_h(ReLU(∂S/∂A ⊙ A)) R.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Game;
 
@@ -25,7 +32,7 @@ impl Method for Game {
 
     fn facts(&self) -> Facts {
         Facts {
-            measures: "attention that raises the score, followed back from the class token to the patches",
+            measures: "attention that raises the score, followed back from the summary to the patches",
             unit: Unit::None,
             signed: false,
             linear: false,
@@ -36,33 +43,37 @@ impl Method for Game {
     }
 
     fn needs(&self, vision: &VisionConfig, asked: Option<usize>) -> Result<Needs> {
-        require_class_token(self.name(), vision)?;
         Ok(Needs::insides(vision, asked, 1))
     }
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
-        let record = trace.recorded().inside(trace.layer())?;
-        let tokens = record.key.dim(1)?;
-        let own = Tensor::ones((1, 1), record.key.dtype(), record.key.device())?;
-        let own = own.pad_with_zeros(1, 0, tokens - 1)?;
+        let own = trace.fixed_shares()?;
         let rows: Result<Vec<_>> = (0..targets.rows())
             .map(|row| {
                 let mut relevance = own.clone();
-                trace.attention_gradients(&targets.directions().get(row)?, |_, shown| {
-                    relevance = propagated(&relevance, shown)?;
+                trace.attention_gradients(&targets.directions().get(row)?, |attending, shown| {
+                    relevance = match attending {
+                        Attending::Pool => raising(shown)?,
+                        Attending::Block(_) => propagated(&relevance, shown)?,
+                    };
                     Ok(())
                 })?;
-                trace.patches_of_row(&relevance.squeeze(0)?)
+                trace.patches_of_row(&(relevance - &own)?.squeeze(0)?)
             })
             .collect();
         Ok(Tensor::stack(&rows?, 0)?)
     }
 }
 
-/// The class token's row of R, [1, tokens], with one more block behind it. Since the product's first factor is the
+/// The attention that raises the score: [asking, tokens].
+fn raising(shown: &AttentionGradient) -> Result<Tensor> {
+    Ok((&shown.attention * &shown.gradient)?.relu()?.mean(0)?)
+}
+
+/// The summary's row of R, [1, tokens], with one more block behind it. Since the product's first factor is the
 /// last block, a vector that passes the blocks backwards is all that is needed of it.
 fn propagated(relevance: &Tensor, shown: &AttentionGradient) -> Result<Tensor> {
-    let block = (&shown.attention * &shown.gradient)?.relu()?.mean(0)?;
+    let block = raising(shown)?;
     let asking = relevance.narrow(1, 0, block.dim(0)?)?.contiguous()?;
     Ok((relevance + asking.matmul(&block)?)?)
 }

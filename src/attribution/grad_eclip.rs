@@ -11,13 +11,29 @@
 //! - The map keeps its sign; they rectify it, which here is the drawing's affair. It is in logits.
 //! - `--layer` names one block, whose class token is explained; their notebook adds the last n blocks' rectified maps.
 //! - Where all cosines are alike, scaling them says nothing (0/0 in the code), and every weight is 1.
+//!
+//! The authors know towers that end in their class token only. A pooling head gathers the photo by the attention of its
+//! probe, which takes the class token's place: its query, the head's keys, values and output. `--layer` then names the
+//! block whose tokens the head reads, as if the tower ended there. Where the mean of the patches is taken, every patch asks
+//! in the block, each with cosines and a scale of its own, and what a patch adds to all of them is summed.
+
+use std::ops::Range;
 
 use candle_core::{D, Tensor};
 
-use super::{Facts, Method, Needs, Targets, Unit, needs::require_class_token};
-use crate::{error::Result, gradient::LayerTrace, model::config::VisionConfig, model::nn::BlockRecord};
+use super::{Facts, Method, Needs, Targets, Unit, dense::unit};
+use crate::{
+    embed::logit_gradients,
+    error::{Error, Result},
+    gradient::{Attending, LayerTrace, Readout},
+    model::{
+        config::VisionConfig,
+        nn::{Pool, merge_heads},
+    },
+};
 
-/// M_i = λ_i Σ_d ∂S/∂O_d V_id, with O the class token's attention output.
+/// M_i = Σ_j λ_ji Σ_d ∂S/∂O_jd V_id, with O the attention output of the tokens j that ask: the class token alone, where
+/// there is one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GradEclip;
 
@@ -28,7 +44,7 @@ impl Method for GradEclip {
 
     fn facts(&self) -> Facts {
         Facts {
-            measures: "what a patch's value adds to the class token, weighted by query-key similarity",
+            measures: "what a patch's value adds to the summary, weighted by query-key similarity",
             unit: Unit::Objective,
             signed: true,
             linear: true,
@@ -39,44 +55,82 @@ impl Method for GradEclip {
     }
 
     fn needs(&self, vision: &VisionConfig, asked: Option<usize>) -> Result<Needs> {
-        require_class_token(self.name(), vision)?;
         Ok(Needs::insides(vision, asked, 1))
     }
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
-        let weights = loose_attention(trace.recorded().inside(trace.layer())?)?;
-        let rows: Result<Vec<_>> = (0..targets.rows())
-            .map(|row| {
-                let mut map = weights.zeros_like()?;
-                trace.attention_gradients(&targets.directions().get(row)?, |block, shown| {
-                    if block == trace.layer() {
-                        // ∂S/∂A is ∂S/∂O Vᵀ in every head; the class token is the first that asks.
-                        let added = shown.gradient.narrow(1, 0, 1)?.squeeze(1)?.sum(0)?;
-                        map = (trace.patches_of_row(&added)? * &weights)?;
-                    }
-                    Ok(())
-                })?;
-                Ok(map)
-            })
-            .collect();
-        Ok(Tensor::stack(&rows?, 0)?)
+        let pooled = match trace.tower().pool {
+            Pool::Attention(_) => Some(trace.readout(trace.layer())?),
+            _ => None,
+        };
+        let weights = match pooled.as_ref().and_then(Readout::probe) {
+            Some((query, key)) => loose_attention(query, key)?,
+            None => {
+                let (record, patches) = (trace.recorded().inside(trace.layer())?, patches(trace)?);
+                let asking = asking(trace)?;
+                let query = record.query.narrow(1, asking.start, asking.len())?;
+                loose_attention(&query, &record.key.narrow(1, patches.start, patches.len())?)?
+            }
+        };
+        let added = match &pooled {
+            Some(readout) => added_to_probe(readout, targets)?,
+            None => added_in_block(trace, targets)?,
+        };
+        let maps: Result<Vec<_>> = added.iter().map(|added| Ok((added * &weights)?.sum(0)?)).collect();
+        Ok(Tensor::stack(&maps?, 0)?)
     }
 }
 
-/// The cosines of the class token's query and the patches' keys, scaled to 0..1: `[cells]`.
-fn loose_attention(record: &BlockRecord) -> Result<Tensor> {
-    let cells = record.key.dim(1)? - 1;
-    let query = record.query.narrow(1, 0, 1)?;
-    let keys = record.key.narrow(1, 1, cells)?;
-    let products = keys.broadcast_mul(&query)?.sum((0, 2))?;
-    let lengths = keys.sqr()?.sum((0, 2))?.sqrt()?.broadcast_mul(&query.sqr()?.sum_all()?.sqrt()?)?;
-    let cosines = (products / lengths)?;
-    let low = cosines.min(D::Minus1)?.to_scalar::<f32>()?;
-    let high = cosines.max(D::Minus1)?.to_scalar::<f32>()?;
-    match high > low {
-        true => Ok(((cosines - f64::from(low))? / f64::from(high - low))?),
-        false => Ok(cosines.ones_like()?),
+/// The places of the patches among the tokens.
+fn patches(trace: &LayerTrace) -> Result<Range<usize>> {
+    let prefix = trace.tower().prefix_tokens();
+    Ok(prefix..prefix + trace.grid()?.cells())
+}
+
+/// The places of the tokens whose attention is explained in a block: of those that the summary is made of.
+fn asking(trace: &LayerTrace) -> Result<Range<usize>> {
+    match trace.tower().pool {
+        Pool::ClassToken => Ok(0..1),
+        _ => patches(trace),
     }
+}
+
+/// What each patch's value adds to the score by way of the probe, for every target: [1, cells]. ∂S/∂A is ∂S/∂O Vᵀ in
+/// every head.
+fn added_to_probe(readout: &Readout, targets: &Targets) -> Result<Vec<Tensor>> {
+    let directions = logit_gradients(readout.embedding(), targets.mixes(), targets.logit_scale())?;
+    (0..targets.rows()).map(|row| Ok(readout.attention_gradient(&directions.get(row)?)?.sum(0)?)).collect()
+}
+
+/// What each patch's value adds to the score by way of each token that asks in the trace's block, for every target:
+/// [asking, cells].
+fn added_in_block(trace: &LayerTrace, targets: &Targets) -> Result<Vec<Tensor>> {
+    let (asking, patches) = (asking(trace)?, patches(trace)?);
+    let of_row = |row: usize| {
+        let mut added = None;
+        trace.attention_gradients(&targets.directions().get(row)?, |attending, shown| {
+            if attending == Attending::Block(trace.layer()) {
+                let gradient = shown.gradient.narrow(1, asking.start, asking.len())?;
+                added = Some(gradient.narrow(2, patches.start, patches.len())?.sum(0)?);
+            }
+            Ok(())
+        })?;
+        added.ok_or(Error::Numeric { what: "gradient", reason: "the layer's block was not reached".into() })
+    };
+    (0..targets.rows()).map(of_row).collect()
+}
+
+/// The cosines of queries and keys over the whole width, for every query scaled to 0..1 over the keys.
+///
+/// # Shapes
+/// `query`: [heads, asking, head width]; `key`: [heads, cells, head width]; returns [asking, cells].
+fn loose_attention(query: &Tensor, key: &Tensor) -> Result<Tensor> {
+    let cosines = unit(&merge_heads(query)?)?.matmul(&unit(&merge_heads(key)?)?.t()?)?;
+    let low = cosines.min_keepdim(D::Minus1)?;
+    let span = (cosines.max_keepdim(D::Minus1)? - &low)?;
+    let scaled = cosines.broadcast_sub(&low)?.broadcast_div(&span)?;
+    let differ = span.gt(0.0)?.broadcast_as(cosines.shape())?;
+    Ok(differ.where_cond(&scaled, &cosines.ones_like()?)?)
 }
 
 #[cfg(test)]
@@ -85,26 +139,23 @@ mod tests {
 
     use super::*;
 
-    fn record<const N: usize>(query: [f32; 2], keys: [[f32; 2]; N]) -> Result<BlockRecord> {
-        let mut queries = [[0.0; 2]; N];
-        queries[0] = query;
-        let hidden = Tensor::new(&queries, &Device::Cpu)?;
-        let (query, key) = (hidden.unsqueeze(0)?, Tensor::new(&[keys], &Device::Cpu)?);
-        Ok(BlockRecord { hidden, query, value: key.clone(), key, after: None })
+    fn tokens<const N: usize>(rows: [[f32; 2]; N]) -> Result<Tensor> {
+        Ok(Tensor::new(&[rows], &Device::Cpu)?)
     }
 
     #[test]
     fn cosines_are_scaled_over_the_patches_by_hand() -> Result<()> {
-        // The class token's own key does not count. The cosines are 1, 0 and -1; lengths play no part.
-        let keys = [[9.0, 9.0], [2.0, 0.0], [0.0, 5.0], [-1.0, 0.0]];
-        assert_eq!(loose_attention(&record([3.0, 0.0], keys)?)?.to_vec1::<f32>()?, [1.0, 0.5, 0.0]);
+        // The cosines are 1, 0 and -1, and for the other query 0, 1 and 0; lengths play no part.
+        let keys = tokens([[2.0, 0.0], [0.0, 5.0], [-1.0, 0.0]])?;
+        let found = loose_attention(&tokens([[3.0, 0.0], [0.0, 0.5]])?, &keys)?;
+        assert_eq!(found.to_vec2::<f32>()?, [[1.0, 0.5, 0.0], [0.0, 1.0, 0.0]]);
         Ok(())
     }
 
     #[test]
     fn cosines_that_are_all_alike_weigh_nothing() -> Result<()> {
-        let keys = [[1.0, 0.0], [2.0, 0.0], [2.0, 0.0]];
-        assert_eq!(loose_attention(&record([1.0, 0.0], keys)?)?.to_vec1::<f32>()?, [1.0, 1.0]);
+        let found = loose_attention(&tokens([[1.0, 0.0]])?, &tokens([[2.0, 0.0], [2.0, 0.0]])?)?;
+        assert_eq!(found.to_vec2::<f32>()?, [[1.0, 1.0]]);
         Ok(())
     }
 }

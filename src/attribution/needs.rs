@@ -1,12 +1,6 @@
-//! What a method needs of an image's pass through the vision tower, and which towers it can explain.
+//! What a method needs of an image's pass through the vision tower.
 
-use crate::{
-    error::{Error, Result},
-    model::{
-        config::{VisionConfig, VisionPooling},
-        nn::Recording,
-    },
-};
+use crate::model::{config::VisionConfig, nn::Recording};
 
 /// What a method needs of an image's pass through the vision tower.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,32 +25,11 @@ impl Needs {
         Self { layer, recording: Recording { insides: layer..layers, ..Recording::default() } }
     }
 
-    /// The inside of the last block, which is the only one that the method looks at.
-    pub(super) fn last_inside(method: &str, vision: &VisionConfig, asked: Option<usize>) -> Result<Self> {
-        match asked {
-            Some(layer) if layer != last(vision) => {
-                let last = last(vision);
-                let reason = format!(
-                    "{method} looks at the last block only: expected -1 or {last}, found block {layer}"
-                );
-                Err(Error::Option { option: "layer", reason })
-            }
-            _ => Ok(Self::insides(vision, None, 1)),
-        }
+    /// The inside of one block: the one that was asked for, else the last.
+    pub(super) fn inside(vision: &VisionConfig, asked: Option<usize>) -> Self {
+        let layer = asked.unwrap_or_else(|| last(vision));
+        Self { layer, recording: Recording { insides: layer..layer + 1, ..Recording::default() } }
     }
-}
-
-/// Refuses towers whose embedding is not their class token's.
-pub(super) fn require_class_token(method: &str, vision: &VisionConfig) -> Result<()> {
-    let found = match vision.pooling {
-        VisionPooling::ClassToken => return Ok(()),
-        VisionPooling::Attention => "one that pools its patches by attention",
-        VisionPooling::MeanOfPatches | VisionPooling::MeanBeforeNorm => {
-            "one that takes the mean of its patches"
-        }
-    };
-    let reason = format!("{method} expects a vision tower that ends in its class token, found {found}");
-    Err(Error::Option { option: "method", reason })
 }
 
 fn last(vision: &VisionConfig) -> usize {
@@ -68,7 +41,8 @@ mod tests {
     use super::*;
     use crate::{
         attribution::METHODS,
-        model::config::{Activation, Projection, TowerConfig},
+        error::Result,
+        model::config::{Activation, Projection, TowerConfig, VisionPooling},
     };
 
     fn vision(pooling: VisionPooling, layers: usize) -> VisionConfig {
@@ -104,29 +78,25 @@ mod tests {
         assert_eq!(recording("gem", 4, None)?.insides, 0..4);
         assert_eq!(recording("game", 12, Some(0))?.insides, 0..12);
         assert_eq!(recording("attention-rollout", 12, None)?.attention, 0..12);
-        assert_eq!(recording("na-clip", 12, Some(11))?.insides, 11..12);
-        assert!(recording("na-clip", 12, Some(10)).is_err());
+        assert_eq!(recording("na-clip", 12, None)?.insides, 11..12);
+        assert_eq!(recording("na-clip", 12, Some(3))?.insides, 3..4);
         Ok(())
     }
 
     #[test]
-    fn towers_without_a_class_token_are_refused_by_name() {
-        let refusal = |pooling| {
-            let refused: Vec<String> = METHODS
-                .iter()
-                .filter_map(|method| method.needs(&vision(pooling, 12), None).err())
-                .map(|error| error.to_string())
-                .collect();
-            refused
-        };
-        assert_eq!(refusal(VisionPooling::ClassToken), [""; 0]);
-        let refused = refusal(VisionPooling::Attention);
-        assert_eq!(refused.len(), 9);
-        assert_eq!(
-            refused[0],
-            "method: grad-eclip expects a vision tower that ends in its class token, found one that pools its \
-             patches by attention"
-        );
-        assert_eq!(refusal(VisionPooling::MeanOfPatches).len(), 9);
+    fn every_method_explains_every_tower_and_block() -> Result<()> {
+        let poolings = [
+            VisionPooling::ClassToken,
+            VisionPooling::Attention,
+            VisionPooling::MeanOfPatches,
+            VisionPooling::MeanBeforeNorm,
+        ];
+        for (method, pooling) in METHODS.iter().flat_map(|method| poolings.map(|pooling| (method, pooling))) {
+            for layer in 0..3 {
+                let needs = method.needs(&vision(pooling, 3), Some(layer))?;
+                assert_eq!(needs.layer, layer, "{}", method.name());
+            }
+        }
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@
 mod graph;
 mod last_block;
 mod masked;
+mod pooling;
 mod readout;
 mod way_back;
 
@@ -28,7 +29,7 @@ use crate::{
 use graph::Graph;
 use last_block::LastBlock;
 pub use readout::Readout;
-pub use way_back::AttentionGradient;
+pub use way_back::{Attending, AttentionGradient};
 
 /// One image's activations at one layer, and the way from there to its embedding.
 pub struct LayerTrace<'a> {
@@ -222,9 +223,15 @@ impl<'a> LayerTrace<'a> {
             let output = record.after(&self.tower.blocks[last], self.behind_last_block(record)?)?.output;
             return Ok(self.tower.embedding_of(&output.unsqueeze(0)?)?.squeeze(0)?);
         }
-        match self.recorded().furthest() {
-            Some((layer, input)) => Ok(self.tower.run_from(*layer, input)?.squeeze(0)?),
-            None => Ok(self.graph()?.embedding()),
+        if let Some((layer, input)) = self.recorded().furthest() {
+            return Ok(self.tower.run_from(*layer, input)?.squeeze(0)?);
+        }
+        match self.shared.graph.get() {
+            // Who looks into blocks asks for no gradients of activations: no graph is needed.
+            None if self.recorded().asked() != &Recording::default() => {
+                Ok(self.tower.run_from(self.layer, &self.input)?.squeeze(0)?)
+            }
+            _ => Ok(self.graph()?.embedding()),
         }
     }
 

@@ -3,11 +3,8 @@
 
 use candle_core::Tensor;
 
-use super::{LayerTrace, way_back::Step};
-use crate::{
-    error::Result,
-    model::nn::{AttentionPool, Pool, attention_weights, split_heads},
-};
+use super::{LayerTrace, pooling::PoolRecord, way_back::Step};
+use crate::{error::Result, model::nn::Pool};
 
 /// One block's output, read as if the tower ended there.
 pub struct Readout<'t> {
@@ -23,17 +20,6 @@ enum End<'t> {
     Pool(PoolRecord<'t>),
 }
 
-/// What a pooling head computed.
-struct PoolRecord<'t> {
-    pool: &'t AttentionPool,
-    /// [heads, tokens, head width].
-    value: Tensor,
-    /// What the probe got: [1, width].
-    attended: Tensor,
-    /// What the MLP's nonlinearity is applied to: [1, mlp width].
-    expanded: Tensor,
-}
-
 impl<'a> LayerTrace<'a> {
     /// Reads the output of a recorded block. A tower with a pooling head pools it, behind the last norm; any other
     /// takes the mean of **all** tokens, the class token's too, then the last norm and the projection: the class
@@ -46,8 +32,8 @@ impl<'a> LayerTrace<'a> {
         let output = record.after(&self.tower.blocks[block], record.tokens()?)?.output;
         let (summary, end) = match &self.tower.pool {
             Pool::Attention(pool) => {
-                let (pooled, record) = PoolRecord::new(pool, &self.tower.post_norm.forward(&output)?)?;
-                (pooled, End::Pool(record))
+                let record = PoolRecord::new(pool, &self.tower.post_norm.forward(&output)?)?;
+                (record.summary()?, End::Pool(record))
             }
             Pool::ClassToken | Pool::MeanOfPatches | Pool::MeanBeforeNorm => {
                 let mean = output.mean_keepdim(0)?;
@@ -68,6 +54,17 @@ impl Readout<'_> {
         &self.embedding
     }
 
+    /// What the probe of a pooling head asks, and the tokens' keys; none where there is no such head.
+    ///
+    /// # Shapes
+    /// Returns [heads, 1, head width] and [heads, tokens, head width].
+    pub fn probe(&self) -> Option<(&Tensor, &Tensor)> {
+        match &self.end {
+            End::Pool(record) => Some((&record.query, &record.key)),
+            End::Mean(_) => None,
+        }
+    }
+
     /// The gradient along a direction of this embedding with respect to the attention that it comes from: the block's
     /// own, or the pooling head's where there is one.
     ///
@@ -81,7 +78,7 @@ impl Readout<'_> {
         let tower = self.trace.tower;
         let summary = tower.project_backward(&direction.unsqueeze(0)?)?;
         match &self.end {
-            End::Pool(record) => record.attention_gradient(&summary),
+            End::Pool(record) => Ok(record.back(&summary)?.shown.gradient),
             End::Mean(mean) => {
                 let record = self.trace.recorded().inside(self.block)?;
                 let tokens = record.tokens()?;
@@ -92,29 +89,6 @@ impl Readout<'_> {
     }
 }
 
-impl<'t> PoolRecord<'t> {
-    /// Pools tokens, [tokens, width], into a summary, [1, width].
-    fn new(pool: &'t AttentionPool, tokens: &Tensor) -> Result<(Tensor, Self)> {
-        let probe = pool.probe.reshape((1, 1, ()))?;
-        let projected = pool.attention.project_from(&probe, &tokens.unsqueeze(0)?)?;
-        let attention = attention_weights(&projected.query, &projected.key, None)?.squeeze(0)?;
-        let value = projected.value.squeeze(0)?;
-        let merged = attention.matmul(&value)?.reshape((1, ()))?;
-        let attended = pool.attention.output.forward(&merged)?;
-        let expanded = pool.mlp.expand.forward(&pool.norm.forward(&attended)?)?;
-        let summary = (&attended + pool.mlp.contract.forward(&pool.mlp.activation.forward(&expanded)?)?)?;
-        Ok((summary, Self { pool, value, attended, expanded }))
-    }
-
-    /// `summary`, the gradient with respect to the summary: [1, width]; returns [heads, 1, tokens].
-    fn attention_gradient(&self, summary: &Tensor) -> Result<Tensor> {
-        let normed = self.pool.mlp.backward(&self.expanded, summary)?;
-        let attended = (summary + self.pool.norm.backward(&self.attended, &normed)?)?;
-        let merged = self.pool.attention.output.backward(&attended)?;
-        Ok(split_heads(&merged, self.value.dim(0)?)?.matmul(&self.value.t()?)?)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +96,7 @@ mod tests {
         gradient::Differentiation,
         model::{
             config::Activation,
-            nn::{Recording, VisionTower, tests::Source},
+            nn::{Recording, VisionTower, attention_weights, tests::Source},
         },
     };
 

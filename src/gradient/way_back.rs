@@ -7,7 +7,8 @@
 //! dA = dO Vᵀ      dV = Aᵀ dO      ds = A (dA - Σ_j A dA)      dQ = c ds K      dK = c dsᵀ Q
 //! ```
 //!
-//! Behind the last block only the class token counts, so that there only one token asks.
+//! Where only the class token counts behind the last block, only one token asks there. Where all tokens are pooled, the
+//! way back begins in the pooling ([`pooling`](super::pooling)).
 
 use candle_core::{D, Result as TensorResult, Tensor};
 
@@ -17,8 +18,17 @@ use crate::{
     model::nn::{Block, BlockRecord, merge_heads, split_heads},
 };
 
-/// The gradient with respect to a block's attention, for the tokens whose way out of the block counts: the class
-/// token alone at the last block, all tokens before it.
+/// What attends to the tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attending {
+    /// The pooling head behind the last block: its probe asks alone.
+    Pool,
+    /// The tokens in a block, whose index it is.
+    Block(usize),
+}
+
+/// The gradient with respect to attention, for the tokens that count behind it: in the last block of a tower that ends
+/// in its class token this token alone, in every other block all of them.
 #[derive(Clone, Debug)]
 pub struct AttentionGradient {
     /// The attention itself: [heads, asking, tokens].
@@ -27,34 +37,45 @@ pub struct AttentionGradient {
     pub gradient: Tensor,
 }
 
+impl AttentionGradient {
+    /// Refuses a gradient that is not finite.
+    pub(super) fn new(attention: Tensor, gradient: Tensor) -> Result<Self> {
+        if gradient.abs()?.sum_all()?.to_scalar::<f32>()?.is_finite() {
+            return Ok(Self { attention, gradient });
+        }
+        let reason = "expected finite numbers, found NaN or infinity".into();
+        Err(Error::Numeric { what: "attention gradient", reason })
+    }
+
+    /// With respect to the products of queries and keys, before they are scaled: [heads, asking, tokens].
+    pub(super) fn of_scores(&self, head_width: usize) -> TensorResult<Tensor> {
+        let Self { attention, gradient } = self;
+        let along = (gradient * attention)?.sum_keepdim(D::Minus1)?;
+        (gradient.broadcast_sub(&along)? * attention)? / (head_width as f64).sqrt()
+    }
+}
+
 impl LayerTrace<'_> {
-    /// Goes back from the embedding through the recorded blocks to the trace's layer, the last block first, and shows
-    /// `visit` the gradient along `direction` with respect to each block's attention.
+    /// Goes back from the embedding through a pooling head, where there is one, and the recorded blocks to the trace's
+    /// layer, the last block first, and shows `visit` the gradient along `direction` with respect to each attention.
     ///
     /// # Shapes
     /// `direction`: `[embedding]`.
     ///
     /// # Errors
-    /// If the tower does not end in its class token, or a block from the trace's layer on was not recorded;
-    /// [`Error::Numeric`] if a gradient is not finite.
+    /// If a block from the trace's layer on was not recorded; [`Error::Numeric`] if a gradient is not finite.
     pub fn attention_gradients(
         &self,
         direction: &Tensor,
-        mut visit: impl FnMut(usize, &AttentionGradient) -> Result<()>,
+        mut visit: impl FnMut(Attending, &AttentionGradient) -> Result<()>,
     ) -> Result<()> {
-        let Some(end) = self.tower.class_token_end() else {
-            let reason = "expected a tower that ends in its class token, found another".into();
-            return Err(Error::Numeric { what: "attention gradient", reason });
-        };
+        let mut leaving = self.leaving_blocks(direction, &mut visit)?;
         let last = self.tower.layers().saturating_sub(1);
-        let output = self.recorded().inside(last)?.after(end.block, 1)?.output;
-        let summary = self.tower.project_backward(&direction.unsqueeze(0)?)?;
-        let mut leaving = self.tower.post_norm.backward(&output, &summary)?;
         for (index, block) in self.tower.blocks.iter().enumerate().skip(self.layer).rev() {
             let record = self.recorded().inside(index)?;
-            let asking = if index == last { 1 } else { record.tokens()? };
+            let asking = if index == last { self.behind_last_block(record)? } else { record.tokens()? };
             let step = Step::new(block, record, &leaving, asking)?;
-            visit(index, &step.shown)?;
+            visit(Attending::Block(index), &step.shown)?;
             if index > self.layer {
                 leaving = step.entering()?;
             }
@@ -96,25 +117,19 @@ impl<'a> Step<'a> {
         let heads = record.value.dim(0)?;
         let attended = split_heads(&block.attention.output.backward(&middle)?, heads)?;
         let gradient = attended.matmul(&record.value.t()?)?;
-        if !gradient.abs()?.sum_all()?.to_scalar::<f32>()?.is_finite() {
-            let reason = "expected finite numbers, found NaN or infinity".into();
-            return Err(Error::Numeric { what: "attention gradient", reason });
-        }
-        let shown = AttentionGradient { attention: record.attention_of(asking)?, gradient };
+        let shown = AttentionGradient::new(record.attention_of(asking)?, gradient)?;
         Ok(Self { block, record, shown, middle, attended })
     }
 
     /// With respect to what enters the block: [tokens, width].
     fn entering(&self) -> TensorResult<Tensor> {
-        let AttentionGradient { attention, gradient } = &self.shown;
         let BlockRecord { hidden, query, key, .. } = self.record;
         let (_, asking, head_width) = self.attended.dims3()?;
         let silent = self.record.tokens()? - asking;
-        let along = (gradient * attention)?.sum_keepdim(D::Minus1)?;
-        let scores = ((gradient.broadcast_sub(&along)? * attention)? / (head_width as f64).sqrt())?;
+        let scores = self.shown.of_scores(head_width)?;
         let to_query = scores.matmul(key)?.pad_with_zeros(1, 0, silent)?;
         let to_key = scores.t()?.matmul(&query.narrow(1, 0, asking)?)?;
-        let to_value = attention.t()?.matmul(&self.attended)?;
+        let to_value = self.shown.attention.t()?.matmul(&self.attended)?;
         let projected =
             Tensor::cat(&[merge_heads(&to_query)?, merge_heads(&to_key)?, merge_heads(&to_value)?], 1)?;
         let activations = self.block.attention.projections.backward(&projected)?;
@@ -129,7 +144,7 @@ mod tests {
         gradient::Differentiation,
         model::{
             config::Activation,
-            nn::{Recording, VisionTower, tests::Source},
+            nn::{Pool, Recording, VisionTower, tests::Source},
         },
     };
 
@@ -156,55 +171,75 @@ mod tests {
         Ok((embedding * direction)?.sum_all()?.to_scalar::<f32>()?)
     }
 
+    /// Asserts that the gradients shown at each block are those of finite differences, for the tokens that ask.
+    fn assert_gradients(tower: &VisionTower, pixels: &Tensor, direction: &Tensor) -> Result<()> {
+        let recording = Recording { insides: 0..3, ..Recording::default() };
+        let trace = LayerTrace::recording(tower, pixels, 0, Differentiation::Fastest, &recording)?;
+        let hidden = trace.recorded().inside(0)?.hidden.clone();
+        let (count, alone) = (hidden.dim(0)?, tower.class_token_end().is_some());
+        let mut visited = Vec::new();
+        trace.attention_gradients(direction, |attending, shown| {
+            visited.push(attending);
+            let Attending::Block(index) = attending else { return Ok(()) };
+            let (heads, asking, tokens) = shown.gradient.dims3()?;
+            assert_eq!((heads, asking, tokens), (2, if index == 2 && alone { 1 } else { count }, count));
+            let found = shown.gradient.flatten_all()?.to_vec1::<f32>()?;
+            let (mut error, mut size) = (0.0, 0.0);
+            for (place, found) in found.iter().enumerate() {
+                let (head, rest) = (place / (asking * tokens), place % (asking * tokens));
+                let at = |step: f32| {
+                    let mut change = vec![0.0_f32; heads * tokens * tokens];
+                    change[head * tokens * tokens + rest] = step;
+                    let change = Tensor::from_vec(change, (heads, tokens, tokens), pixels.device())?;
+                    score(tower, &hidden, index, &change, direction)
+                };
+                let expected = (at(1e-2)? - at(-1e-2)?) / 2e-2;
+                error += (found - expected).powi(2);
+                size += expected.powi(2);
+            }
+            assert!(size > 1e-4, "the check needs a gradient");
+            assert!(error.sqrt() < 3e-3 * size.sqrt(), "block {index}: off by {error} of {size}");
+            Ok(())
+        })?;
+        let pool = matches!(tower.pool, Pool::Attention(_)).then_some(Attending::Pool);
+        let expected: Vec<_> = pool.into_iter().chain([2, 1, 0].map(Attending::Block)).collect();
+        assert_eq!(visited, expected);
+        Ok(())
+    }
+
     #[test]
     fn attention_gradients_agree_with_finite_differences() -> Result<()> {
         for activation in [Activation::QuickGelu, Activation::Gelu] {
             let mut source = Source::new(31);
             let tower = source.tower(activation);
-            let pixels = source.tensor(&[3, 2, 4]);
-            let direction = source.tensor(&[5]);
-            let recording = Recording { insides: 0..3, ..Recording::default() };
-            let trace = LayerTrace::recording(&tower, &pixels, 0, Differentiation::Fastest, &recording)?;
-            let hidden = trace.recorded().inside(0)?.hidden.clone();
-            let mut visited = Vec::new();
-            trace.attention_gradients(&direction, |index, shown| {
-                visited.push(index);
-                let (heads, asking, tokens) = shown.gradient.dims3()?;
-                assert_eq!((heads, asking, tokens), (2, if index == 2 { 1 } else { 3 }, 3));
-                let found = shown.gradient.flatten_all()?.to_vec1::<f32>()?;
-                let (mut error, mut size) = (0.0, 0.0);
-                for (place, found) in found.iter().enumerate() {
-                    let (head, rest) = (place / (asking * tokens), place % (asking * tokens));
-                    let at = |step: f32| {
-                        let mut change = vec![0.0_f32; heads * tokens * tokens];
-                        change[head * tokens * tokens + rest] = step;
-                        let change = Tensor::from_vec(change, (heads, tokens, tokens), pixels.device())?;
-                        score(&tower, &hidden, index, &change, &direction)
-                    };
-                    let expected = (at(1e-2)? - at(-1e-2)?) / 2e-2;
-                    error += (found - expected).powi(2);
-                    size += expected.powi(2);
-                }
-                assert!(size > 1e-4, "the check needs a gradient");
-                assert!(error.sqrt() < 3e-3 * size.sqrt(), "block {index}: off by {error} of {size}");
-                Ok(())
-            })?;
-            assert_eq!(visited, [2, 1, 0]);
+            assert_gradients(&tower, &source.tensor(&[3, 2, 4]), &source.tensor(&[5]))?;
         }
         Ok(())
     }
 
     #[test]
-    fn towers_without_a_class_token_and_blocks_that_were_not_recorded_are_refused() -> Result<()> {
+    fn so_do_those_of_towers_that_pool_their_tokens() -> Result<()> {
         let mut source = Source::new(32);
+        let mut with_class_token = source.tower(Activation::Gelu);
+        with_class_token.pool = Pool::MeanBeforeNorm;
+        assert_gradients(&with_class_token, &source.tensor(&[3, 2, 4]), &source.tensor(&[5]))?;
+        let means = [Pool::MeanOfPatches, Pool::MeanBeforeNorm];
+        let towers = means.map(|pool| source.pooled_tower(Activation::Gelu, pool));
+        for tower in towers.iter().chain([&source.siglip_tower()]) {
+            assert_gradients(tower, &source.tensor(&[3, 2, 6]), &source.tensor(&[8]))?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn blocks_that_were_not_recorded_are_refused() -> Result<()> {
+        let mut source = Source::new(33);
         let pixels = source.tensor(&[3, 4, 4]);
-        let siglip = source.siglip_tower();
-        let recording = Recording { insides: 2..3, ..Recording::default() };
-        let trace = LayerTrace::recording(&siglip, &pixels, 2, Differentiation::Fastest, &recording)?;
-        assert!(trace.attention_gradients(&source.tensor(&[8]), |_, _| Ok(())).is_err());
-        let tower = source.tower(Activation::Gelu);
-        let trace = LayerTrace::recording(&tower, &pixels, 1, Differentiation::Fastest, &recording)?;
-        assert!(trace.attention_gradients(&source.tensor(&[5]), |_, _| Ok(())).is_err());
+        for (tower, width) in [(source.tower(Activation::Gelu), 5), (source.siglip_tower(), 8)] {
+            let recording = Recording { insides: 2..3, ..Recording::default() };
+            let trace = LayerTrace::recording(&tower, &pixels, 1, Differentiation::Fastest, &recording)?;
+            assert!(trace.attention_gradients(&source.tensor(&[width]), |_, _| Ok(())).is_err());
+        }
         Ok(())
     }
 

@@ -6,11 +6,13 @@
 //!
 //! A new objective is one file here and one line in [`OBJECTIVES`].
 
+mod logit;
 mod mean;
 pub mod references;
 mod softmax;
 mod weighted;
 
+pub use logit::Logit;
 pub use mean::Mean;
 pub use softmax::Softmax;
 pub use weighted::Weighted;
@@ -40,6 +42,11 @@ pub trait Objective: Send + Sync {
         strength
     }
 
+    /// Whether references have a part in [`value`](Self::value) at any strength.
+    fn contrasts(&self) -> bool {
+        self.strength_in_force(Strength(1.0)).get() > 0.0
+    }
+
     /// The unit of [`value`](Self::value) for so many logits, the target's among them.
     fn unit(&self, _competing: usize, _strength: Strength) -> Unit {
         Unit::Logits
@@ -57,7 +64,7 @@ pub enum Unit {
 }
 
 /// Every objective, the default first.
-pub static OBJECTIVES: &[&dyn Objective] = &[&Mean, &Weighted, &Softmax];
+pub static OBJECTIVES: &[&dyn Objective] = &[&Mean, &Weighted, &Softmax, &Logit];
 
 /// The objective of that name.
 ///
@@ -158,6 +165,16 @@ mod tests {
     }
 
     #[test]
+    fn the_logit_alone_knows_no_strength() {
+        assert_eq!(Logit.value(&[5.0, 2.0, 4.0], Strength(0.5)), 5.0);
+        assert_eq!(Logit.gradient(&[5.0, 2.0, 4.0], Strength(2.0)), [1.0, 0.0, 0.0]);
+        assert_eq!(Logit.strength_in_force(Strength(0.6)), Strength(0.0));
+        assert_eq!(Logit.unit(3, Strength(1.0)), Unit::Logits);
+        let contrasting = OBJECTIVES.iter().filter(|objective| objective.contrasts()).count();
+        assert_eq!(contrasting, OBJECTIVES.len() - 1);
+    }
+
+    #[test]
     fn a_target_that_wins_by_far_keeps_a_slope() {
         let gradient = Softmax.gradient(&[60.0, 0.0], Strength(1.0));
         assert!(gradient[0] > 0.0 && gradient[0] < 1e-25, "{gradient:?}");
@@ -170,7 +187,7 @@ mod tests {
         let error = objective("median").err().map(|error| error.to_string());
         assert_eq!(
             error.as_deref(),
-            Some("aggregate: expected one of mean, weighted, softmax, found \"median\"")
+            Some("aggregate: expected one of mean, weighted, softmax, logit, found \"median\"")
         );
     }
 }

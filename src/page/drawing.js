@@ -6,7 +6,7 @@
 function objectiveWeights(aggregate, logits, target, rivals, strength) {
   const weights = new Float64Array(logits.length);
   weights[target] = 1;
-  if (rivals.length === 0) return weights;
+  if (rivals.length === 0 || aggregate === "logit") return weights;
   if (aggregate === "mean") {
     for (const rival of rivals) weights[rival] = -strength / rivals.length;
     return weights;

@@ -156,7 +156,7 @@ function numbers() {
     ["Peak", peakText()],
     ["For the target", withUnit(signed(sum((value) => value > 0), 3))],
     ["Against it", withUnit(signed(sum((value) => value < 0), 3))],
-    ...(objective !== null && data.setup.aggregate === "mean" ? [["Objective", `${fixed(objective, 3)} logits`]] : []),
+    ...(objective !== null && ["mean", "logit"].includes(data.setup.aggregate) ? [["Objective", `${fixed(objective, 3)} logits`]] : []),
   ]);
 }
 
@@ -168,7 +168,7 @@ function settings() {
     ["Model", data.model],
     ...(data.model_hash ? [["Model hash", data.model_hash]] : []),
     ["Method", `${setup.method}, layer ${setup.layer}`],
-    ["Rivals", `${setup.aggregate} of them`],
+    ["Rivals", setup.aggregate === "logit" ? "not part of the map" : `${setup.aggregate} of them`],
     ["Phrased as", data.templates.map((text) => (text === "{}" ? "the prompt itself" : text)).join("  ·  ")],
     ["Fit", `${setup.fit}, covers ${x0}, ${y0} to ${x1}, ${y1}`],
     ["Grid", `${data.grid[0]} rows × ${data.grid[1]} columns`],
@@ -335,11 +335,13 @@ function controls() {
   byId("colors").value = chosen.colors;
   byId("scale").value = chosen.scale;
   byId("contour").checked = chosen.contour;
-  byId("strength").disabled = !data.recombines || chosen.rivals.size === 0;
+  const contrasts = data.setup.aggregate !== "logit";
+  byId("strength").disabled = !data.recombines || !contrasts || chosen.rivals.size === 0;
   const note = byId("strength-note");
-  note.hidden = data.recombines && chosen.rivals.size > 0;
+  note.hidden = data.recombines && contrasts && chosen.rivals.size > 0;
   const why = logits.length > 1 ? "Choose a rival to contrast the target with." : "There is no other prompt to contrast with.";
-  note.textContent = data.recombines ? why : data.why_fixed;
+  const alone = "The target's logit is explained alone: rivals change nothing in the map.";
+  note.textContent = !data.recombines ? data.why_fixed : contrasts ? why : alone;
   if (!data.recombines) byId("computed").value = computed.indexOf(chosen.computed);
 }
 

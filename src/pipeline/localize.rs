@@ -174,6 +174,8 @@ impl Explainer {
         }
         let competing = competitors.texts.dim(0)?;
         warnings.extend(ignoring_prompts(plan.method, competing));
+        let ignored = competing > 1 && !plan.objective.contrasts();
+        warnings.extend(ignored.then(|| Warning::RivalsIgnored { aggregate: plan.objective.name() }));
         let texts = match &neutral {
             Some(neutral) => Tensor::cat(&[&competitors.texts, neutral], 0)?,
             None => competitors.texts.clone(),

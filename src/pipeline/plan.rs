@@ -155,3 +155,14 @@ impl Mix {
         Self { weights, value: plan.objective.value(&chosen, settings.strength) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_eight_blocks_refine_a_map_or_all_there_are() {
+        assert_eq!(attending_blocks(12), 4..12);
+        assert_eq!(attending_blocks(3), 0..3);
+    }
+}

@@ -88,7 +88,7 @@ fn blue_orange(evidence: f64) -> [u8; 3] {
     oklab_to_srgb([at(0), at(1), at(2)])
 }
 
-fn oklab_to_srgb([lightness, a, b]: [f64; 3]) -> [u8; 3] {
+pub(super) fn oklab_to_srgb([lightness, a, b]: [f64; 3]) -> [u8; 3] {
     let long = (lightness + 0.396_337_777_4 * a + 0.215_803_757_3 * b).powi(3);
     let medium = (lightness - 0.105_561_345_8 * a - 0.063_854_172_8 * b).powi(3);
     let short = (lightness - 0.089_484_177_5 * a - 1.291_485_548 * b).powi(3);

@@ -7,6 +7,7 @@ mod canvas;
 pub(crate) mod colormap;
 mod contour;
 mod figure;
+mod labels;
 mod methods;
 mod overlay;
 mod pairs;
@@ -15,6 +16,7 @@ mod text;
 
 pub use colormap::{ColorMap, Sign};
 pub use figure::LONGEST_PANEL;
+pub use labels::{MOST_LABELS, label_colors, labels};
 pub use methods::{MethodColumn, MethodRow, methods};
 pub use overlay::{heatmap, mask, overlay};
 pub use pairs::{PairRow, pairs};

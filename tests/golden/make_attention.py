@@ -20,6 +20,7 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import families
 import make_golden as golden
 import tiny_checkpoints
 import torch
@@ -32,6 +33,7 @@ from transformers import CLIPModel
 FITS = ["squash", "wide"]
 OBJECTIVES = ["plain", "mean-0.6", "weighted-0.6"]
 EMPTY = golden.PROMPTS.index("")
+COMPARED = [golden.TARGET, *golden.REFERENCES]
 # The packages work in float32, and their last steps are the drawing's: bilinear, then 0 to 1 over the picture.
 PACKAGE_TOLERANCE = 1e-3
 
@@ -187,11 +189,11 @@ def clip_surgery(tower, _objective, weights, layer=None):
     return tower.scores.model.logit_scale.exp() * similarity @ weights[labels]
 
 
-def last_block(change, whole):
-    """A dense method that changes the last block: its map. `whole`: with residual and MLP."""
+def one_block(change, whole):
+    """A dense method that changes one block and reads what it gives: its map. `whole`: with residual and MLP."""
 
-    def method(tower, _objective, weights):
-        block = tower.blocks[-1]
+    def method(tower, _objective, weights, layer=-1):
+        block = tower.blocks[layer]
         attended = merged(change(block, tower))
         output = block.block.self_attn.out_proj
         tokens = rest_of_block(block.block, block.hidden, attended) if whole else output(attended)
@@ -203,9 +205,14 @@ def last_block(change, whole):
 def near(block, tower):
     rows, columns = tower.grid
     places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).double()
-    bonus = torch.zeros(1 + len(places), 1 + len(places), dtype=torch.float64)
-    bonus[1:, 1:] = (-torch.cdist(places, places) ** 2 / (2 * 5.0**2)).exp()
+    prefix = block.hidden.shape[0] - len(places)
+    bonus = torch.zeros(prefix + len(places), prefix + len(places), dtype=torch.float64)
+    bonus[prefix:, prefix:] = (-torch.cdist(places, places) ** 2 / (2 * 5.0**2)).exp()
     return (block.key @ block.key.mT * block.scale + bonus).softmax(dim=-1) @ block.value
+
+
+def correlative(block, _tower):
+    return (like(block.query, block.scale) + like(block.key, block.scale)) @ block.value
 
 
 # Each method with the layers that are asked of it; None is its own choice.
@@ -216,13 +223,10 @@ METHODS = {
     "game": (game, [None, -2, -3]),
     "clip-surgery": (clip_surgery, [None, -2]),
     "gem": (gem, [None, -2]),
-    "mask-clip": (last_block(lambda block, _: block.value, True), [None]),
-    "sclip": (
-        last_block(lambda b, _: (like(b.query, b.scale) + like(b.key, b.scale)) @ b.value, True),
-        [None],
-    ),
-    "clear-clip": (last_block(lambda b, _: like(b.query, b.scale) @ b.value, False), [None]),
-    "na-clip": (last_block(near, False), [None]),
+    "mask-clip": (one_block(lambda block, _: block.value, True), [None, -2]),
+    "sclip": (one_block(correlative, True), [None, -2]),
+    "clear-clip": (one_block(lambda b, _: like(b.query, b.scale) @ b.value, False), [None, -2]),
+    "na-clip": (one_block(near, False), [None, -2]),
 }
 
 
@@ -304,13 +308,12 @@ def prompt_weights(objective, logits):
     return torch.autograd.grad(objective(leaf), leaf)[0]
 
 
-def maps_of(tower, fit):
+def maps_of(tower, fit, methods, objectives):
     """Every map of one pixel case, as (settings, tensors)."""
     settings, tensors = [], {}
-    for name in OBJECTIVES:
-        objective = golden.objectives()[name]
+    for name, objective in objectives.items():
         weights = prompt_weights(objective, tower.logits)
-        for method, (make, layers) in METHODS.items():
+        for method, (make, layers) in methods.items():
             for layer in layers:
                 asked = {} if layer is None else {"layer": layer}
                 made = make(tower, objective, weights, **asked).detach().float().reshape(tower.grid)
@@ -326,7 +329,7 @@ def make_checkpoint(checkpoint, tests, root):
     model = CLIPModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     model.requires_grad_(False)
     _, embeds = golden.golden_text(checkpoint, folder, model)
-    exact = golden.Scores(copy.deepcopy(model).double(), embeds[[golden.TARGET, *golden.REFERENCES]].double())
+    exact = golden.Scores(families.Clip, copy.deepcopy(model).double(), embeds[COMPARED].double())
     exact.empty = embeds[EMPTY].double()
     maps, tensors = [], {"empty": embeds[EMPTY]}
     for fit, pixels in golden.case_pixels(checkpoint, folder, photos).items():
@@ -336,16 +339,21 @@ def make_checkpoint(checkpoint, tests, root):
         tower.grid = [side // checkpoint.patch_size for side in pixels.shape[1:]]
         if fit == "squash":
             check_packages(checkpoint, model, exact, tower, pixels)
-        settings, made = maps_of(tower, fit)
+        settings, made = maps_of(tower, fit, METHODS, {name: golden.objectives()[name] for name in OBJECTIVES})
         maps += settings
         tensors |= made
-    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in sorted(tensors.items())}
+    write(root, checkpoint.name, maps, tensors)
+
+
+def write(root, name, maps, tensors):
+    """The two files of one checkpoint."""
+    tensors = {name: tensor.detach().float().contiguous().clone() for name, tensor in sorted(tensors.items())}
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
     parity = root / "golden/parity"
     parity.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, parity / f"{checkpoint.name}.attention.safetensors")
-    (parity / f"{checkpoint.name}.attention.safetensors").chmod(0o644)
-    write_json(parity / f"{checkpoint.name}.attention.json", {"checkpoint": checkpoint.name, "maps": maps})
+    save_file(tensors, parity / f"{name}.attention.safetensors")
+    (parity / f"{name}.attention.safetensors").chmod(0o644)
+    write_json(parity / f"{name}.attention.json", {"checkpoint": name, "maps": maps})
 
 
 def main():

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use fieldmark::attribution::METHODS;
 use serde_json::Value;
 
 use crate::fake_hub::{COMMIT, REPO, Repository, Server};
@@ -949,19 +950,28 @@ fn compare_draws_several_methods_on_one_sheet() {
 }
 
 #[test]
-fn all_methods_leave_out_what_a_layer_does_not_allow_and_a_named_one_fails() {
-    let sandbox = Sandbox::new();
-    let all = ["a", "b", "--layer", "0", "--methods", "all", "--save", "none", "--json"];
-    let outcome = compare(&sandbox, &all);
-    assert_eq!(outcome.status, Some(0), "{outcome:#?}");
-    assert!(
-        outcome.stderr.contains("left out: mask-clip looks at the last block only"),
-        "{}",
-        outcome.stderr
-    );
-    assert!(outcome.json().iter().all(|line| line["method"] != "mask-clip"));
-    let named = compare(&sandbox, &["a", "b", "--layer", "0", "--methods", "mask-clip"]);
-    assert_eq!(named.status, Some(2), "{named:#?}");
+fn all_methods_take_every_layer_of_every_kind_of_tower_and_contrast() {
+    for model in ["tiny-gelu", "tiny-siglip", "open-clip-mean"] {
+        let sandbox = Sandbox::with_model(model);
+        for layer in ["0", "-1"] {
+            let all = ["a", "b", "--layer", layer, "--methods", "all", "--strength", "0.6", "--save", "none"];
+            let outcome = compare(&sandbox, &[&all[..], &["--json"]].concat());
+            assert_eq!(outcome.status, Some(0), "{model} {outcome:#?}");
+            assert!(!outcome.stderr.contains("left out"), "{model}: {}", outcome.stderr);
+            let lines = outcome.json();
+            assert_eq!(lines.len(), METHODS.len(), "{model}");
+            for line in lines {
+                assert_eq!((&line["layers"][0], &line["strength"]), (&number_of(layer), &0.6.into()));
+            }
+        }
+        let beyond = compare(&sandbox, &["a", "b", "--layer", "9", "--methods", "all"]);
+        assert_eq!(beyond.status, Some(2), "{beyond:#?}");
+        assert!(beyond.stderr.contains("layer: expected"), "{}", beyond.stderr);
+    }
+}
+
+fn number_of(text: &str) -> Value {
+    text.parse::<i64>().expect("a number").into()
 }
 
 #[test]
@@ -1015,4 +1025,49 @@ fn softmax_explains_the_probability_and_has_no_strength_between() {
         "{}",
         outcome.stderr
     );
+}
+
+#[test]
+fn the_logit_alone_is_the_plain_map_among_rivals_and_has_no_strength() {
+    let sandbox = Sandbox::new();
+    let asked = ["wide.png", "--against", "marsh", "--aggregate", "logit", "--save", "map", "--json"];
+    let outcome = sandbox.localize("reed", &asked);
+    outcome.assert_done();
+    assert!(outcome.stderr.contains("logit explains the prompt alone"), "{}", outcome.stderr);
+    let found = outcome.json().remove(0);
+    assert_eq!((&found["aggregate"], &found["strength"]), (&"logit".into(), &0.0.into()));
+    assert_close(number(&found["objective"]), number(&found["logit"]));
+    // The rival has its share of the probability all the same.
+    assert_close(number(&found["probability"]) + number(&found["against"][0]["probability"]), 1.0);
+    let map = || std::fs::read(sandbox.path("fieldmark-out/wide.reed.map.npy")).unwrap();
+    let logit = map();
+    sandbox.localize("reed", &["wide.png", "--save", "map"]).assert_done();
+    assert_eq!(logit, map(), "the map of the prompt without rivals");
+    let typed = sandbox.localize("reed", &["wide.png", "--aggregate", "logit", "--strength", "0.6"]);
+    assert_eq!(typed.status, Some(2), "{typed:#?}");
+    assert!(typed.stderr.contains("strength: expected 0 with logit, found 0.6"), "{}", typed.stderr);
+}
+
+#[test]
+fn instances_are_numbered_as_the_regions_are() {
+    let sandbox = Sandbox::new();
+    let found = sandbox.found("reed", &["wide.png", "--threshold", "peak:0.3", "--save", "instances,mask"]);
+    let regions = found["regions"].as_array().unwrap();
+    let path = sandbox.path("fieldmark-out/wide.reed.instances.png");
+    assert_eq!(found["files"]["instances"], "fieldmark-out/wide.reed.instances.png");
+    let shown = image::open(path).unwrap().into_rgb8();
+    let mask = image::open(sandbox.path("fieldmark-out/wide.reed.mask.png")).unwrap().into_luma8();
+    assert_eq!(shown.dimensions(), mask.dimensions());
+    let mut areas = std::collections::HashMap::<[u8; 3], u64>::new();
+    for (color, inside) in shown.pixels().zip(mask.pixels()) {
+        *areas.entry(color.0).or_default() += 1;
+        assert!(color.0 == [0; 3] || inside.0 == [255], "an instance is part of the mask");
+    }
+    areas.remove(&[0; 3]);
+    let mut areas: Vec<u64> = areas.into_values().collect();
+    let mut expected: Vec<u64> = regions.iter().map(|region| region["area"].as_u64().unwrap()).collect();
+    areas.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(areas, expected);
+    assert!(!areas.is_empty());
 }

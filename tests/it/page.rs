@@ -177,6 +177,19 @@ fn weighted_rivals_and_a_cropped_photo_are_drawn_alike() {
 }
 
 #[test]
+fn the_logit_alone_is_drawn_whatever_the_rivals_and_has_no_slider() {
+    let Some(mut browser) = Browser::start() else { return };
+    let settings = Settings { aggregate: "logit".into(), ..strength(0.6) };
+    let sample = Sample::new("examples/images/red-winged-blackbird.png", &settings, &prompts());
+    browser.open(&sample.path(), "");
+    let map = sample.map(&PROMPTS[1..], settings);
+    assert_same(&mut browser, &overlay(&sample.shown_photo(), &map, &RenderOptions::default()), "logit");
+    assert_eq!(browser.run("document.getElementById('strength').disabled"), true);
+    let why = browser.run("document.getElementById('strength-note').textContent");
+    assert!(why.as_str().unwrap().contains("explained alone"), "{why}");
+}
+
+#[test]
 fn where_contrasts_are_no_mixes_only_computed_ones_are_shown() {
     let Some(mut browser) = Browser::start() else { return };
     let sample = Sample::ordinary();

@@ -1,5 +1,5 @@
-//! The methods that look at attention, against what `make_attention.py` computes from their definitions, on the same
-//! weights and pixels.
+//! The methods that look at attention, against what `make_attention.py` and `make_attention_pooled.py` compute from their
+//! definitions, on the same weights and pixels.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,14 @@ use fieldmark::{
 };
 use serde_json::Value;
 
-use crate::parity::{Golden, MAP_TOLERANCE, print, relative_difference, text};
+use crate::parity::{Golden, cases, print, relative_difference, text};
+
+/// The length of a map's difference over the length of the map.
+const MAP_TOLERANCE: f32 = 1e-4;
+
+/// Towers that end in a class token, that pool by attention, and one that takes the mean of its patches.
+const CHECKPOINTS: [&str; 5] =
+    ["tiny-quick-gelu", "tiny-gelu", "tiny-siglip", "tiny-siglip2", "open-clip-mean"];
 
 /// The map of one case of the JSON, made as the pipeline makes it.
 fn map(golden: &Golden, case: &Value, texts: &Tensor) -> Result<Tensor> {
@@ -36,11 +43,11 @@ fn map(golden: &Golden, case: &Value, texts: &Tensor) -> Result<Tensor> {
 fn maps_are_those_of_their_definitions() -> Result<()> {
     let mut table =
         String::from("\nparity with definitions in float64: largest relative difference of a raw map\n");
-    for name in ["tiny-quick-gelu", "tiny-gelu"] {
+    for name in CHECKPOINTS {
         let golden = Golden::of(name, "attention")?;
         let texts = golden.compared()?;
         let mut worst: BTreeMap<&str, f32> = BTreeMap::new();
-        for case in golden.cases["maps"].as_array().expect("a list") {
+        for case in cases(&golden) {
             let found = map(&golden, case, &texts)?;
             let difference =
                 relative_difference(&found, &golden.tensors[text(&case["tensor"])].flatten_all()?)?;
@@ -58,8 +65,8 @@ fn maps_are_those_of_their_definitions() -> Result<()> {
 }
 
 #[test]
-fn the_empty_text_has_the_embedding_of_transformers() -> Result<()> {
-    for name in ["tiny-quick-gelu", "tiny-gelu"] {
+fn the_empty_text_has_the_embedding_of_the_reference() -> Result<()> {
+    for name in CHECKPOINTS {
         let golden = Golden::of(name, "attention")?;
         let found = golden.model.embed_texts(&[golden.model.tokenize_any("")?])?.get(0)?;
         let difference = relative_difference(&found, &golden.tensors["empty"])?;
@@ -70,39 +77,73 @@ fn the_empty_text_has_the_embedding_of_transformers() -> Result<()> {
 
 #[test]
 fn every_method_that_looks_at_attention_has_expected_maps() -> Result<()> {
-    let golden = Golden::of("tiny-gelu", "attention")?;
-    let cases = golden.cases["maps"].as_array().expect("a list");
-    let checked: BTreeSet<&str> = cases.iter().map(|case| text(&case["method"])).collect();
+    for name in CHECKPOINTS {
+        let golden = Golden::of(name, "attention")?;
+        let checked: BTreeSet<&str> = cases(&golden).iter().map(|case| text(&case["method"])).collect();
+        let vision = &golden.model.config().vision;
+        for method in METHODS {
+            let recording = method.needs(vision, None)?.recording;
+            let looks = !(recording.attention.is_empty() && recording.insides.is_empty());
+            assert_eq!(looks, checked.contains(method.name()), "{name} {}", method.name());
+        }
+    }
+    Ok(())
+}
+
+/// The maps of some mixes, a row each, of a picture that is all of one colour or of noise.
+fn maps_of(
+    golden: &Golden,
+    name: &str,
+    layer: Option<usize>,
+    mixes: &[[f32; 3]],
+    flat: bool,
+) -> Result<Vec<Vec<f32>>> {
+    let method = attribution::method(name)?;
     let vision = &golden.model.config().vision;
-    for method in METHODS {
-        let recording = method.needs(vision, None)?.recording;
-        let looks = !(recording.attention.is_empty() && recording.insides.is_empty());
-        assert_eq!(looks, checked.contains(method.name()), "{}", method.name());
+    let Needs { layer, recording } = method.needs(vision, layer)?;
+    let pixels = &golden.tensors[&format!("pixels.{}", text(&cases(golden)[0]["fit"]))];
+    let pixels = if flat { pixels.zeros_like()? } else { pixels.clone() };
+    let trace =
+        LayerTrace::recording(golden.model.vision()?, &pixels, layer, Differentiation::Fastest, &recording)?;
+    let weights = Tensor::from_vec(mixes.concat(), (mixes.len(), 3), pixels.device())?;
+    let texts = golden.compared()?.narrow(0, 0, 3)?;
+    let targets = Targets::new(&trace.embedding()?, &texts, &weights, golden.model.logit_scale())?;
+    let empty = golden.tensors["empty"].unsqueeze(0)?;
+    Ok(method.maps(&trace, &targets.with_extra(Some(empty)))?.to_vec2()?)
+}
+
+#[test]
+fn a_mix_of_nothing_and_a_picture_of_one_colour_give_numbers() -> Result<()> {
+    for checkpoint in CHECKPOINTS {
+        let golden = Golden::of(checkpoint, "attention")?;
+        let names: BTreeSet<&str> = cases(&golden).iter().map(|case| text(&case["method"])).collect();
+        for name in names {
+            let maps = maps_of(&golden, name, None, &[[0.0; 3], [1.0, 0.0, 0.0]], true)?;
+            assert!(maps.concat().iter().all(|value| value.is_finite()), "{checkpoint} {name}");
+            // Rollout alone does not look at what is explained.
+            let nothing = maps[0].iter().all(|value| *value == 0.0);
+            assert_eq!(nothing, attribution::method(name)?.facts().discriminative, "{checkpoint} {name}");
+            assert!(maps[1].iter().any(|value| *value != 0.0), "{checkpoint} {name}");
+        }
     }
     Ok(())
 }
 
 #[test]
-fn a_mix_of_nothing_and_a_picture_of_one_colour_give_numbers() -> Result<()> {
-    let golden = Golden::of("tiny-gelu", "attention")?;
-    let (vision, texts) = (&golden.model.config().vision, golden.compared()?);
-    let tower = golden.model.vision()?;
-    let pixels = golden.tensors["pixels.wide"].zeros_like()?;
-    let cases = golden.cases["maps"].as_array().expect("a list");
-    let names: BTreeSet<&str> = cases.iter().map(|case| text(&case["method"])).collect();
-    for name in names {
-        let method = attribution::method(name)?;
-        let Needs { layer, recording } = method.needs(vision, None)?;
-        let trace = LayerTrace::recording(tower, &pixels, layer, Differentiation::Fastest, &recording)?;
-        let weights = Tensor::new(&[[0.0_f32; 4], [1.0, 0.0, 0.0, 0.0]], pixels.device())?;
-        let empty = golden.tensors["empty"].unsqueeze(0)?;
-        let targets = Targets::new(&trace.embedding()?, &texts, &weights, golden.model.logit_scale())?;
-        let maps = method.maps(&trace, &targets.with_extra(Some(empty)))?.to_vec2::<f32>()?;
-        assert!(maps.concat().iter().all(|value| value.is_finite()), "{name}");
-        // Rollout alone does not look at what is explained.
-        let nothing = maps[0].iter().all(|value| *value == 0.0);
-        assert_eq!(nothing, method.facts().discriminative, "{name}");
-        assert!(maps[1].iter().any(|value| *value != 0.0), "{name}");
+fn a_contrast_is_arithmetic_on_plain_maps_where_a_method_says_so() -> Result<()> {
+    for checkpoint in CHECKPOINTS {
+        let golden = Golden::of(checkpoint, "attention")?;
+        for method in METHODS.iter().filter(|method| method.facts().linear) {
+            for layer in 0..golden.model.config().vision.tower.layers {
+                let mixes = [[1.0, -0.6, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
+                let maps = maps_of(&golden, method.name(), Some(layer), &mixes, false)?;
+                let largest = maps[1].iter().fold(0.0_f32, |top, value| top.max(value.abs()));
+                for (contrast, (target, rival)) in maps[0].iter().zip(maps[1].iter().zip(&maps[2])) {
+                    let off = (contrast - (target - 0.6 * rival)).abs();
+                    assert!(off < 1e-4 * largest, "{checkpoint} {} {layer}: {off}", method.name());
+                }
+            }
+        }
     }
     Ok(())
 }

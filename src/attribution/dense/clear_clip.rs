@@ -3,15 +3,15 @@
 
 use candle_core::Tensor;
 
-use super::{facts, last, score_scale, self_attention, similarities};
+use super::{changed, facts, score_scale, self_attention, similarities};
 use crate::{
-    attribution::{Facts, Method, Needs, Targets, needs::require_class_token},
+    attribution::{Facts, Method, Needs, Targets},
     error::Result,
     gradient::LayerTrace,
     model::{config::VisionConfig, nn::merge_heads},
 };
 
-/// Last block: output(softmax(Q Qᵀ c) V).
+/// In the block: output(softmax(Q Qᵀ c) V).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClearClip;
 
@@ -29,12 +29,11 @@ impl Method for ClearClip {
     }
 
     fn needs(&self, vision: &VisionConfig, asked: Option<usize>) -> Result<Needs> {
-        require_class_token(self.name(), vision)?;
-        Needs::last_inside(self.name(), vision, asked)
+        Ok(Needs::inside(vision, asked))
     }
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
-        let (block, record) = last(trace)?;
+        let (block, record) = changed(trace)?;
         let attended = self_attention(&record.query, score_scale(record)?)?.matmul(&record.value)?;
         similarities(trace, &block.attention.output.forward(&merge_heads(&attended)?)?, targets)
     }

@@ -14,7 +14,7 @@ use candle_core::{D, Tensor};
 
 use super::{facts, parallel_path, patch_embeddings, score_scale, self_attention, unit};
 use crate::{
-    attribution::{Facts, Method, Needs, Targets, needs::require_class_token},
+    attribution::{Facts, Method, Needs, Targets},
     error::{Error, Result},
     gradient::LayerTrace,
     model::config::VisionConfig,
@@ -45,7 +45,6 @@ impl Method for ClipSurgery {
     }
 
     fn needs(&self, vision: &VisionConfig, asked: Option<usize>) -> Result<Needs> {
-        require_class_token(self.name(), vision)?;
         Ok(Needs::insides(vision, asked, BLOCKS))
     }
 

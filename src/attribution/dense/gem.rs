@@ -10,7 +10,7 @@ use candle_core::{D, Tensor};
 
 use super::{facts, parallel_path, score_scale, self_attention, similarities, unit};
 use crate::{
-    attribution::{Facts, Method, Needs, Targets, needs::require_class_token},
+    attribution::{Facts, Method, Needs, Targets},
     error::Result,
     gradient::LayerTrace,
     model::{
@@ -41,7 +41,6 @@ impl Method for Gem {
     }
 
     fn needs(&self, vision: &VisionConfig, asked: Option<usize>) -> Result<Needs> {
-        require_class_token(self.name(), vision)?;
         Ok(Needs::insides(vision, asked, BLOCKS))
     }
 

@@ -7,6 +7,16 @@
 //! checkpoint's logit scale, so that maps are in logits. They are linear in the mix of prompts: a contrast is the same
 //! contrast of plain maps, exactly.
 //!
+//! The authors all begin with towers that end in a class token, in whose place each patch is read. Other towers pool
+//! their tokens, and each patch is read as if it alone were pooled. Of a mean nothing is left then but the norm. A pooling
+//! head has nothing else to attend to than this patch: its value passes the head's output layer and MLP, and the probe
+//! plays no part. That is MaskCLIP's idea, applied to the attention that gathers the photo. Neither
+//! gem-torch nor the authors' other code supports such towers.
+//!
+//! `--layer` names for some methods the first block of a second path that runs to the end. The others change **one**
+//! block, the last unless another is named; what that block gives is then read as if the tower ended there, as LeGrad
+//! reads earlier blocks. The authors know the last block only.
+//!
 //! A cosine of CLIP has no zero that means anything: pictures and texts lie in two cones, and every patch may be at
 //! 0.2 of every prompt. The projects therefore scale maps to 0..1 over the photo, or only compare classes. Here zero is
 //! **the photo's mean**: a patch above it fits the prompt better than the photo's patches do on average. It keeps unit
@@ -49,7 +59,7 @@ fn facts(measures: &'static str, cost: f64, paper: &'static str) -> Facts {
     }
 }
 
-/// Every patch's embedding, as if it were a class token: unit vectors.
+/// Every patch's embedding, as if it alone were the summary of the photo: unit vectors.
 ///
 /// # Shapes
 /// `tokens`, before the last norm: [tokens, width]; returns [cells, embedding].
@@ -57,7 +67,7 @@ fn patch_embeddings(trace: &LayerTrace, tokens: &Tensor) -> Result<Tensor> {
     let tower = trace.tower();
     let count = tokens.dim(0)?;
     let patches = tokens.narrow(0, tower.prefix_tokens(), count - tower.prefix_tokens())?;
-    unit(&tower.project(&tower.post_norm.forward(&patches)?)?)
+    unit(&tower.embed_each(&patches)?)
 }
 
 /// How much more similar each patch is to the mixes of prompts than the photo's patches are on average, in logits:
@@ -68,8 +78,8 @@ fn similarities(trace: &LayerTrace, tokens: &Tensor, targets: &Targets) -> Resul
     Ok((targets.mixes().matmul(&above_mean.t()?)? * targets.logit_scale())?)
 }
 
-/// The last block and its record.
-fn last<'t>(trace: &'t LayerTrace) -> Result<(&'t Block, &'t BlockRecord)> {
+/// The block that is changed, and its record.
+fn changed<'t>(trace: &'t LayerTrace) -> Result<(&'t Block, &'t BlockRecord)> {
     let index = trace.layer();
     Ok((&trace.tower().blocks[index], trace.recorded().inside(index)?))
 }
@@ -105,7 +115,7 @@ fn score_scale(record: &BlockRecord) -> Result<f64> {
 }
 
 /// Vectors along the last dimension become unit vectors; those of length 0 stay as they are.
-fn unit(vectors: &Tensor) -> Result<Tensor> {
+pub(super) fn unit(vectors: &Tensor) -> Result<Tensor> {
     let lengths = vectors.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;
     Ok(vectors.broadcast_div(&lengths.maximum(f64::from(f32::MIN_POSITIVE))?)?)
 }

@@ -6,9 +6,9 @@
 
 use candle_core::{Device, Tensor};
 
-use super::{facts, last, score_scale, similarities};
+use super::{changed, facts, score_scale, similarities};
 use crate::{
-    attribution::{Facts, Method, Needs, Targets, needs::require_class_token},
+    attribution::{Facts, Method, Needs, Targets},
     error::Result,
     geometry::Grid,
     gradient::LayerTrace,
@@ -21,7 +21,7 @@ use crate::{
 /// The Gaussian's standard deviation, in patches.
 const DEVIATION: f64 = 5.0;
 
-/// Last block: output(softmax(K Kᵀ c + ω) V).
+/// In the block: output(softmax(K Kᵀ c + ω) V).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NaClip;
 
@@ -39,12 +39,11 @@ impl Method for NaClip {
     }
 
     fn needs(&self, vision: &VisionConfig, asked: Option<usize>) -> Result<Needs> {
-        require_class_token(self.name(), vision)?;
-        Needs::last_inside(self.name(), vision, asked)
+        Ok(Needs::inside(vision, asked))
     }
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
-        let (block, record) = last(trace)?;
+        let (block, record) = changed(trace)?;
         let scores = (&record.key * score_scale(record)?)?.matmul(&record.key.t()?)?;
         let nearness = nearness(trace.grid()?, trace.tower().prefix_tokens(), scores.device())?;
         let attended = softmax(&scores.broadcast_add(&nearness)?)?.matmul(&record.value)?;

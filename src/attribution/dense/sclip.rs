@@ -6,15 +6,15 @@
 
 use candle_core::Tensor;
 
-use super::{facts, last, score_scale, self_attention, similarities};
+use super::{changed, facts, score_scale, self_attention, similarities};
 use crate::{
-    attribution::{Facts, Method, Needs, Targets, needs::require_class_token},
+    attribution::{Facts, Method, Needs, Targets},
     error::Result,
     gradient::LayerTrace,
     model::config::VisionConfig,
 };
 
-/// Last block: u = x + output((softmax(Q Qᵀ c) + softmax(K Kᵀ c)) V), u + mlp(ln_2(u)).
+/// In the block: u = x + output((softmax(Q Qᵀ c) + softmax(K Kᵀ c)) V), u + mlp(ln_2(u)).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sclip;
 
@@ -32,12 +32,11 @@ impl Method for Sclip {
     }
 
     fn needs(&self, vision: &VisionConfig, asked: Option<usize>) -> Result<Needs> {
-        require_class_token(self.name(), vision)?;
-        Needs::last_inside(self.name(), vision, asked)
+        Ok(Needs::inside(vision, asked))
     }
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
-        let (block, record) = last(trace)?;
+        let (block, record) = changed(trace)?;
         let scale = score_scale(record)?;
         let shares = (self_attention(&record.query, scale)? + self_attention(&record.key, scale)?)?;
         let attended = shares.matmul(&record.value)?;

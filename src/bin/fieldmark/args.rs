@@ -74,7 +74,8 @@ pub struct LocalizeArgs {
     pub rivals: RivalArgs,
 
     /// How much of the rivals is subtracted; 0 is the plain map (γ of the Finer-CAM paper). Several, separated by
-    /// commas, give a strip of maps from one pass [default: 0.6; 1, which is all of them, with --aggregate softmax]
+    /// commas, give a strip of maps from one pass [default: 0.6; with --aggregate softmax 1, which is all of them, and
+    /// with --aggregate logit 0]
     #[arg(short, long, value_name = "LIST", value_delimiter = ',', allow_negative_numbers = true)]
     pub strength: Vec<f64>,
 
@@ -167,8 +168,7 @@ pub struct CompareArgs {
     #[arg(short, long, value_name = "X", allow_negative_numbers = true)]
     pub strength: Option<f64>,
 
-    /// Compare methods too, on one sheet with a row for each: their names, separated by commas, or all. `all` leaves out
-    /// what this checkpoint or --layer does not allow.
+    /// Compare methods too, on one sheet with a row for each: their names, separated by commas, or all.
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["method", "coco", "matrix", "report"],
           value_parser = PossibleValuesParser::new(method_names().chain([ALL_METHODS])))]
     pub methods: Vec<String>,
@@ -352,7 +352,8 @@ pub struct MapArgs {
     #[arg(long, value_name = "RULE", default_value_t = Threshold::default())]
     pub threshold: Threshold,
 
-    /// How several rivals are put together; softmax explains the prompt's probability among them, not its logit.
+    /// How several rivals are put together; softmax explains the prompt's probability among them, and logit the prompt
+    /// alone: rivals then count for probability and verdict, not for the map.
     #[arg(long, value_name = "NAME", default_value = "mean",
           value_parser = PossibleValuesParser::new(objective_names()))]
     pub aggregate: String,
@@ -473,6 +474,8 @@ pub enum Kind {
     Full,
     /// White where the evidence reaches the threshold (PNG, at the photo's size).
     Mask,
+    /// Which region each pixel belongs to, counted from 1 as in the JSON; 0 is none (PNG, indexed colours).
+    Instances,
     /// The photo and the map at every strength, in one row on one scale (PNG).
     Strip,
     /// Nothing.
@@ -496,6 +499,8 @@ pub enum CompareKind {
     Full,
     /// White where one prompt's evidence reaches the threshold (PNG, at the photo's size).
     Mask,
+    /// Which of one prompt's regions each pixel belongs to, counted from 1; 0 is none (PNG, indexed colours).
+    Instances,
     /// Nothing.
     None,
 }

@@ -10,7 +10,7 @@ use fieldmark::{
     device::Precision,
     files::{read_bounded, write_atomically},
     geometry::Fit,
-    objective::Strength,
+    objective::{Strength, objective},
     pipeline::Layers,
     prompt::{ConceptList, Template},
     refine::{Artifacts, Refinement},
@@ -160,12 +160,20 @@ impl Recipe {
         }
     }
 
+    /// How much of the other prompts is subtracted.
+    fn contrast(&self) -> String {
+        match objective(&self.aggregate) {
+            Ok(objective) if !objective.contrasts() => format!("none, {} alone", self.aggregate),
+            _ => format!("{}, {} of the other prompts", self.strength, self.aggregate),
+        }
+    }
+
     /// Names and values, for people.
     pub fn rows(&self) -> Vec<(String, String)> {
         [
             ("Model", self.model.clone()),
             ("Method", format!("{}{}", self.method.as_deref().unwrap_or("recommended"), self.blocks())),
-            ("Strength", format!("{}, {} of the other prompts", self.strength, self.aggregate)),
+            ("Strength", self.contrast()),
             ("Fit", format!("{}, detail {}", format!("{:?}", self.fit).to_lowercase(), self.detail)),
             ("Phrased as", self.templates.join("  ·  ")),
         ]

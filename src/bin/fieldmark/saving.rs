@@ -10,11 +10,11 @@ use anyhow::Result;
 use fieldmark::{
     Photo,
     attribution::ConceptMap,
-    files::{Names, path_of, save_npy, save_png, write_atomically},
+    files::{Names, path_of, save_indexed_png, save_npy, save_png, write_atomically},
     page::PageOptions,
     pipeline::Compare,
-    regions::{Threshold, level},
-    render::{self, RenderOptions, Scale},
+    regions::{Threshold, instances, level},
+    render::{self, RenderOptions, Scale, label_colors},
 };
 
 use crate::args::{CompareKind, Kind};
@@ -81,6 +81,12 @@ impl Files<'_> {
                 let path = path("mask", "png");
                 save_png(&path, &render::mask(self.shown, self.threshold).into())?;
                 ("mask", path)
+            }
+            Kind::Instances => {
+                let path = path("instances", "png");
+                let labels = render::labels(&instances(self.shown, self.threshold), size);
+                save_indexed_png(&path, &labels, &label_colors())?;
+                ("instances", path)
             }
         };
         Ok(Some((kind, path)))
@@ -169,6 +175,7 @@ impl CompareKind {
             Self::Map => Some(Kind::Map),
             Self::Full => Some(Kind::Full),
             Self::Mask => Some(Kind::Mask),
+            Self::Instances => Some(Kind::Instances),
         }
     }
 }

@@ -42,4 +42,16 @@ impl AttentionPool {
         let pooled = (&attended + self.mlp.forward(&self.norm.forward(&attended)?)?)?;
         pooled.squeeze(1)
     }
+
+    /// What each token gives if it is pooled alone. The probe then has nothing else to attend to, so that the token's
+    /// value passes whole and queries and keys play no part.
+    ///
+    /// # Shapes
+    /// `tokens`: [rows, width]; returns the same.
+    pub(crate) fn forward_each(&self, tokens: &Tensor) -> Result<Tensor> {
+        let width = tokens.dim(1)?;
+        let values = self.attention.projections.outputs(2 * width, width)?.forward(tokens)?;
+        let attended = self.attention.output.forward(&values)?;
+        &attended + self.mlp.forward(&self.norm.forward(&attended)?)?
+    }
 }

@@ -204,6 +204,24 @@ fn a_pooled_head_has_its_gradient_at_every_layer() -> Result<()> {
 }
 
 #[test]
+fn a_token_alone_has_the_embedding_of_a_tower_with_no_other() -> Result<()> {
+    let mut source = Source::new(11);
+    let means = [Pool::MeanOfPatches, Pool::MeanBeforeNorm];
+    let means = means.map(|pool| source.pooled_tower(Activation::Gelu, pool));
+    for tower in means.iter().chain([&source.siglip_tower(), &source.tower(Activation::Gelu)]) {
+        let tokens = source.tensor(&[4, 8]);
+        let found = tower.embed_each(&tokens)?;
+        for row in 0..4 {
+            let token = tokens.narrow(0, row, 1)?;
+            let alone = tower.embedding_of(&token.unsqueeze(0)?)?;
+            let off = (alone - found.narrow(0, row, 1)?)?.abs()?.max_all()?.to_scalar::<f32>()?;
+            assert!(off < 1e-5, "{off}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_scaled_layer_multiplies_its_outputs() -> Result<()> {
     let mut source = Source::new(10);
     let (linear, scale, input) = (source.linear(4, 3), source.tensor(&[4]), source.tensor(&[2, 3]));

@@ -148,6 +148,19 @@ impl VisionTower {
         self.project(&self.pooled(hidden)?)
     }
 
+    /// The embedding that each token has if it is summarised alone: in the class token's place, or as the only one that
+    /// is pooled.
+    ///
+    /// # Shapes
+    /// `tokens`, which left a block: [rows, width]; returns [rows, embedding].
+    pub(crate) fn embed_each(&self, tokens: &Tensor) -> Result<Tensor> {
+        let normed = self.post_norm.forward(tokens)?;
+        match &self.pool {
+            Pool::Attention(pool) => self.project(&pool.forward_each(&normed)?),
+            Pool::ClassToken | Pool::MeanOfPatches | Pool::MeanBeforeNorm => self.project(&normed),
+        }
+    }
+
     /// From summaries to embeddings.
     ///
     /// # Shapes

@@ -113,7 +113,7 @@ fn settings(args: &MapArgs, strength: Strength) -> Result<Settings> {
 }
 
 /// The strength that was typed, else the usual one. An objective that takes the references whole or not at all would
-/// silently read 0.3 as 1.
+/// silently read 0.3 as 1, and one without references as 0.
 fn strength(aggregate: &str, typed: Option<f64>, usual: f64) -> Result<Strength> {
     let objective = objective(aggregate)?;
     let Some(typed) = typed else {
@@ -123,7 +123,8 @@ fn strength(aggregate: &str, typed: Option<f64>, usual: f64) -> Result<Strength>
     if objective.strength_in_force(typed) == typed {
         return Ok(typed);
     }
-    let reason = format!("expected 0 or 1 with {aggregate}, found {}", typed.get());
+    let expected = if objective.contrasts() { "0 or 1" } else { "0" };
+    let reason = format!("expected {expected} with {aggregate}, found {}", typed.get());
     Err(Error::Option { option: "strength", reason }.into())
 }
 
@@ -151,7 +152,7 @@ fn rivals(args: &RivalArgs, concepts: ConceptList, synonym_threshold: f64) -> Ri
     }
 }
 
-/// The methods that a list names, each once. Of all methods, those that cannot be used with these settings are left out
+/// The methods that a list names, each once. Of all methods, those that cannot be used with this checkpoint are left out
 /// with a note; one that was named is left in, to be refused.
 fn methods(
     list: &[String],
@@ -171,7 +172,7 @@ fn methods(
     for method in METHODS {
         let settings = Settings { method: Some(method.name().into()), ..settings.clone() };
         match explainer.check(&Query::new(ANY_PROMPT).with(settings)) {
-            Err(Error::Option { option: "method" | "layer", reason }) => {
+            Err(Error::Option { option: "method", reason }) => {
                 terminal.note(&format!("left out: {reason}"));
             }
             checked => {

@@ -175,13 +175,12 @@ mod tests {
                 let output = Output { values: &mut values, row_step, add: true };
                 multiply(kernel, output, &left, rows, &Weights::new(&right, outputs, inner));
                 for (row, found) in values.chunks(row_step).enumerate() {
-                    for column in 0..row_step {
-                        let dot = |column: usize| -> f32 {
-                            (0..inner).map(|k| left[row * inner + k] * right[column * inner + k]).sum()
-                        };
-                        let expected = if column < outputs { 1.0 + dot(column) } else { 1.0 };
-                        assert_eq!(found[column], expected, "{kernel:?}: {row}, {column} of {rows}, {inner}");
+                    let left = &left[row * inner..(row + 1) * inner];
+                    let mut expected = vec![1.0; row_step];
+                    for (expected, right) in expected.iter_mut().zip(right.chunks(inner)) {
+                        *expected += left.iter().zip(right).map(|(left, right)| left * right).sum::<f32>();
                     }
+                    assert_eq!(found, expected, "{kernel:?}: row {row} of {rows} x {inner} x {outputs}");
                 }
             }
         }
