@@ -3,7 +3,7 @@
 #
 #     docs/evaluation/make.sh [PICTURES] [FOLDER]
 #
-# FIELDMARK and MINIATURE name the programs, where they are not to be built.
+# FIELDMARK and MINIATURE name the programs, where they are not to be built; METRICS asks for less.
 set -eu
 pictures=${1:-500}
 folder=${2:-$(mktemp -d)}
@@ -11,10 +11,10 @@ page=$(dirname "$0")/README.md
 fieldmark=${FIELDMARK:-cargo run --release --quiet --}
 miniature=${MINIATURE:-cargo run --release --quiet --example miniature --}
 
-$miniature render --seed 9105 --count "$pictures" --out "$folder/scenes"
+test -e "$folder/scenes" || $miniature render --seed 9105 --count "$pictures" --out "$folder/scenes"
 # A run that was interrupted goes on.
 $fieldmark evaluate "$folder/scenes" --model miniature --method hires-cam,grad-cam --strength 0.3,0.6,1 \
-    --metrics localisation,faithfulness,sanity --output "$folder/result" --resume --quiet
+    --metrics "${METRICS:-localisation,faithfulness,sanity}" --output "$folder/result" --resume --quiet
 
 # The page up to the table's heading stays, and the summary follows it, a level lower.
 kept=$(sed '/^## The miniature.s table$/q' "$page")

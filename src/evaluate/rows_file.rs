@@ -251,7 +251,8 @@ mod tests {
         let outcome = |place: usize| Outcome {
             verdict: Verdict::Weak,
             // Of every other row there is no mark.
-            metrics: (place % 2 == 0)
+            metrics: place
+                .is_multiple_of(2)
                 .then(|| ("pointing_game".to_owned(), (10 * line + place) as f64))
                 .into_iter()
                 .collect(),
@@ -259,7 +260,7 @@ mod tests {
         };
         Answer {
             line,
-            id: (line % 2 == 0).then(|| format!("number {line}")),
+            id: line.is_multiple_of(2).then(|| format!("number {line}")),
             image: format!("{line}.png"),
             prompt: "red wing".into(),
             label: None,

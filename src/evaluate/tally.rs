@@ -29,6 +29,9 @@ pub(super) struct Tally<'a> {
     pairs: Vec<Sides<usize>>,
 }
 
+/// Is shown the value of every row, with the row's place.
+type Visit<'v> = dyn FnMut(usize, Option<f64>) + 'v;
+
 /// One line of the data set.
 struct Question {
     /// The picture's number, by first appearance: successive looks at one picture count as one.
@@ -146,10 +149,7 @@ impl<'a> Tally<'a> {
 
     /// A measure of every pair; `read` shows a function the value of every row. The rows are read anew for as many
     /// pairs as have room in memory.
-    fn measure(
-        &self,
-        read: &dyn Fn(&mut dyn FnMut(usize, Option<f64>)) -> Result<()>,
-    ) -> Result<Vec<Option<Compared>>> {
+    fn measure(&self, read: &dyn Fn(&mut Visit<'_>) -> Result<()>) -> Result<Vec<Option<Compared>>> {
         let step = self.rows.record().settings.len().max(1);
         let at_once = (SUMS / (size_of::<Sum>() * self.images.max(1))).max(1);
         let mut compared = Vec::with_capacity(self.pairs.len());

@@ -47,7 +47,7 @@ pub enum Command {
     Prompts(PromptsArgs),
     Download(DownloadArgs),
     Models(ModelsArgs),
-    Evaluate(EvaluateArgs),
+    Evaluate(Box<EvaluateArgs>),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
