@@ -20,7 +20,7 @@ use crate::{
         references::{Chosen, PassedOver},
     },
     refine::{Artifacts, Refinement},
-    regions::{Peak, Point, Region, Threshold, instances, peak, points_between},
+    regions::{Peak, Point, Reading, Region, Threshold},
     verdict::Verdict,
 };
 
@@ -115,10 +115,13 @@ pub struct Place {
 impl Place {
     /// Reads a map.
     pub fn of(map: &ConceptMap, threshold: Threshold) -> Self {
-        let instances = instances(map, threshold);
-        let points = points_between(&instances, map, threshold);
+        let Some(reading) = Reading::of(map) else {
+            return Self { peak: None, regions: Vec::new(), points: Vec::new() };
+        };
+        let instances = reading.instances(threshold);
+        let points = reading.points(&instances, threshold);
         let regions = instances.into_iter().map(|instance| instance.region).collect();
-        Self { peak: peak(map), regions, points }
+        Self { peak: Some(reading.peak()), regions, points }
     }
 }
 
@@ -269,7 +272,8 @@ impl Setup {
     }
 }
 
-/// Where the time went, in seconds. What was not done took none.
+/// Where the time went, in seconds. What was not done took none. Photos that are worked on at once share the cores, so
+/// their times add up to more than the run's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Seconds {
     /// Finding and opening the checkpoint, once a run.

@@ -20,6 +20,7 @@ mod map;
 mod needs;
 mod principal;
 pub(crate) mod resample;
+pub(crate) mod runs;
 mod score_cam;
 mod targets;
 mod xgrad_cam;

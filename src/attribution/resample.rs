@@ -3,42 +3,42 @@
 //!
 //! Bilinear between the cells' centres and constant outside the outermost ones. The work is separable: a
 //! row of pixels first blends two rows of the grid into one line of cells, then runs along that line in
-//! *segments*. On a segment the value is a straight line in the pixel's share, so a segment's extremes are
-//! at its ends, where it crosses a level is found by bisection, and its sum needs no loop.
+//! *segments*, each between the same two cells. What is asked of a whole photo is answered in `runs`.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::attribution::ConceptMap;
 use crate::geometry::{Placement, Rect, Size};
 
 /// A map seen at another resolution.
 pub(crate) struct Resampled<'map> {
-    map: &'map ConceptMap,
-    rows: Vec<Option<Tap>>,
-    segments: Vec<Segment>,
-    /// Each pixel column's share of the second cell of its segment.
-    shares: Vec<f32>,
-    /// Sums of `shares` before each pixel column, one longer than `shares`.
+    pub(super) map: &'map ConceptMap,
+    samples: Arc<Samples>,
+}
+
+/// Where the pixels of a picture lie between the cells of a grid.
+pub(super) struct Samples {
+    pub(super) rows: Line,
+    pub(super) columns: Line,
+}
+
+/// One side of a picture.
+pub(super) struct Line {
+    taps: Vec<Option<Tap>>,
+    pub(super) segments: Vec<Segment>,
+    /// Each pixel's share of the second cell of its segment.
+    pub(super) shares: Vec<f32>,
+    /// Sums of `shares` before each pixel, one longer than `shares`.
     share_sums: Vec<f64>,
 }
 
-/// A run of pixel columns between the same two neighbouring cells.
+/// A run of pixels between the same two neighbouring cells.
 #[derive(Clone, Debug, PartialEq)]
-struct Segment {
-    pixels: Range<usize>,
-    first: usize,
-    second: usize,
-}
-
-/// A run of pixels of one row.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Run {
-    /// The columns of the pixels.
-    pub(crate) pixels: Range<usize>,
-    /// The sum of the map's values over the pixels.
-    pub(crate) sum: f64,
-    /// The largest of the values.
-    pub(crate) max: f32,
+pub(super) struct Segment {
+    pub(super) pixels: Range<usize>,
+    pub(super) first: usize,
+    pub(super) second: usize,
 }
 
 impl<'map> Resampled<'map> {
@@ -52,20 +52,15 @@ impl<'map> Resampled<'map> {
         let Placement { covers, grid, .. } = *map.placement();
         let across = Axis { low: covers.x0, high: covers.x1, cells: grid.columns };
         let down = Axis { low: covers.y0, high: covers.y1, cells: grid.rows };
-        let columns = across.taps(size.width, part.x0, part.x1);
-        let shares: Vec<f32> = columns.iter().map(|tap| tap.map_or(0.0, |tap| tap.share)).collect();
-        let mut share_sums = vec![0.0];
-        share_sums.extend(shares.iter().scan(0.0, |sum, share| {
-            *sum += f64::from(*share);
-            Some(*sum)
-        }));
-        Self {
-            map,
-            rows: down.taps(size.height, part.y0, part.y1),
-            segments: segments(&columns),
-            shares,
-            share_sums,
-        }
+        let columns = Line::new(across.taps(size.width, part.x0, part.x1));
+        let rows = Line::new(down.taps(size.height, part.y0, part.y1));
+        Self { map, samples: Arc::new(Samples { rows, columns }) }
+    }
+
+    /// Another map of the same placement, seen alike.
+    pub(crate) fn of_other<'other>(&self, map: &'other ConceptMap) -> Resampled<'other> {
+        debug_assert_eq!(map.placement(), self.map.placement());
+        Resampled { map, samples: Arc::clone(&self.samples) }
     }
 
     /// The map itself.
@@ -73,88 +68,77 @@ impl<'map> Resampled<'map> {
         self.map
     }
 
+    /// Where the pixels lie.
+    pub(super) fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
     /// The pixel columns that the map covers.
     pub(crate) fn covered_columns(&self) -> Range<usize> {
-        let start = self.segments.first().map_or(0, |segment| segment.pixels.start);
-        start..self.segments.last().map_or(start, |segment| segment.pixels.end)
+        self.samples.columns.covered()
     }
 
     /// The pixel rows that the map covers.
     pub(crate) fn covered_rows(&self) -> Range<usize> {
-        let start = self.rows.iter().position(Option::is_some).unwrap_or(0);
-        start..self.rows.iter().rposition(Option::is_some).map_or(start, |last| last + 1)
+        self.samples.rows.covered()
     }
 
     /// Writes row `y` into `out`, one value a pixel; NaN where the map does not cover the photo.
     pub(crate) fn row(&self, y: u32, out: &mut [f32]) {
         out.fill(f32::NAN);
-        let Some(line) = self.line(y) else { return };
-        for segment in &self.segments {
+        let mut line = Vec::new();
+        if !self.line(y as usize, &mut line) {
+            return;
+        }
+        let columns = &self.samples.columns;
+        for segment in &columns.segments {
             let (from, rise) = segment.ends(&line);
-            let shares = &self.shares[segment.pixels.clone()];
+            let shares = &columns.shares[segment.pixels.clone()];
             for (value, share) in out[segment.pixels.clone()].iter_mut().zip(shares) {
                 *value = from + rise * share;
             }
         }
     }
 
-    /// The runs of row `y` whose values are at least `level` and above zero, from left to right.
-    pub(crate) fn runs_at_least(&self, y: u32, level: f32) -> Vec<Run> {
-        let mut runs: Vec<Run> = Vec::new();
-        let Some(line) = self.line(y) else { return runs };
-        for segment in &self.segments {
-            let Some(run) = self.run_at_least(segment, &line, level) else { continue };
-            match runs.last_mut() {
-                Some(last) if last.pixels.end == run.pixels.start => last.append(&run),
-                _ => runs.push(run),
-            }
-        }
-        runs
-    }
-
-    /// The part of a segment that is at least `level` and above zero.
-    fn run_at_least(&self, segment: &Segment, line: &[f32], level: f32) -> Option<Run> {
-        let (from, rise) = segment.ends(line);
-        let Range { start, end } = segment.pixels;
-        let value = |share: f32| from + rise * share;
-        let is_in = |share: &f32| value(*share) >= level && value(*share) > 0.0;
-        let shares = &self.shares[start..end];
-        let pixels = if rise < 0.0 {
-            start..start + shares.partition_point(is_in)
-        } else {
-            start + shares.partition_point(|share| !is_in(share))..end
-        };
-        let (first, last) = (*self.shares.get(pixels.start)?, *self.shares.get(pixels.end.checked_sub(1)?)?);
-        if pixels.is_empty() {
-            return None;
-        }
-        let share_sum = self.share_sums[pixels.end] - self.share_sums[pixels.start];
-        let sum = f64::from(from) * pixels.len() as f64 + f64::from(rise) * share_sum;
-        Some(Run { pixels, sum, max: value(first).max(value(last)) })
-    }
-
-    /// The grid's values along pixel row `y`, one a cell; none where the map does not cover the row.
-    fn line(&self, y: u32) -> Option<Vec<f32>> {
-        let tap = (*self.rows.get(y as usize)?)?;
+    /// Replaces `line` by the grid's values along pixel row `y`, one a cell; false where the map does not cover it.
+    pub(super) fn line(&self, y: usize, line: &mut Vec<f32>) -> bool {
+        let Some(Some(tap)) = self.samples.rows.taps.get(y) else { return false };
         let columns = self.map.grid().columns;
         let row = |index: usize| &self.map.values()[index * columns..(index + 1) * columns];
         let (top, bottom) = (row(tap.first), row(tap.second));
-        Some(top.iter().zip(bottom).map(|(top, bottom)| top + (bottom - top) * tap.share).collect())
+        line.clear();
+        line.extend(top.iter().zip(bottom).map(|(top, bottom)| top + (bottom - top) * tap.share));
+        true
+    }
+}
+
+impl Line {
+    fn new(taps: Vec<Option<Tap>>) -> Self {
+        let shares: Vec<f32> = taps.iter().map(|tap| tap.map_or(0.0, |tap| tap.share)).collect();
+        let mut share_sums = Vec::with_capacity(shares.len() + 1);
+        share_sums.push(0.0);
+        share_sums.extend(shares.iter().scan(0.0, |sum, share| {
+            *sum += f64::from(*share);
+            Some(*sum)
+        }));
+        Self { segments: segments(&taps), taps, shares, share_sums }
+    }
+
+    fn covered(&self) -> Range<usize> {
+        let start = self.segments.first().map_or(0, |segment| segment.pixels.start);
+        start..self.segments.last().map_or(start, |segment| segment.pixels.end)
+    }
+
+    /// The sum of the shares of some pixels.
+    pub(super) fn share_sum(&self, pixels: &Range<usize>) -> f64 {
+        self.share_sums[pixels.end] - self.share_sums[pixels.start]
     }
 }
 
 impl Segment {
     /// The value at the first cell, and how much higher the second is.
-    fn ends(&self, line: &[f32]) -> (f32, f32) {
+    pub(super) fn ends(&self, line: &[f32]) -> (f32, f32) {
         (line[self.first], line[self.second] - line[self.first])
-    }
-}
-
-impl Run {
-    fn append(&mut self, next: &Run) {
-        self.pixels.end = next.pixels.end;
-        self.sum += next.sum;
-        self.max = self.max.max(next.max);
     }
 }
 
@@ -196,16 +180,16 @@ impl Axis {
     }
 }
 
-/// Gathers neighbouring pixel columns that lie between the same two cells.
-fn segments(columns: &[Option<Tap>]) -> Vec<Segment> {
+/// Gathers neighbouring pixels that lie between the same two cells.
+fn segments(taps: &[Option<Tap>]) -> Vec<Segment> {
     let mut out: Vec<Segment> = Vec::new();
-    for (x, tap) in columns.iter().enumerate() {
+    for (at, tap) in taps.iter().enumerate() {
         let Some(Tap { first, second, .. }) = *tap else { continue };
         match out.last_mut() {
-            Some(last) if (last.first, last.second, last.pixels.end) == (first, second, x) => {
-                last.pixels.end = x + 1;
+            Some(last) if (last.first, last.second, last.pixels.end) == (first, second, at) => {
+                last.pixels.end = at + 1;
             }
-            _ => out.push(Segment { pixels: x..x + 1, first, second }),
+            _ => out.push(Segment { pixels: at..at + 1, first, second }),
         }
     }
     out
@@ -243,38 +227,5 @@ mod tests {
         let mut row = [0.0; 8];
         Resampled::new(&map, Size::new(8, 1)).row(0, &mut row);
         assert_eq!(row, [0.0, 0.0, 0.5, 1.5, 2.5, 3.5, 4.0, 4.0]);
-    }
-
-    #[test]
-    fn a_run_knows_its_pixels_sum_and_largest_value() {
-        let photo = Size::new(8, 1);
-        let map = map(&[0.0, 4.0], Grid::new(1, 2), photo, Rect::whole(photo));
-        let runs = Resampled::new(&map, photo).runs_at_least(0, 1.0);
-        // Pixels 3 to 7 hold 1.5, 2.5, 3.5, 4 and 4.
-        assert_eq!(runs, [Run { pixels: 3..8, sum: 15.5, max: 4.0 }]);
-    }
-
-    #[test]
-    fn runs_agree_with_the_pixels_one_by_one() {
-        let photo = Size::new(37, 23);
-        let values: Vec<f32> = (0..20).map(|i| ((i * 7) % 11) as f32 - 5.0).collect();
-        let map = map(&values, Grid::new(4, 5), photo, Rect { x0: 2.0, y0: 1.0, x1: 35.0, y1: 23.0 });
-        let resampled = Resampled::new(&map, photo);
-        let pixels = map.at_photo_size();
-        for level in [0.0, 0.7, 2.5] {
-            for y in 0..photo.height {
-                let row = &pixels[(y * photo.width) as usize..][..photo.width as usize];
-                let expected: Vec<usize> =
-                    (0..row.len()).filter(|x| row[*x] >= level && row[*x] > 0.0).collect();
-                let runs = resampled.runs_at_least(y, level);
-                let found: Vec<usize> = runs.iter().flat_map(|run| run.pixels.clone()).collect();
-                assert_eq!(found, expected, "row {y} at level {level}");
-                for run in runs {
-                    let sum: f64 = row[run.pixels.clone()].iter().map(|value| f64::from(*value)).sum();
-                    assert!((run.sum - sum).abs() < 1e-4, "row {y} at level {level}");
-                    assert_eq!(run.max, row[run.pixels].iter().copied().fold(f32::MIN, f32::max));
-                }
-            }
-        }
     }
 }

@@ -154,6 +154,12 @@ impl<'a> Evaluator<'a> {
         for (settings, _) in &grid.asked {
             explainer.check(&Query::new(NEUTRAL).with(settings.clone()))?;
         }
+        // In the order of the list, whichever picture comes first: texts that are embedded together may change each
+        // other's last digits.
+        let concepts = options.rivals.as_ref().map(|rivals| rivals.concepts.names()).unwrap_or_default();
+        if let Some((first, others)) = concepts.split_first() {
+            explainer.prompts(first, others, &options.settings.templates)?;
+        }
         let sanity = options.sanity().map(|sanity| SanityTest::new(explainer, &sanity)).transpose()?;
         Ok(Self { explainer, options, grid, faithfulness, sanity })
     }

@@ -259,8 +259,8 @@ impl<'a> Parts<'a> {
             Some(Stored::Whole(name)) => load(&name)?,
             Some(Stored::Transposed(name)) => load(&name)?.t()?.contiguous()?,
             Some(Stored::Pieces(pieces)) => {
-                let pieces: Result<Vec<_>> = pieces.iter().map(|(name, _)| load(name)).collect();
-                Tensor::cat(&pieces?, 0)?
+                let names: Vec<String> = pieces.into_iter().map(|(name, _)| name).collect();
+                self.weights.joined(&names, self.device)?
             }
         };
         Ok(Some(tensor.reshape(shape.as_slice())?))

@@ -10,7 +10,7 @@ use super::{
     Model,
     config::ClipConfig,
     preprocess::{Preprocess, ProcessorKind},
-    tokenizer::PromptTokenizer,
+    tokenizer::{LazyTokenizer, PromptTokenizer},
     weights::Weights,
 };
 use crate::error::{Error, Result};
@@ -23,6 +23,7 @@ const PREPROCESSOR: &[u8] = include_bytes!("../../weights/miniature/preprocessor
 /// Opens the checkpoint from the program's own bytes.
 pub(super) fn open(device: Device) -> Result<Model> {
     let (config, weights, preprocess, tokenizer) = parts()?;
+    let tokenizer = LazyTokenizer::parsed(tokenizer, &config.text);
     Model::assemble(config, weights, tokenizer, preprocess, device)
 }
 

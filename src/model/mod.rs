@@ -33,12 +33,12 @@ use crate::{
     files::read_bounded,
     progress::ProgressHandler,
 };
-use config::{ClipConfig, OpenClipConfig, TensorNames};
+use config::{ClipConfig, OpenClipConfig, TensorNames, TextAttention};
 use nn::{Kernel, Linear, TextTower, VisionTower};
 use preprocess::{Preprocess, ProcessorKind};
 use source::{HubOptions, Layout, ModelSpec};
 pub(crate) use text_cache::TextCache;
-use tokenizer::{PromptTokenizer, Tokens};
+use tokenizer::{LazyTokenizer, Tokens};
 use weights::Weights;
 
 const CONFIG: &str = "config.json";
@@ -49,11 +49,11 @@ const LARGEST_TEXT_FILE: u64 = 128 << 20;
 /// is read.
 const LARGEST_CONFIG: u64 = 1 << 20;
 
-/// A CLIP checkpoint: its towers are loaded when they are first needed.
+/// A CLIP checkpoint: its towers and its tokenizer are loaded when they are first needed.
 pub struct Model {
     config: ClipConfig,
     weights: Arc<Weights>,
-    tokenizer: Arc<PromptTokenizer>,
+    tokenizer: Arc<LazyTokenizer>,
     preprocess: Preprocess,
     device: Device,
     /// What multiplies bfloat16, where the trunk is to be in it.
@@ -86,19 +86,20 @@ impl Model {
     /// (`open_clip_config.json` with weights of its own).
     ///
     /// # Errors
-    /// If a file is missing or broken, or if the weights are not those that the configuration describes.
+    /// If a file is missing or broken, or if the weights are not those that the configuration describes. What is
+    /// wrong inside a tokenizer's file is told when the first text is split.
     pub fn open(directory: &Path, device: Device) -> Result<Self> {
         let (config, weights, preprocess) = parts(directory)?;
         // Weights that do not fit are told before a tokenizer that is missing: they are the larger mistake.
         weights.check(&build::expected(&config))?;
-        let tokenizer = PromptTokenizer::open(directory, &config.text)?;
+        let tokenizer = LazyTokenizer::open(directory, &config.text)?;
         Self::assemble(config, weights, tokenizer, preprocess, device)
     }
 
     fn assemble(
         config: ClipConfig,
         weights: Weights,
-        tokenizer: PromptTokenizer,
+        tokenizer: LazyTokenizer,
         preprocess: Preprocess,
         device: Device,
     ) -> Result<Self> {
@@ -201,17 +202,18 @@ impl Model {
     /// Splits a prompt as the checkpoint's tokenizer does.
     ///
     /// # Errors
-    /// [`Error::Prompt`] if the prompt is empty; [`Error::Tokenizer`] if the tokenizer does not fit the model.
+    /// [`Error::Prompt`] if the prompt is empty; [`Error::Tokenizer`] if the tokenizer is broken or does not fit the
+    /// model.
     pub fn tokenize(&self, prompt: &str) -> Result<Tokens> {
-        self.tokenizer.tokenize(prompt)
+        self.tokenizer.get()?.tokenize(prompt)
     }
 
     /// Splits a text that may be empty: then only the start and the end token are left.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the tokenizer does not fit the model.
+    /// [`Error::Tokenizer`] if the tokenizer is broken or does not fit the model.
     pub fn tokenize_any(&self, text: &str) -> Result<Tokens> {
-        self.tokenizer.tokenize_any(text)
+        self.tokenizer.get()?.tokenize_any(text)
     }
 
     /// The vision tower, loaded at the first call.
@@ -238,9 +240,16 @@ impl Model {
     pub fn embed_texts(&self, texts: &[Tokens]) -> Result<Tensor> {
         let (tower, projection) =
             loaded(&self.text, || build::text_tower(&self.weights, &self.config, &self.device))?;
-        let longest = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
+        // Where a token sees only those before it, what follows the one that stands for the text changes nothing.
+        let is_causal = self.config.text.attention == TextAttention::Causal;
+        let seen = |text: &Tokens| if is_causal { text.end + 1 } else { text.ids.len() };
+        let longest = texts.iter().map(seen).max().unwrap_or(0);
         let padded = texts.iter().flat_map(|text| {
-            text.ids.iter().copied().chain(std::iter::repeat_n(0, longest - text.ids.len()))
+            text.ids
+                .iter()
+                .copied()
+                .take(longest)
+                .chain(std::iter::repeat_n(0, longest.saturating_sub(text.ids.len())))
         });
         let ids = Tensor::from_iter(padded, &self.device)?.reshape((texts.len(), longest))?;
         let hidden = tower.forward(&ids)?;
@@ -253,10 +262,10 @@ impl Model {
         self.unit(&embeddings, "text embedding")
     }
 
-    /// Which towers were loaded: vision, text.
+    /// What was loaded: the vision tower, the text tower, the tokenizer.
     #[cfg(test)]
-    pub(crate) fn loaded(&self) -> [bool; 2] {
-        [self.vision.get().is_some(), self.text.get().is_some()]
+    pub(crate) fn loaded(&self) -> [bool; 3] {
+        [self.vision.get().is_some(), self.text.get().is_some(), self.tokenizer.is_parsed()]
     }
 
     /// Makes every row a unit vector.

@@ -2,16 +2,20 @@
 //!
 //! The file is read rather than memory-mapped. The pages of a map would count as memory of this process beside the
 //! tensors that were made from them, which doubles a float32 checkpoint; and a file that another program cuts short
-//! would end this one by a signal, where a read is an error. Opening reads the header alone. A tensor is read and
-//! turned into float32 piece by piece, so a file in float16 never has a second copy in memory either.
+//! would end this one by a signal, where a read is an error. Opening reads the header alone. A tensor is read in
+//! pieces by all threads: float32 straight to where it stays, which is a copy that a map would need as well, since a
+//! tensor owns its memory. Other types are turned into float32 piece by piece, so a file in float16 never has a second
+//! copy in memory either.
 
 use std::{fs::File, io, path::Path};
 
 use candle_core::{DType, Device, Tensor, bail};
+use half::{bf16, f16, slice::HalfFloatSliceExt};
+use rayon::prelude::*;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-/// The bytes of a tensor that are read at once: few enough to stay in a processor's cache on their way.
-const PIECE: usize = 1 << 20;
+/// The values of a tensor that are read at once: few enough to stay in a processor's cache on their way.
+const PIECE: usize = 1 << 18;
 /// The format's own limit on the header; real ones have some hundred kilobytes.
 const LARGEST_HEADER: u64 = 100_000_000;
 /// The bytes before the header, which say how long it is.
@@ -84,52 +88,73 @@ impl TensorFile {
         self.start + self.metadata.data_len() as u64
     }
 
-    /// Reads one tensor as float32.
-    pub(super) fn load(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
-        let Some(info) = self.metadata.info(name) else { bail!("it is missing") };
-        let dtype = DType::try_from(info.dtype)?;
-        let piece = |bytes: &[u8]| {
-            let count = bytes.len() / dtype.size_in_bytes();
-            Tensor::from_raw_buffer(bytes, dtype, &[count], device)?.to_dtype(DType::F32)
-        };
-        let size = info.data_offsets.1 - info.data_offsets.0;
-        if size <= PIECE {
-            let mut bytes = vec![0; size];
-            self.read(info, 0, &mut bytes)?;
-            return piece(&bytes)?.reshape(info.shape.as_slice());
+    /// A tensor's shape.
+    pub(super) fn shape(&self, name: &str) -> candle_core::Result<&[usize]> {
+        Ok(&self.info(name)?.shape)
+    }
+
+    /// What the header says of a tensor.
+    fn info(&self, name: &str) -> candle_core::Result<&TensorInfo> {
+        match self.metadata.info(name) {
+            Some(info) => Ok(info),
+            None => bail!("it is missing"),
         }
-        let whole = Tensor::zeros(info.shape.iter().product::<usize>(), DType::F32, device)?;
-        let mut done = 0;
-        self.in_pieces(info, |bytes| {
-            let values = piece(bytes)?;
-            whole.slice_set(&values, 0, done)?;
-            done += values.elem_count();
-            Ok(())
-        })?;
-        whole.reshape(info.shape.as_slice())
+    }
+
+    /// Reads a tensor as float32 into a place of its number of values.
+    pub(super) fn read_into(&self, name: &str, place: &mut [f32]) -> candle_core::Result<()> {
+        let info = self.info(name)?;
+        let count: usize = info.shape.iter().product();
+        if count != place.len() {
+            bail!("expected {} values, found {count}", place.len());
+        }
+        let dtype = DType::try_from(info.dtype)?;
+        let pieces = place.par_chunks_mut(PIECE).enumerate();
+        pieces.try_for_each(|(index, place)| {
+            self.read_piece(info, dtype, index * PIECE * dtype.size_in_bytes(), place)
+        })
+    }
+
+    /// Reads the values that begin at a byte of a tensor.
+    fn read_piece(
+        &self,
+        info: &TensorInfo,
+        dtype: DType,
+        from: usize,
+        place: &mut [f32],
+    ) -> candle_core::Result<()> {
+        match dtype {
+            DType::F32 => self.read(info, from, bytemuck::cast_slice_mut(place))?,
+            DType::F16 => {
+                let mut halves = vec![f16::ZERO; place.len()];
+                self.read(info, from, bytemuck::cast_slice_mut(halves.reinterpret_cast_mut()))?;
+                halves.convert_to_f32_slice(place);
+            }
+            DType::BF16 => {
+                let mut halves = vec![bf16::ZERO; place.len()];
+                self.read(info, from, bytemuck::cast_slice_mut(halves.reinterpret_cast_mut()))?;
+                halves.convert_to_f32_slice(place);
+            }
+            _ => {
+                let mut bytes = vec![0; place.len() * dtype.size_in_bytes()];
+                self.read(info, from, &mut bytes)?;
+                let values = Tensor::from_raw_buffer(&bytes, dtype, &[place.len()], &Device::Cpu)?;
+                place.copy_from_slice(&values.to_dtype(DType::F32)?.to_vec1::<f32>()?);
+            }
+        }
+        Ok(())
     }
 
     /// Hands a tensor's bytes on as they are in the file, in order, in pieces.
     pub(super) fn pieces(&self, name: &str, mut take: impl FnMut(&[u8])) -> candle_core::Result<()> {
-        let Some(info) = self.metadata.info(name) else { bail!("it is missing") };
-        self.in_pieces(info, |bytes| {
-            take(bytes);
-            Ok(())
-        })
-    }
-
-    /// Hands a tensor's bytes on, in order, in pieces of whole values.
-    fn in_pieces(
-        &self,
-        info: &TensorInfo,
-        mut take: impl FnMut(&[u8]) -> candle_core::Result<()>,
-    ) -> candle_core::Result<()> {
+        let info = self.info(name)?;
         let size = info.data_offsets.1 - info.data_offsets.0;
-        let mut buffer = vec![0; PIECE.min(size)];
-        for from in (0..size).step_by(PIECE) {
-            let bytes = &mut buffer[..PIECE.min(size - from)];
+        let piece = PIECE * size_of::<f32>();
+        let mut buffer = vec![0; piece.min(size)];
+        for from in (0..size).step_by(piece) {
+            let bytes = &mut buffer[..piece.min(size - from)];
             self.read(info, from, bytes)?;
-            take(bytes)?;
+            take(bytes);
         }
         Ok(())
     }
@@ -190,18 +215,24 @@ mod tests {
         TensorFile::built_in(bytes.leak())
     }
 
+    /// The values of the tensor.
+    fn values(file: &TensorFile) -> candle_core::Result<Vec<f32>> {
+        let mut place = vec![0.0; file.shape("t")?.iter().product()];
+        file.read_into("t", &mut place)?;
+        Ok(place)
+    }
+
     #[test]
     fn tensors_larger_than_a_piece_are_whole_and_in_order() {
-        let count = PIECE / 2 + 3;
+        let count = PIECE + 3;
         let halves: Vec<u8> = (0..count).flat_map(|index| [0, 0x3c + (index % 5) as u8]).collect();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.safetensors");
         std::fs::write(&path, file("F16", &[count, 1], &halves)).unwrap();
-        let tensor = TensorFile::open(&path).unwrap().load("t", &Device::Cpu).unwrap();
-        assert_eq!(tensor.dims(), [count, 1]);
+        let found = values(&TensorFile::open(&path).unwrap()).unwrap();
         // In float16, 0x3c00 is 1, and each step of 0x0100 of the first five is a quarter of 1, then of 2.
         let expected: Vec<f32> = (0..count).map(|index| [1.0, 1.25, 1.5, 1.75, 2.0][index % 5]).collect();
-        assert_eq!(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap(), expected);
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -213,10 +244,9 @@ mod tests {
             ("I64", &7i64.to_le_bytes(), 7.0),
         ];
         for (dtype, data, expected) in cases {
-            let tensor = opened(file(dtype, &[], data)).unwrap().load("t", &Device::Cpu).unwrap();
-            assert_eq!(tensor.to_scalar::<f32>().unwrap(), expected, "{dtype}");
+            assert_eq!(values(&opened(file(dtype, &[], data)).unwrap()).unwrap(), [expected], "{dtype}");
         }
-        assert!(opened(file("BOOL", &[], &[1])).unwrap().load("t", &Device::Cpu).is_err());
+        assert!(values(&opened(file("BOOL", &[], &[1])).unwrap()).is_err());
     }
 
     #[test]
@@ -226,7 +256,7 @@ mod tests {
         std::fs::write(&path, file("F32", &[2], &[0; 8])).unwrap();
         let opened = TensorFile::open(&path).unwrap();
         std::fs::write(&path, b"").unwrap();
-        assert!(opened.load("t", &Device::Cpu).is_err());
+        assert!(values(&opened).is_err());
     }
 
     #[test]

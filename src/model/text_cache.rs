@@ -1,17 +1,19 @@
 //! Text embeddings that outlive the program: a folder of files, so that a second run with the same texts needs no text
 //! tower.
 //!
-//! An embedding is known by the checkpoint's content and the exact token ids, so phrasing, cleaning and truncation are
-//! in its name; it is float32, whatever the weights' type and the device.
+//! An embedding is known by the checkpoint's content, tokenizer included, and the text as it is phrased, so that a text
+//! that is known needs no tokenizer either. A text that is longer than the model reads is known by the ids of the tokens
+//! that are left of it: only who splits it can warn. Embeddings are float32, whatever the weights' type and the device.
 //!
 //! ```text
 //! <fingerprint>.checkpoint   the content that files of this path, size, time and inode had: 32 bytes, checksum
-//! <content>.texts            header, then records of one size: key of the tokens, values, checksum
+//! <content>.texts            header, then records of one size: key of the text, values, checksum
 //! ```
 //!
-//! The content is SHA-256 over the text tower's configuration and tensors. To read them takes as long as to load the
+//! The content is SHA-256 over the text tower's configuration and tensors, the tokenizer's files and the program's
+//! version, which stands for what turns a text into tokens. To read them takes as long as to load the
 //! tower, so it is done once and remembered under what the file system says of the files; whatever changes a file
-//! changes that. Checksums find damage, and cover the content and the tokens, so a record that is not whole or belongs
+//! changes that. Checksums find damage, and cover the content and the text, so a record that is not whole or belongs
 //! elsewhere counts as not there. They are no protection from somebody who may write to the folder.
 //!
 //! A file is appended to under a lock and read without one: at worst a reader sees a record that is not whole yet.
@@ -34,9 +36,11 @@ use crate::{
     files::{prepare_folder, read_bounded, write_atomically},
 };
 
-/// The start of every file of embeddings. The number is that of the layout and of everything that turns tokens into
+/// The start of every file of embeddings. The number is that of the layout and of everything that turns texts into
 /// embeddings: whoever changes either counts it up.
-const MAGIC: &[u8; 32] = b"fieldmark text embeddings 1     ";
+const MAGIC: &[u8; 32] = b"fieldmark text embeddings 2     ";
+/// A newer program may clean and split texts in another way.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 const HEADER: usize = MAGIC.len() + size_of::<u32>();
 const DIGEST: usize = size_of::<Digest>();
 /// The most bytes of embeddings that are kept of one checkpoint; some 15 000 texts for 512 numbers each.
@@ -50,13 +54,13 @@ const BLOCK: u64 = 4096;
 pub(crate) struct TextCache {
     path: PathBuf,
     /// The checkpoint's files as they were when it was opened.
-    weights: Vec<FileState>,
+    files: Vec<FileState>,
     content: Digest,
     /// Numbers in an embedding.
     width: usize,
     /// The file as it was at opening.
     records: Vec<u8>,
-    /// Where in it the record of some tokens begins.
+    /// Where in it the record of a text begins.
     places: HashMap<Digest, usize>,
 }
 
@@ -68,15 +72,17 @@ impl TextCache {
     /// [`Error::Write`] if the folder cannot be made or written to, [`Error::Weights`] or [`Error::Read`] if the
     /// checkpoint cannot be read.
     pub(crate) fn open(folder: &Path, model: &Model) -> Result<Option<Self>> {
-        let weights = model.weights.files().to_vec();
+        let weights = model.weights.files();
         if weights.is_empty() {
             return Ok(None);
         }
         prepare_folder(folder)?;
-        let content = content(folder, model)?;
+        let tokenizer = states(model.tokenizer.files())?;
+        let files = [weights, &tokenizer].concat();
+        let content = content(folder, model, &files, &tokenizer)?;
         let path = folder.join(format!("{}.texts", hexadecimal(&content)));
         let (width, records, places) = (model.config.embedding, Vec::new(), HashMap::new());
-        let mut cache = Self { path, weights, content, width, records, places };
+        let mut cache = Self { path, files, content, width, records, places };
         cache.read();
         Ok(Some(cache))
     }
@@ -95,8 +101,17 @@ impl TextCache {
     }
 
     /// The embedding of a text, if it was kept and is whole.
-    pub(crate) fn find(&self, text: &Tokens) -> Option<Vec<f32>> {
-        let place = *self.places.get(&key(text))?;
+    pub(crate) fn find(&self, text: &str) -> Option<Vec<f32>> {
+        self.find_record(&key(text))
+    }
+
+    /// The embedding of a text that was cut off, if it was kept and is whole.
+    pub(crate) fn find_cut(&self, text: &Tokens) -> Option<Vec<f32>> {
+        self.find_record(&key_of_cut(text))
+    }
+
+    fn find_record(&self, key: &Digest) -> Option<Vec<f32>> {
+        let place = *self.places.get(key)?;
         let record = self.records.get(place..place + self.record_size())?;
         let (kept, checksum) = record.split_last_chunk::<DIGEST>()?;
         let values = kept.get(DIGEST..)?;
@@ -114,18 +129,22 @@ impl TextCache {
     ///
     /// # Errors
     /// [`Error::Write`] if the file cannot be written.
-    pub(crate) fn add(&self, texts: &[(&Tokens, Vec<f32>)]) -> Result<()> {
-        if !self.weights.iter().all(FileState::is_current) {
+    pub(crate) fn add(&self, texts: &[(&str, &Tokens, Vec<f32>)]) -> Result<()> {
+        if !self.files.iter().all(FileState::is_current) {
             return Ok(());
         }
-        let records: Vec<u8> = texts.iter().flat_map(|(text, values)| self.record(text, values)).collect();
+        let record = |(text, tokens, values): &(&str, &Tokens, Vec<f32>)| match tokens.truncated {
+            None => self.record(&key(text), values),
+            Some(_) => self.record(&key_of_cut(tokens), values),
+        };
+        let records: Vec<u8> = texts.iter().flat_map(record).collect();
         self.append(&records).map_err(|source| Error::Write { path: self.path.clone(), source })?;
         make_room(self.path.parent().unwrap_or(Path::new(".")), &self.path);
         Ok(())
     }
 
-    fn record(&self, text: &Tokens, values: &[f32]) -> Vec<u8> {
-        let mut record = key(text).to_vec();
+    fn record(&self, key: &Digest, values: &[f32]) -> Vec<u8> {
+        let mut record = key.to_vec();
         record.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         record.extend(digest(&[&self.content, &record]));
         record
@@ -188,12 +207,17 @@ impl TextCache {
     }
 }
 
-/// What the checkpoint's text tower is, from the folder's memory or by reading it.
-fn content(folder: &Path, model: &Model) -> Result<Digest> {
+fn states(files: Vec<PathBuf>) -> Result<Vec<FileState>> {
+    let state = |path: PathBuf| FileState::of(&path).map_err(|source| Error::Read { path, source });
+    files.into_iter().map(state).collect()
+}
+
+/// What the checkpoint's text tower and tokenizer are, from the folder's memory or by reading them; `tokenizer`: those
+/// of its files that are the tokenizer's.
+fn content(folder: &Path, model: &Model, files: &[FileState], tokenizer: &[FileState]) -> Result<Digest> {
     let config = &model.config;
-    let tower = format!("{:?} {} {:?}", config.text, config.embedding, config.names);
-    let files = model.weights.files();
-    let identity = digest(&[MAGIC, tower.as_bytes(), format!("{files:?}").as_bytes()]);
+    let program = format!("{} {:?} {} {:?}", VERSION, config.text, config.embedding, config.names);
+    let identity = digest(&[MAGIC, program.as_bytes(), format!("{files:?}").as_bytes()]);
     let note = folder.join(format!("{}.checkpoint", hexadecimal(&identity)));
     let noted = read_bounded(&note, 2 * DIGEST as u64).unwrap_or_default();
     if let Some((content, checksum)) = noted.split_first_chunk::<DIGEST>()
@@ -201,7 +225,7 @@ fn content(folder: &Path, model: &Model) -> Result<Digest> {
     {
         return Ok(*content);
     }
-    let content = digest(&[MAGIC, tower.as_bytes(), &model.weights.text_digest()?]);
+    let content = digest(&[MAGIC, program.as_bytes(), &model.weights.text_digest()?, &digest_of(tokenizer)?]);
     if files.iter().all(|file| file.is_settled() && file.is_current()) {
         write_atomically(&note, |file| {
             file.write_all(&content)?;
@@ -235,8 +259,23 @@ fn make_room(folder: &Path, newest: &Path) {
     }
 }
 
+/// The hash of some files, names included.
+fn digest_of(files: &[FileState]) -> Result<Digest> {
+    let mut parts = Vec::new();
+    for FileState { path, .. } in files {
+        parts.push(path.file_name().unwrap_or_default().as_encoded_bytes().to_vec());
+        parts.push(super::read_text_file(path)?);
+    }
+    Ok(digest(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+}
+
 /// The name of a text's record.
-fn key(text: &Tokens) -> Digest {
+fn key(text: &str) -> Digest {
+    digest(&[text.as_bytes()])
+}
+
+/// The name of the record of a text that was cut off.
+fn key_of_cut(text: &Tokens) -> Digest {
     let ids: Vec<u8> = text.ids.iter().flat_map(|id| id.to_le_bytes()).collect();
     digest(&[&(text.end as u64).to_le_bytes(), &ids])
 }
@@ -247,6 +286,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::progress::Warning;
 
     /// A checkpoint of its own, and a folder for what is known of its texts.
     struct Bench {
@@ -288,14 +328,21 @@ mod tests {
             paths.filter(|path| path.extension().is_some_and(|found| found == ending)).collect()
         }
 
-        /// Makes the weights look as if they had not changed for an hour.
+        /// Makes the checkpoint look as if it had not changed for an hour.
         fn settle(&self) {
-            let file = File::options().write(true).open(self.weights()).unwrap();
-            file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3600)).unwrap();
+            for entry in std::fs::read_dir(self.folder.path().join("model")).unwrap() {
+                let file = File::options().write(true).open(entry.unwrap().path()).unwrap();
+                file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3600))
+                    .unwrap();
+            }
         }
     }
 
-    fn text(id: u32) -> Tokens {
+    fn text(id: u32) -> String {
+        format!("text {id}")
+    }
+
+    fn tokens(id: u32) -> Tokens {
         Tokens { ids: vec![1, id, 2], end: 2, truncated: None }
     }
 
@@ -305,22 +352,48 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_found_again_by_its_exact_tokens() {
+    fn what_was_kept_is_found_again() {
         let bench = Bench::new();
-        bench.cache().add(&[(&text(5), vector(0)), (&text(6), vector(1))]).unwrap();
-        bench.cache().add(&[(&text(7), vector(2))]).unwrap();
+        bench
+            .cache()
+            .add(&[(text(5).as_str(), &tokens(5), vector(0)), (text(6).as_str(), &tokens(6), vector(1))])
+            .unwrap();
+        bench.cache().add(&[(text(7).as_str(), &tokens(7), vector(2))]).unwrap();
         let cache = bench.cache();
         assert_eq!([5, 6, 7].map(|id| cache.find(&text(id))), [0, 1, 2].map(|place| Some(vector(place))));
         assert_eq!(cache.find(&text(8)), None);
-        assert_eq!(cache.find(&Tokens { end: 1, ..text(5) }), None);
-        assert_eq!(cache.find(&Tokens { ids: vec![1, 5, 2, 0], ..text(5) }), None);
+    }
+
+    #[test]
+    fn a_text_that_was_cut_off_is_known_by_its_exact_tokens() {
+        let bench = Bench::new();
+        let warning = Warning::PromptTruncated { prompt: text(5), tokens: 9, context: 3 };
+        let cut = Tokens { truncated: Some(warning), ..tokens(5) };
+        bench.cache().add(&[(text(5).as_str(), &cut, vector(0))]).unwrap();
+        let cache = bench.cache();
+        assert_eq!(cache.find(&text(5)), None);
+        assert_eq!(cache.find_cut(&cut), Some(vector(0)));
+        assert_eq!(cache.find_cut(&Tokens { end: 1, ..cut.clone() }), None);
+        assert_eq!(cache.find_cut(&Tokens { ids: vec![1, 5, 2, 0], ..cut }), None);
+    }
+
+    #[test]
+    fn a_checkpoint_with_another_tokenizer_knows_nothing() {
+        let bench = Bench::new();
+        bench.cache().add(&[(&*text(5), &tokens(5), vector(0))]).unwrap();
+        let path = bench.folder.path().join("model/merges.txt");
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&whole[..], b"\n"].concat()).unwrap();
+        assert_eq!(bench.cache().find(&text(5)), None);
+        std::fs::write(&path, whole).unwrap();
+        assert_eq!(bench.cache().find(&text(5)), Some(vector(0)));
     }
 
     #[test]
     fn a_checkpoint_with_other_text_weights_knows_nothing() {
         let bench = Bench::new();
         bench.settle();
-        bench.cache().add(&[(&text(5), vector(0))]).unwrap();
+        bench.cache().add(&[(text(5).as_str(), &tokens(5), vector(0))]).unwrap();
         assert_eq!(bench.files("checkpoint").len(), 1, "its content is remembered");
         let mut bytes = std::fs::read(bench.weights()).unwrap();
         let tensors = TensorPlace::read(&bytes);
@@ -357,7 +430,7 @@ mod tests {
         let cache = bench.cache();
         let bytes = std::fs::read(bench.weights()).unwrap();
         std::fs::write(bench.weights(), bytes).unwrap();
-        cache.add(&[(&text(5), vector(0))]).unwrap();
+        cache.add(&[(text(5).as_str(), &tokens(5), vector(0))]).unwrap();
         assert!(bench.files("texts").is_empty());
     }
 
@@ -373,7 +446,10 @@ mod tests {
         let bench = Bench::new();
         bench.settle();
         let model = bench.model();
-        bench.cache_of(&model).add(&[(&text(5), vector(0)), (&text(6), vector(1))]).unwrap();
+        bench
+            .cache_of(&model)
+            .add(&[(text(5).as_str(), &tokens(5), vector(0)), (text(6).as_str(), &tokens(6), vector(1))])
+            .unwrap();
         let path = bench.files("texts").remove(0);
         let whole = std::fs::read(&path).unwrap();
         for place in 0..whole.len() {
@@ -391,17 +467,20 @@ mod tests {
     #[test]
     fn what_is_cut_off_is_embedded_again_and_what_follows_is_in_step() {
         let bench = Bench::new();
-        bench.cache().add(&[(&text(5), vector(0)), (&text(6), vector(1))]).unwrap();
+        bench
+            .cache()
+            .add(&[(text(5).as_str(), &tokens(5), vector(0)), (text(6).as_str(), &tokens(6), vector(1))])
+            .unwrap();
         let path = bench.files("texts").remove(0);
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 7]).unwrap();
         let cache = bench.cache();
         assert_eq!((cache.find(&text(5)), cache.find(&text(6))), (Some(vector(0)), None));
-        cache.add(&[(&text(6), vector(1))]).unwrap();
+        cache.add(&[(text(6).as_str(), &tokens(6), vector(1))]).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), whole);
         // A file of something else is replaced.
         std::fs::write(&path, "something else").unwrap();
-        bench.cache().add(&[(&text(6), vector(1))]).unwrap();
+        bench.cache().add(&[(text(6).as_str(), &tokens(6), vector(1))]).unwrap();
         assert_eq!(bench.cache().find(&text(6)), Some(vector(1)));
     }
 
@@ -410,8 +489,13 @@ mod tests {
         let bench = Bench::new();
         let cache = bench.cache();
         let other = TextCache { content: [7; DIGEST], ..bench.cache() };
-        other.add(&[(&text(5), vector(0))]).unwrap();
-        cache.add(&[(&text(6), vec![f32::NAN; 24]), (&text(7), vec![0.0; 24])]).unwrap();
+        other.add(&[(text(5).as_str(), &tokens(5), vector(0))]).unwrap();
+        cache
+            .add(&[
+                (text(6).as_str(), &tokens(6), vec![f32::NAN; 24]),
+                (text(7).as_str(), &tokens(7), vec![0.0; 24]),
+            ])
+            .unwrap();
         assert_eq!([5, 6, 7].map(|id| bench.cache().find(&text(id))), [None, None, None]);
     }
 
@@ -422,7 +506,9 @@ mod tests {
         let size = cache.record_size();
         let most = LARGEST_FILE / size;
         let many = |from: usize, count: usize| -> Vec<u8> {
-            (from..from + count).flat_map(|id| cache.record(&text(id as u32), &vector(id % 24))).collect()
+            (from..from + count)
+                .flat_map(|id| cache.record(&key(&text(id as u32)), &vector(id % 24)))
+                .collect()
         };
         cache.append(&many(0, most - 10)).unwrap();
         let cache = bench.cache();
@@ -442,7 +528,13 @@ mod tests {
                 let cache = bench.cache();
                 scope.spawn(move || {
                     for id in 0..20 {
-                        cache.add(&[(&text(100 * writer + id), vector(id as usize))]).unwrap();
+                        cache
+                            .add(&[(
+                                text(100 * writer + id).as_str(),
+                                &tokens(100 * writer + id),
+                                vector(id as usize),
+                            )])
+                            .unwrap();
                     }
                 });
             }

@@ -260,7 +260,7 @@ impl Weights {
     /// # Errors
     /// [`Error::Weights`] if it is missing or of a data type that holds no weights.
     pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
-        self.load(name, device).map_err(|error| self.error(format!("tensor {name}: {}", first_line(&error))))
+        self.load(name, device).map_err(|error| self.about_tensor(name, &error))
     }
 
     /// The names of the tensors that hold a value that is not a finite number.
@@ -285,14 +285,50 @@ impl Weights {
         VarBuilder::from_backend(backend, DType::F32, device.clone()).pp(prefix)
     }
 
+    /// Several tensors as one, float32: their values one behind the other, in one dimension.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub(super) fn joined(&self, names: &[String], device: &Device) -> Result<Tensor> {
+        if let Source::Pickled(_) = &self.source {
+            let flat = |name: &String| Ok(self.tensor(name, device)?.flatten_all()?);
+            return Ok(Tensor::cat(&names.iter().map(flat).collect::<Result<Vec<_>>>()?, 0)?);
+        }
+        let about = |name: &str, error: candle_core::Error| self.about_tensor(name, &error);
+        let count = |name: &String| {
+            let shape = self.file_of(name).and_then(|file| file.shape(name));
+            Ok(shape.map_err(|error| about(name, error))?.iter().product::<usize>())
+        };
+        let counts = names.iter().map(count).collect::<Result<Vec<_>>>()?;
+        let mut values = vec![0.0; counts.iter().sum()];
+        let mut rest = values.as_mut_slice();
+        for (name, count) in names.iter().zip(counts) {
+            let (place, others) = rest.split_at_mut(count);
+            let read = self.file_of(name).and_then(|file| file.read_into(name, place));
+            read.map_err(|error| about(name, error))?;
+            rest = others;
+        }
+        let length = values.len();
+        Ok(Tensor::from_vec(values, length, device)?)
+    }
+
     /// One tensor as float32.
     fn load(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
+        if let Source::Pickled(file) = &self.source {
+            return file.load(name, device)?.to_dtype(DType::F32);
+        }
+        let file = self.file_of(name)?;
+        let shape = file.shape(name)?;
+        let mut values = vec![0.0; shape.iter().product()];
+        file.read_into(name, &mut values)?;
+        Tensor::from_vec(values, shape, device)
+    }
+
+    /// The safetensors file that has a tensor.
+    fn file_of(&self, name: &str) -> candle_core::Result<&TensorFile> {
         match &self.source {
-            Source::Safetensors(files, places) => match places.get(name) {
-                Some(place) => files[*place].load(name, device),
-                None => candle_core::bail!("it is missing"),
-            },
-            Source::Pickled(file) => file.load(name, device)?.to_dtype(DType::F32),
+            Source::Safetensors(files, places) if places.contains_key(name) => Ok(&files[places[name]]),
+            _ => candle_core::bail!("it is missing"),
         }
     }
 

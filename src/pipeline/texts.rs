@@ -31,10 +31,10 @@ pub(super) struct Texts {
     cache: Option<TextCache>,
 }
 
-/// A text that was embedded.
+/// An embedded text.
 struct Known {
-    /// `[embedding]`.
     row: Tensor,
+    /// Set where the text was longer than the model's context.
     truncated: Option<Warning>,
 }
 
@@ -96,7 +96,7 @@ impl Texts {
         Ok((model.unit(&means, "text embedding")?, warnings))
     }
 
-    /// Embeds the texts that were not embedded before.
+    /// Embeds the texts that were not embedded before. Those that the cache knows need no tokenizer.
     fn embed_new<'t>(
         &self,
         model: &Model,
@@ -107,7 +107,7 @@ impl Texts {
         if known.len() > MOST_KNOWN.max(2 * texts.clone().count()) {
             known.clear();
         }
-        let mut new: Vec<(&String, Tokens)> = Vec::new();
+        let mut new: Vec<(&str, Tokens)> = Vec::new();
         let mut awaited: HashSet<&String> = HashSet::new();
         for text in texts {
             if let Some(known) = known.get(text) {
@@ -117,33 +117,52 @@ impl Texts {
             if !awaited.insert(text) {
                 continue;
             }
-            let tokens = model.tokenize_any(text)?;
-            let truncated = tokens.truncated.clone();
-            warnings.extend(truncated.clone());
-            match self.cache.as_ref().and_then(|cache| cache.find(&tokens)) {
-                Some(row) => {
-                    let row = Tensor::new(row, model.device())?;
-                    known.insert(text.clone(), Known { row, truncated });
+            match self.find(model, text)? {
+                Ok(found) => {
+                    warnings.extend(found.truncated.clone());
+                    known.insert(text.clone(), found);
                 }
-                None => new.push((text, tokens)),
+                Err(tokens) => {
+                    warnings.extend(tokens.truncated.clone());
+                    new.push((text, tokens));
+                }
             }
         }
+        // Texts of one length waste no work on what fills the shorter ones up.
+        new.sort_by_key(|(_, tokens)| tokens.end);
         for batch in new.chunks(TEXT_BATCH) {
             let tokens: Vec<_> = batch.iter().map(|(_, tokens)| tokens.clone()).collect();
             let rows = model.embed_texts(&tokens)?;
             for (index, (text, tokens)) in batch.iter().enumerate() {
-                let truncated = tokens.truncated.clone();
-                known.insert((*text).clone(), Known { row: rows.get(index)?, truncated });
+                let embedded = Known { row: rows.get(index)?, truncated: tokens.truncated.clone() };
+                known.insert((*text).to_owned(), embedded);
             }
-            warnings.extend(self.keep(&tokens, &rows)?);
+            warnings.extend(self.keep(batch, &rows)?);
         }
         Ok(())
     }
 
+    /// What the cache knows of a text, else its tokens.
+    fn find(&self, model: &Model, text: &str) -> Result<std::result::Result<Known, Tokens>> {
+        let known = |row: Vec<f32>, truncated| -> Result<Known> {
+            Ok(Known { row: Tensor::new(row, model.device())?, truncated })
+        };
+        if let Some(row) = self.cache.as_ref().and_then(|cache| cache.find(text)) {
+            return Ok(Ok(known(row, None)?));
+        }
+        let tokens = model.tokenize_any(text)?;
+        let cut = self.cache.as_ref().filter(|_| tokens.truncated.is_some());
+        match cut.and_then(|cache| cache.find_cut(&tokens)) {
+            Some(row) => Ok(Ok(known(row, tokens.truncated)?)),
+            None => Ok(Err(tokens)),
+        }
+    }
+
     /// Keeps embeddings for later runs. That they cannot be kept stops nothing.
-    fn keep(&self, texts: &[Tokens], rows: &Tensor) -> Result<Option<Warning>> {
+    fn keep(&self, texts: &[(&str, Tokens)], rows: &Tensor) -> Result<Option<Warning>> {
         let Some(cache) = &self.cache else { return Ok(None) };
-        let kept: Vec<_> = texts.iter().zip(rows.to_vec2::<f32>()?).collect();
+        let texts = texts.iter().zip(rows.to_vec2::<f32>()?);
+        let kept: Vec<_> = texts.map(|((text, tokens), row)| (*text, tokens, row)).collect();
         Ok(cache.add(&kept).err().map(|error| Warning::text_cache(&error)))
     }
 }
@@ -162,26 +181,26 @@ mod tests {
     }
 
     #[test]
-    fn a_second_run_with_the_same_texts_does_not_load_the_text_tower() -> crate::Result<()> {
+    fn a_second_run_with_the_same_texts_needs_neither_text_tower_nor_tokenizer() -> crate::Result<()> {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
         let query = Query::new("red square").against(["blue circle"]);
         let mut answers = Vec::new();
         for (run, expected) in [(1, true), (2, false)] {
             let explainer = explainer(Some(folder.path()))?;
-            assert_eq!(explainer.model().loaded(), [true, false], "run {run}");
+            assert_eq!(explainer.model().loaded(), [true, false, false], "run {run}");
             answers.push(explainer.localize(&photo, &query)?);
-            assert_eq!(explainer.model().loaded(), [true, expected], "run {run}");
+            assert_eq!(explainer.model().loaded(), [true, expected, expected], "run {run}");
         }
         assert_eq!(answers[0].map, answers[1].map);
         assert_eq!(answers[0].report.target.similarity, answers[1].report.target.similarity);
         // Another text needs the tower, and the same ones do without a folder.
         let again = explainer(Some(folder.path()))?;
         again.check(&Query::new("green square"))?;
-        assert_eq!(again.model().loaded(), [true, true]);
+        assert_eq!(again.model().loaded(), [true, true, true]);
         let without = explainer(None)?;
         without.check(&query)?;
-        assert_eq!(without.model().loaded(), [true, true]);
+        assert_eq!(without.model().loaded(), [true, true, true]);
         Ok(())
     }
 
@@ -189,7 +208,7 @@ mod tests {
     fn texts_alone_do_not_load_the_vision_tower() -> crate::Result<()> {
         let model = crate::model::Model::open(Path::new(CHECKPOINT), candle_core::Device::Cpu)?;
         model.embed_texts(&[model.tokenize("red square")?])?;
-        assert_eq!(model.loaded(), [false, true]);
+        assert_eq!(model.loaded(), [false, true, true]);
         Ok(())
     }
 }

@@ -1,23 +1,27 @@
 //! A map becomes an answer in whole pixels: its peak, its regions with their outlines, and points for a segmenter.
 //!
-//! Everything reads the map at the photo's own resolution, row by row, without ever holding it whole: between two
-//! cells the map is a straight line, so a row costs a few steps per cell and not one per pixel
-//! (`attribution::resample`).
+//! Everything reads the map at the photo's own resolution without ever holding it whole: between four cells the map is
+//! smooth, so most pixels need no look (`attribution::runs`). What is asked of one map shares one [`Reading`].
 
+mod component;
 mod outline;
 mod points;
 mod threshold;
 
-use rayon::prelude::*;
+use std::cell::OnceCell;
+
 use serde::{Deserialize, Serialize};
 
+use component::{Component, components, nearest_to_centre};
 pub use outline::{Corner, Mask, RunLengths};
-pub(crate) use points::points_between;
 pub use points::{Label, MOST_POINTS, Point, points};
 pub use threshold::Threshold;
 
 use crate::attribution::ConceptMap;
-use crate::attribution::resample::{Resampled, Run};
+use crate::attribution::{
+    resample::Resampled,
+    runs::{Run, Sums},
+};
 
 /// A region smaller than this part of a patch is a speck: a tip that just reaches the threshold, smaller
 /// than anything that the map can resolve. An isolated cell as strong as the peak covers 0.61 of a cell at
@@ -26,9 +30,6 @@ const SPECK_PATCHES: f64 = 0.25;
 
 /// A region with a smaller share of the positive evidence is no instance of the concept.
 pub const LEAST_SHARE: f64 = 0.01;
-
-/// An outline may be off by this part of the region's size (the root of its area), and by a pixel in a thousand.
-const OUTLINE_PART: f64 = 0.05;
 
 /// The pixel of the photo with the largest evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,15 +79,12 @@ pub struct Instance {
 /// Where several pixels tie, as on the flat border outside the outermost cells' centres, it is the one of
 /// them that is nearest to their centre of mass.
 pub fn peak(map: &ConceptMap) -> Option<Peak> {
-    let resampled = Resampled::new(map, map.placement().photo);
-    let evidence = Evidence::of(map, &resampled)?;
-    let ties = runs(map, &resampled, evidence.peak);
-    Some(nearest_to_centre(&ties))
+    Reading::of(map).map(|reading| reading.peak())
 }
 
 /// The largest evidence of any pixel of the photo; none where no pixel has positive evidence.
 pub fn peak_evidence(map: &ConceptMap) -> Option<f32> {
-    Evidence::of(map, &Resampled::new(map, map.placement().photo)).map(|evidence| evidence.peak)
+    Reading::of(map).map(|reading| reading.highest)
 }
 
 /// The evidence that a pixel must have at least to be in a region; none where no pixel has positive evidence.
@@ -105,193 +103,69 @@ pub fn regions(map: &ConceptMap, threshold: Threshold) -> Vec<Region> {
 /// A part of less than a quarter of a patch, or with less than [`LEAST_SHARE`] of the evidence, is dropped, unless it
 /// holds the peak. A map without positive evidence has none.
 pub fn instances(map: &ConceptMap, threshold: Threshold) -> Vec<Instance> {
-    let resampled = Resampled::new(map, map.placement().photo);
-    let Some(evidence) = Evidence::of(map, &resampled) else { return Vec::new() };
-    let runs = runs(map, &resampled, threshold.level(map, evidence.peak));
-    let mut found: Vec<Component> = components(&runs);
-    let is_large = |component: &Component| {
-        component.area as f64 >= SPECK_PATCHES * map.patch_area()
-            && component.sum >= LEAST_SHARE * evidence.positive
-    };
-    found.retain(|component| is_large(component) || component.max >= evidence.peak);
-    // Ties keep the order of reading: the sort is stable.
-    found.sort_by(|a, b| b.sum.total_cmp(&a.sum));
-    found.iter().map(|component| component.instance(&resampled, &runs, evidence.positive)).collect()
+    Reading::of(map).map_or(Vec::new(), |reading| reading.instances(threshold))
 }
 
-/// What a whole map holds, over the photo's pixels.
-struct Evidence {
-    peak: f32,
-    positive: f64,
+/// A map with positive evidence as the photo's pixels have it, and what all questions about it begin with.
+pub(crate) struct Reading<'map> {
+    resampled: Resampled<'map>,
+    /// The largest evidence, above 0.
+    highest: f32,
+    sums: OnceCell<Sums>,
 }
 
-impl Evidence {
-    fn of(map: &ConceptMap, resampled: &Resampled) -> Option<Self> {
-        let row = |y: u32| {
-            let runs = resampled.runs_at_least(y, 0.0);
-            let max = runs.iter().map(|run| run.max).fold(0.0, f32::max);
-            (runs.iter().map(|run| run.sum).sum::<f64>(), max)
+impl<'map> Reading<'map> {
+    /// Reads a map; none if no pixel has positive evidence.
+    pub(crate) fn of(map: &'map ConceptMap) -> Option<Self> {
+        Self::at_pixels(Resampled::new(map, map.placement().photo))
+    }
+
+    fn at_pixels(resampled: Resampled<'map>) -> Option<Self> {
+        let highest = resampled.highest();
+        (highest > 0.0).then(|| Self { resampled, highest, sums: OnceCell::new() })
+    }
+
+    /// As [`peak`] has it.
+    pub(crate) fn peak(&self) -> Peak {
+        nearest_to_centre(&self.resampled.runs(self.highest))
+    }
+
+    /// As [`instances`] has them.
+    pub(crate) fn instances(&self, threshold: Threshold) -> Vec<Instance> {
+        let positive = self.sums().positive;
+        let (runs, parts) = self.parts(threshold, positive);
+        parts.iter().map(|part| part.instance(&self.resampled, &runs, positive)).collect()
+    }
+
+    fn sums(&self) -> Sums {
+        *self.sums.get_or_init(|| self.resampled.sums())
+    }
+
+    /// The runs that reach the threshold, and those connected parts of them that are instances; `positive`: the sum of
+    /// all positive evidence.
+    fn parts(&self, threshold: Threshold, positive: f64) -> (Vec<(usize, Run)>, Vec<Component>) {
+        let map = self.resampled.map();
+        let runs = self.resampled.runs(threshold.level(map, self.highest));
+        let mut parts = components(&runs);
+        let is_large = |part: &Component| {
+            part.area as f64 >= SPECK_PATCHES * map.patch_area() && part.sum >= LEAST_SHARE * positive
         };
-        // Rows are added in their order, whatever the threads do: sums are the same in every run.
-        let rows: Vec<(f64, f32)> = (0..map.placement().photo.height).into_par_iter().map(row).collect();
-        let positive = rows.iter().map(|(sum, _)| sum).sum();
-        let peak = rows.iter().map(|(_, max)| *max).fold(0.0, f32::max);
-        (peak > 0.0).then_some(Self { peak, positive })
+        parts.retain(|part| is_large(part) || part.max >= self.highest);
+        // Ties keep the order of reading: the sort is stable.
+        parts.sort_by(|a, b| b.sum.total_cmp(&a.sum));
+        (runs, parts)
     }
-}
-
-/// Every run of the photo that reaches a level, with its row, in the order of reading.
-fn runs(map: &ConceptMap, resampled: &Resampled, level: f32) -> Vec<(usize, Run)> {
-    let rows = (0..map.placement().photo.height).into_par_iter();
-    rows.flat_map_iter(|y| resampled.runs_at_least(y, level).into_iter().map(move |run| (y as usize, run)))
-        .collect()
-}
-
-/// Of the pixels of some runs (at least one), the one nearest to their centre of mass.
-fn nearest_to_centre(runs: &[(usize, Run)]) -> Peak {
-    let (mut count, mut sum_x, mut sum_y) = (0.0, 0.0, 0.0);
-    for (y, run) in runs {
-        let pixels = run.pixels.len() as f64;
-        count += pixels;
-        sum_x += pixels * (run.pixels.start + run.pixels.end - 1) as f64 / 2.0;
-        sum_y += pixels * *y as f64;
-    }
-    let (centre_x, centre_y) = (sum_x / count, sum_y / count);
-    let mut best = (f64::INFINITY, Peak { x: 0, y: 0 });
-    for (y, run) in runs {
-        let x = centre_x.clamp(run.pixels.start as f64, (run.pixels.end - 1) as f64).round();
-        let distance = (x - centre_x).powi(2) + (*y as f64 - centre_y).powi(2);
-        if distance < best.0 {
-            best = (distance, Peak { x: x as u32, y: *y as u32 });
-        }
-    }
-    best.1
-}
-
-/// Runs that touch each other.
-struct Component {
-    left: usize,
-    right: usize,
-    top: usize,
-    bottom: usize,
-    area: usize,
-    sum: f64,
-    max: f32,
-    /// Which of all runs they are, in the order of reading.
-    runs: Vec<usize>,
-}
-
-impl Component {
-    fn of(index: usize, y: usize, run: &Run) -> Self {
-        Self {
-            left: run.pixels.start,
-            right: run.pixels.end,
-            top: y,
-            bottom: y + 1,
-            area: run.pixels.len(),
-            sum: run.sum,
-            max: run.max,
-            runs: vec![index],
-        }
-    }
-
-    fn join(&mut self, index: usize, y: usize, run: &Run) {
-        self.left = self.left.min(run.pixels.start);
-        self.right = self.right.max(run.pixels.end);
-        self.bottom = self.bottom.max(y + 1);
-        self.area += run.pixels.len();
-        self.sum += run.sum;
-        self.max = self.max.max(run.max);
-        self.runs.push(index);
-    }
-
-    fn instance(&self, resampled: &Resampled, runs: &[(usize, Run)], positive: f64) -> Instance {
-        let photo = resampled.map().placement().photo;
-        let own = self.runs.iter().map(|index| &runs[*index]);
-        let pixels = own.map(|(y, run)| (*y as u32, run.pixels.start as u32..run.pixels.end as u32));
-        let mask = Mask::new(photo, pixels.collect());
-        let finest = (f64::from(photo.width.max(photo.height)) / 1000.0).max(1.0);
-        let tolerance = finest.min(OUTLINE_PART * (self.area as f64).sqrt());
-        let region = Region {
-            x: self.left as u32,
-            y: self.top as u32,
-            width: (self.right - self.left) as u32,
-            height: (self.bottom - self.top) as u32,
-            // The two sums are rounded differently, so the quotient may pass 1 by a hair.
-            share: (self.sum / positive).min(1.0),
-            area: self.area as u64,
-            peak: self.peak(resampled, runs),
-            polygon: mask.polygon(tolerance),
-        };
-        Instance { region, evidence: self.max, mask }
-    }
-
-    /// As [`peak`] has it, of these pixels alone.
-    fn peak(&self, resampled: &Resampled, runs: &[(usize, Run)]) -> Peak {
-        let highest = self.runs.iter().map(|index| &runs[*index]).filter(|(_, run)| run.max >= self.max);
-        let ties = highest.flat_map(|(y, whole)| {
-            let tops = resampled.runs_at_least(*y as u32, self.max).into_iter();
-            let is_inside = |top: &Run| whole.pixels.contains(&top.pixels.start);
-            tops.filter(is_inside).map(|top| (*y, top)).collect::<Vec<_>>()
-        });
-        nearest_to_centre(&ties.collect::<Vec<_>>())
-    }
-}
-
-/// Joins runs that touch, corners included, in the order in which their first runs are read.
-fn components(runs: &[(usize, Run)]) -> Vec<Component> {
-    let parents = touching(runs);
-    let mut found: Vec<Component> = Vec::new();
-    let mut places: Vec<Option<usize>> = vec![None; runs.len()];
-    for (index, (y, run)) in runs.iter().enumerate() {
-        let root = root(&parents, index);
-        match places[root] {
-            Some(place) => found[place].join(index, *y, run),
-            None => {
-                places[root] = Some(found.len());
-                found.push(Component::of(index, *y, run));
-            }
-        }
-    }
-    found
-}
-
-/// For each run a run that it is joined to, or itself: following them leads to one run per component.
-fn touching(runs: &[(usize, Run)]) -> Vec<usize> {
-    let mut parents: Vec<usize> = (0..runs.len()).collect();
-    let mut above = 0;
-    for index in 0..runs.len() {
-        let (y, run) = &runs[index];
-        // Runs above that end before this one begins touch none of the later ones in this row either.
-        while above < index && (runs[above].0 + 1 < *y || is_left_of(&runs[above], *y, run)) {
-            above += 1;
-        }
-        let mut other = above;
-        while other < index && runs[other].0 < *y && runs[other].1.pixels.start <= run.pixels.end {
-            let (a, b) = (root(&parents, other), root(&parents, index));
-            parents[a.max(b)] = a.min(b);
-            other += 1;
-        }
-        parents[index] = root(&parents, index);
-    }
-    parents
-}
-
-/// Whether a run of the row above ends before the run of row `y` begins, with no corner shared.
-fn is_left_of(above: &(usize, Run), y: usize, run: &Run) -> bool {
-    above.0 < y && above.1.pixels.end < run.pixels.start
-}
-
-fn root(parents: &[usize], mut index: usize) -> usize {
-    while parents[index] != index {
-        index = parents[index];
-    }
-    index
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
+    use crate::attribution::runs::tests::any_map;
     use crate::geometry::{Grid, Placement, Rect, Size};
 
     /// A map with one cell a pixel, so that the values are the pixels'.
@@ -420,6 +294,76 @@ mod tests {
             let above: f32 = values.iter().filter(|value| **value > level).sum();
             let all: f32 = values.iter().filter(|value| **value > 0.0).sum();
             assert!(reached >= share as f32 * all - 1e-3 && above < share as f32 * all, "{share}");
+        }
+    }
+
+    /// The parts of a photo that reach a level, pixel by pixel: each as the places of its pixels.
+    fn flooded(pixels: &[f32], width: usize, level: f32) -> Vec<Vec<usize>> {
+        let mut open: Vec<bool> = pixels.iter().map(|value| *value >= level && *value > 0.0).collect();
+        let mut parts = Vec::new();
+        for first in 0..open.len() {
+            let (mut part, mut next) = (Vec::new(), vec![first]);
+            while let Some(at) = next.pop() {
+                if !std::mem::replace(&mut open[at], false) {
+                    continue;
+                }
+                part.push(at);
+                let (x, y) = (at % width, at / width);
+                let beside = |at: usize, most: usize| at.saturating_sub(1)..(at + 2).min(most);
+                let rows = beside(y, pixels.len() / width);
+                next.extend(rows.flat_map(|y| beside(x, width).map(move |x| y * width + x)));
+            }
+            if !part.is_empty() {
+                part.sort_unstable();
+                parts.push(part);
+            }
+        }
+        parts
+    }
+
+    #[test]
+    fn instances_are_the_parts_that_a_flood_of_all_pixels_finds() {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        let thresholds = ["peak:0.5", "peak:0", "peak:0.9", "otsu", "share:0.5", "share:1"];
+        for case in 0..60 {
+            let map = any_map(&mut random);
+            let (pixels, width) = (map.at_photo_size(), map.placement().photo.width as usize);
+            let highest = pixels.iter().copied().fold(0.0, f32::max);
+            assert_eq!(peak_evidence(&map).unwrap_or(0.0), highest);
+            let sum = |part: &[usize]| part.iter().map(|at| f64::from(pixels[*at].max(0.0))).sum::<f64>();
+            let all = sum(&(0..pixels.len()).collect::<Vec<_>>());
+            for threshold in thresholds.map(|text| text.parse::<Threshold>().unwrap()) {
+                let Some(level) = level(&map, threshold) else { continue };
+                let mut parts = flooded(&pixels, width, level);
+                let found = instances(&map, threshold);
+                for Instance { region, evidence, mask } in &found {
+                    let row = |(y, run): &(u32, Range<u32>)| {
+                        let y = *y as usize * width;
+                        run.clone().map(move |x| y + x as usize)
+                    };
+                    let own: Vec<usize> = mask.runs().iter().flat_map(row).collect();
+                    let place = parts.iter().position(|part| *part == own);
+                    let part = parts.swap_remove(place.unwrap_or_else(|| panic!("case {case}: no part")));
+                    let most = part.iter().map(|at| pixels[*at]).fold(0.0, f32::max);
+                    let peak = pixels[region.peak.y as usize * width + region.peak.x as usize];
+                    assert_eq!(
+                        (*evidence, peak, region.area),
+                        (most, most, part.len() as u64),
+                        "case {case}"
+                    );
+                    assert!((region.share - sum(&part) / all).abs() < 1e-5, "case {case}");
+                }
+                assert!(found.is_sorted_by(|one, other| one.region.share >= other.region.share));
+                // What is left is small and does not hold the peak.
+                for part in parts {
+                    let (area, share) = (part.len() as f64, sum(&part) / all);
+                    assert!(
+                        area < SPECK_PATCHES * map.patch_area() || share < LEAST_SHARE + 1e-6,
+                        "case {case}"
+                    );
+                    assert!(part.iter().all(|at| pixels[*at] < highest), "case {case}");
+                }
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The runs of a region become its outline, its holes and its run-length code.
 //!
 //! All are read off the region's *edges*, the sides that its pixels share with pixels outside it. Their number
-//! grows with the outline and not with the area, so a region of millions of pixels is cheap.
+//! grows with the outline and not with the area, so a region of millions of pixels is cheap. The outer line alone needs
+//! no list of edges: it is walked from run to run.
 
 use std::ops::Range;
 
@@ -78,8 +79,28 @@ impl Mask {
     /// The outer line, with the corners left out that lie within `tolerance` pixels of the line without them
     /// (Douglas and Peucker, 1973).
     pub fn polygon(&self, tolerance: f64) -> Vec<Corner> {
-        let outer = self.rings().into_iter().next().unwrap_or_default();
-        simplified(&outer, tolerance)
+        simplified(&self.outer_line(), tolerance)
+    }
+
+    /// The first of the [`rings`](Self::rings).
+    fn outer_line(&self) -> Vec<Corner> {
+        let Some(leftmost) = (0..self.runs.len()).min_by_key(|index| self.runs[*index].1.start) else {
+            return Vec::new();
+        };
+        let rows = Rows::of(&self.runs);
+        let (y, run) = &self.runs[leftmost];
+        let start = [run.start, *y];
+        let (mut line, mut here) = (vec![start], Walk { run: leftmost, side: Side::Top, at: start });
+        loop {
+            let next = rows.next_corner(here);
+            if next.at == start {
+                return line;
+            }
+            if next.side != here.side {
+                line.push(next.at);
+            }
+            here = next;
+        }
     }
 
     /// The run-length code.
@@ -123,6 +144,97 @@ impl Mask {
             add_differences(&mut edges, above, &[], last + 1);
         }
         edges
+    }
+}
+
+/// The side of a run along which the outer line goes, clockwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Top,
+    Right,
+    Bottom,
+    Left,
+}
+
+/// A corner of the outer line, and along which side of which run it goes on from there.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    run: usize,
+    side: Side,
+    at: Corner,
+}
+
+/// Runs that can be found by their row.
+struct Rows<'m> {
+    runs: &'m [(u32, Range<u32>)],
+    top: u32,
+    /// Where the runs of each row from `top` on begin, and where the last row's end.
+    starts: Vec<usize>,
+}
+
+impl<'m> Rows<'m> {
+    fn of(runs: &'m [(u32, Range<u32>)]) -> Self {
+        let (top, end) = (runs.first().map_or(0, |(y, _)| *y), runs.last().map_or(0, |(y, _)| y + 1));
+        let mut starts = Vec::with_capacity((end - top) as usize + 1);
+        for (index, (y, _)) in runs.iter().enumerate() {
+            starts.resize(starts.len().max((y - top) as usize + 1), index);
+        }
+        starts.push(runs.len());
+        Self { runs, top, starts }
+    }
+
+    /// The runs of the row `down` rows below that of a run, and the place of the first of them.
+    fn beside(&self, run: usize, down: i64) -> (usize, &'m [(u32, Range<u32>)]) {
+        let row = usize::try_from(i64::from(self.runs[run].0) - i64::from(self.top) + down).ok();
+        let bounds = row.and_then(|row| Some((*self.starts.get(row)?, *self.starts.get(row + 1)?)));
+        bounds.map_or((0, &[]), |(start, end)| (start, &self.runs[start..end]))
+    }
+
+    /// The run in the row `down` rows below that of a run that has the corner `x` on its rim or inside.
+    fn touching(&self, run: usize, down: i64, x: u32) -> Option<usize> {
+        let (first, row) = self.beside(run, down);
+        let place = row.partition_point(|(_, other)| other.end < x);
+        row.get(place).filter(|(_, other)| other.start <= x).map(|_| first + place)
+    }
+
+    /// Where the line turns next, or where the next run continues its side. Pixels that touch at a corner belong
+    /// together, so a turn to the left comes first.
+    fn next_corner(&self, Walk { run, side, at: [x, y] }: Walk) -> Walk {
+        let Range { start, end } = self.runs[run].1;
+        match side {
+            Side::Top => {
+                let (first, above) = self.beside(run, -1);
+                let place = above.partition_point(|(_, other)| other.start <= x);
+                match above.get(place).filter(|(_, other)| other.start <= end) {
+                    Some((_, other)) => Walk { run: first + place, side: Side::Left, at: [other.start, y] },
+                    None => Walk { run, side: Side::Right, at: [end, y] },
+                }
+            }
+            Side::Right => match self.touching(run, 1, x) {
+                Some(below) if self.runs[below].1.end > x => {
+                    Walk { run: below, side: Side::Top, at: [x, y + 1] }
+                }
+                Some(below) => Walk { run: below, side, at: [x, y + 1] },
+                None => Walk { run, side: Side::Bottom, at: [x, y + 1] },
+            },
+            Side::Bottom => {
+                let (first, below) = self.beside(run, 1);
+                let place = below.partition_point(|(_, other)| other.end < x).checked_sub(1);
+                match place.filter(|place| below[*place].1.end >= start) {
+                    Some(place) => {
+                        Walk { run: first + place, side: Side::Right, at: [below[place].1.end, y] }
+                    }
+                    None => Walk { run, side: Side::Left, at: [start, y] },
+                }
+            }
+            Side::Left => match self.touching(run, -1, x) {
+                Some(above) if self.runs[above].1.start < x => {
+                    Walk { run: above, side: Side::Bottom, at: [x, y - 1] }
+                }
+                Some(above) => Walk { run: above, side, at: [x, y - 1] },
+                None => Walk { run, side: Side::Top, at: [x, y - 1] },
+            },
+        }
     }
 }
 
@@ -217,9 +329,10 @@ fn simplified(line: &[Corner], tolerance: f64) -> Vec<Corner> {
     kept[middle] = true;
     let mut open = vec![(0, middle), (middle, closed.len() - 1)];
     while let Some((from, to)) = open.pop() {
-        let far = |index: usize| distance_to_line(closed[index], closed[from], closed[to]);
-        let furthest = (from + 1..to).max_by(|one, other| far(*one).total_cmp(&far(*other)));
-        if let Some(furthest) = furthest.filter(|index| far(*index) > tolerance) {
+        let chord = Chord::new(closed[from], closed[to]);
+        let furthest = chord.furthest(&closed[from + 1..to]).filter(|(_, distance)| *distance > tolerance);
+        if let Some((place, _)) = furthest {
+            let furthest = from + 1 + place;
             kept[furthest] = true;
             open.extend([(from, furthest), (furthest, to)]);
         }
@@ -227,20 +340,64 @@ fn simplified(line: &[Corner], tolerance: f64) -> Vec<Corner> {
     (0..line.len()).filter(|index| kept[*index]).map(|index| line[index]).collect()
 }
 
-fn distance_to_line(corner: Corner, from: Corner, to: Corner) -> f64 {
-    let along = direction(from, to).map(|x| x as f64);
-    let there = direction(from, corner).map(|x| x as f64);
-    let length = along[0].hypot(along[1]);
-    let part = (there[0] * along[0] + there[1] * along[1]) / (length * length);
-    if length == 0.0 || !(0.0..=1.0).contains(&part) {
-        let end = if part > 1.0 { direction(to, corner).map(|x| x as f64) } else { there };
-        return end[0].hypot(end[1]);
+/// A straight line between two corners.
+struct Chord {
+    from: Corner,
+    to: Corner,
+    along: [f64; 2],
+    length: f64,
+}
+
+impl Chord {
+    fn new(from: Corner, to: Corner) -> Self {
+        let along = direction(from, to).map(|x| x as f64);
+        Self { from, to, along, length: along[0].hypot(along[1]) }
     }
-    (along[0] * there[1] - along[1] * there[0]).abs() / length
+
+    /// Which of some corners is furthest away, the last one of several, and how far; none if there are none.
+    ///
+    /// Beside the chord the distance is the height over it times its length, whole numbers that need no root to be
+    /// compared. That leaves two corners whose distances must be known: the highest, and the furthest beyond the ends.
+    fn furthest(&self, corners: &[Corner]) -> Option<(usize, f64)> {
+        let (mut highest, mut outermost) = (None, None);
+        let mut most = [-1.0, -1.0];
+        for (place, corner) in corners.iter().enumerate() {
+            let [x, y] = direction(self.from, *corner).map(|x| x as f64);
+            let along = x * self.along[0] + y * self.along[1];
+            if self.length > 0.0 && (0.0..=self.length * self.length).contains(&along) {
+                let height = (self.along[0] * y - self.along[1] * x).abs();
+                if height >= most[0] {
+                    (most[0], highest) = (height, Some(place));
+                }
+            } else {
+                let distance = self.distance(*corner);
+                if distance >= most[1] {
+                    (most[1], outermost) = (distance, Some(place));
+                }
+            }
+        }
+        let candidates = [highest, outermost].into_iter().flatten();
+        let candidates = candidates.map(|place| (place, self.distance(corners[place])));
+        candidates.max_by(|one, other| one.1.total_cmp(&other.1).then(one.0.cmp(&other.0)))
+    }
+
+    fn distance(&self, corner: Corner) -> f64 {
+        let Self { from, to, along, length } = *self;
+        let there = direction(from, corner).map(|x| x as f64);
+        let part = (there[0] * along[0] + there[1] * along[1]) / (length * length);
+        if length == 0.0 || !(0.0..=1.0).contains(&part) {
+            let end = if part > 1.0 { direction(to, corner).map(|x| x as f64) } else { there };
+            return end[0].hypot(end[1]);
+        }
+        (along[0] * there[1] - along[1] * there[0]).abs() / length
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
 
     /// The mask of the `#` in some rows of text.
@@ -315,8 +472,52 @@ mod tests {
         assert!((areas[1] / areas[0] - 1.0).abs() < 0.05, "{areas:?}");
         let off = exact.iter().map(|corner| {
             let lines = simple.iter().zip(simple.iter().cycle().skip(1));
-            lines.map(|(from, to)| distance_to_line(*corner, *from, *to)).fold(f64::INFINITY, f64::min)
+            lines.map(|(from, to)| Chord::new(*from, *to).distance(*corner)).fold(f64::INFINITY, f64::min)
         });
         assert!(off.fold(0.0, f64::max) <= 1.0);
+    }
+
+    /// A connected region of any shape: runs that grow from row to row, with holes and corners that touch.
+    fn any_region(random: &mut ChaCha8Rng) -> Mask {
+        let size = Size::new(random.random_range(1..40), random.random_range(1..40));
+        let filled = random.random_range(0.3..1.0);
+        let pixels: Vec<f32> =
+            (0..size.area()).map(|_| if random.random_bool(filled) { 1.0 } else { 0.0 }).collect();
+        let map = crate::regions::tests::pixels(size.width as usize, &pixels);
+        let found = crate::regions::instances(&map, crate::regions::Threshold::Peak(1.0));
+        found.into_iter().next().map_or(Mask::new(size, vec![(0, 0..1)]), |instance| instance.mask)
+    }
+
+    /// What [`simplified`] is by definition.
+    fn simplified_by_all_distances(line: &[Corner], tolerance: f64) -> Vec<Corner> {
+        fn cut(line: &[Corner], tolerance: f64) -> Vec<Corner> {
+            let (first, last) = (line[0], line[line.len() - 1]);
+            let chord = Chord::new(first, last);
+            let far = |place: usize| chord.distance(line[place]);
+            let furthest = (1..line.len() - 1).max_by(|one, other| far(*one).total_cmp(&far(*other)));
+            match furthest.filter(|place| far(*place) > tolerance) {
+                Some(place) => [cut(&line[..=place], tolerance), cut(&line[place..], tolerance)].concat(),
+                None => vec![first],
+            }
+        }
+        let closed: Vec<Corner> = line.iter().chain(line.first()).copied().collect();
+        let distance =
+            |corner: &Corner| direction(closed[0], *corner).map(|side| side * side).iter().sum::<i64>();
+        let middle = (0..closed.len()).max_by_key(|place| distance(&closed[*place])).unwrap();
+        [cut(&closed[..=middle], tolerance), cut(&closed[middle..], tolerance)].concat()
+    }
+
+    #[test]
+    fn the_outer_line_is_the_first_ring_and_its_corners_are_those_of_all_distances() {
+        let mut random = ChaCha8Rng::seed_from_u64(3);
+        for case in 0..600 {
+            let mask = any_region(&mut random);
+            let (outer, rings) = (mask.outer_line(), mask.rings());
+            assert_eq!(outer, rings[0], "case {case}");
+            for tolerance in [0.0, 0.5, 1.0, 3.0] {
+                let expected = simplified_by_all_distances(&outer, tolerance);
+                assert_eq!(mask.polygon(tolerance), expected, "case {case}, tolerance {tolerance}");
+            }
+        }
     }
 }

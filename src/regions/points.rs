@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{Instance, Threshold, instances};
+use super::{Component, Instance, Peak, Reading, Threshold};
 use crate::attribution::ConceptMap;
 
 /// The most points of either label.
@@ -46,27 +46,39 @@ pub struct Point {
 /// and a point against needs evidence against: the lowest of a map that is positive throughout is no counter-example.
 /// Without positive evidence there are no points at all.
 pub fn points(map: &ConceptMap, threshold: Threshold) -> Vec<Point> {
-    points_between(&instances(map, threshold), map, threshold)
+    Reading::of(map).map_or(Vec::new(), |reading| reading.points(&reading.instances(threshold), threshold))
 }
 
-/// The same for instances that are known.
-pub(crate) fn points_between(found: &[Instance], map: &ConceptMap, threshold: Threshold) -> Vec<Point> {
-    let point = |instance: &Instance, label| {
-        let (peak, evidence) = (instance.region.peak, instance.evidence);
-        Point {
-            x: peak.x,
-            y: peak.y,
-            label,
-            evidence: if label == Label::Concept { evidence } else { -evidence },
-        }
-    };
-    let mut points: Vec<Point> =
-        found.iter().take(MOST_POINTS).map(|instance| point(instance, Label::Concept)).collect();
-    if !points.is_empty() && map.values().iter().any(|value| *value < 0.0) {
-        let against = instances(&map.negated(), threshold);
-        points.extend(against.iter().take(points.len()).map(|instance| point(instance, Label::Other)));
+impl Reading<'_> {
+    /// As [`points`] has them; `found`: the map's instances.
+    pub(crate) fn points(&self, found: &[Instance], threshold: Threshold) -> Vec<Point> {
+        let instances = found.iter().take(MOST_POINTS);
+        let mut points: Vec<Point> = instances
+            .map(|Instance { region, evidence, .. }| Point::at(region.peak, Label::Concept, *evidence))
+            .collect();
+        points.extend(self.points_against(points.len(), threshold));
+        points
     }
-    points
+
+    /// The deepest points of the places that speak against the concept, `most` at most.
+    fn points_against(&self, most: usize, threshold: Threshold) -> Vec<Point> {
+        let map = self.resampled.map();
+        if !map.values().iter().any(|value| *value < 0.0) {
+            return Vec::new();
+        }
+        let negated = map.negated();
+        let Some(reading) = Reading::at_pixels(self.resampled.of_other(&negated)) else { return Vec::new() };
+        let (runs, parts) = reading.parts(threshold, -self.sums().negative);
+        let deepest =
+            |part: &Component| Point::at(part.peak(&reading.resampled, &runs), Label::Other, -part.max);
+        parts.iter().take(most).map(deepest).collect()
+    }
+}
+
+impl Point {
+    fn at(Peak { x, y }: Peak, label: Label, evidence: f32) -> Self {
+        Self { x, y, label, evidence }
+    }
 }
 
 #[cfg(test)]

@@ -350,7 +350,7 @@ fn the_library_keeps_to_itself() {
 }
 
 /// Which parts of the source may name a crate; everything else must do without it.
-const CRATES: [(&[&str], &[&str]); 15] = [
+const CRATES: [(&[&str], &[&str]); 16] = [
     (
         &["candle_core", "candle_nn", "candle_transformers"],
         &["error.rs", "device.rs", "model/", "embed.rs", "gradient/", "attribution/", "pipeline/"],
@@ -358,6 +358,7 @@ const CRATES: [(&[&str], &[&str]); 15] = [
     (&["ureq", "percent_encoding"], &["model/source/"]),
     (&["ring"], &["model/digest.rs"]),
     (&["safetensors"], &["model/tensor_file.rs"]),
+    (&["bytemuck"], &["model/tensor_file.rs"]),
     (&["tokenizers"], &["model/cleaning.rs", "model/tokenizer/"]),
     (&["instant_clip_tokenizer"], &["model/tokenizer/"]),
     (&["htmlize"], &["model/cleaning.rs"]),

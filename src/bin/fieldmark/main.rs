@@ -12,6 +12,7 @@ mod evaluation;
 mod exit;
 mod hashes;
 mod images;
+mod in_order;
 mod journal;
 mod listing;
 mod manifest;

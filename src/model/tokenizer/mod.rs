@@ -2,6 +2,7 @@
 
 mod byte_pairs;
 mod facts;
+mod lazy;
 mod settings;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::{
 };
 use byte_pairs::BytePairs;
 pub use facts::TokenizerFacts;
+pub(super) use lazy::LazyTokenizer;
 use settings::{Padding, Settings, Side};
 
 const TOKENIZER: &str = "tokenizer.json";

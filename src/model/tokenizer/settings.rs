@@ -18,6 +18,8 @@ use crate::error::{Error, Result};
 
 const SETTINGS: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+/// The files that are read here.
+pub(super) const FILES: [&str; 2] = [SETTINGS, SPECIAL_TOKENS];
 
 /// ASCII punctuation, which is Python's `string.punctuation`, as a regular expression.
 const PUNCTUATION: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]"##;

@@ -5,6 +5,7 @@ use std::{
     collections::HashSet,
     io::Write,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Instant,
 };
 
@@ -14,6 +15,7 @@ use fieldmark::{
     files::{Names, prepare_folder, remove_leftovers, write_atomically},
     page::{self, Gallery, PageOptions},
     pipeline::Compare,
+    refine::Tiles,
     report::Comparison,
 };
 
@@ -21,6 +23,7 @@ use crate::{
     args::{BatchArgs, CompareKind},
     exit::Exit,
     hashes, images,
+    in_order::{AT_ONCE, in_order},
     manifest::{Failed, Input, Manifest, Recipe},
     output,
     results::{Entry, Results},
@@ -87,6 +90,14 @@ fn tell_differences(new: &Manifest, earlier: &Manifest, terminal: &Terminal) {
     }
 }
 
+/// A photo whose files are written.
+enum Answered {
+    /// By an earlier run.
+    Before(Entry),
+    /// By this run, which has not yet told of it.
+    Now(Input, Box<Comparison>),
+}
+
 struct Run<'a> {
     args: &'a BatchArgs,
     explainer: &'a Explainer,
@@ -100,32 +111,41 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(&self, mut manifest: Manifest, earlier: Option<&Manifest>) -> Result<Exit> {
-        let mut results = self.results(&self.folder.join("results.jsonl"))?;
-        let images = distinct(&manifest.recipe.images);
+        let results = Mutex::new(self.results(&self.folder.join("results.jsonl"))?);
+        let recipe = manifest.recipe.clone();
+        let images = distinct(&recipe.images);
         let bar = self.terminal.photos(images.len());
         let mut names = Names::new();
+        let mut named = |image: PathBuf| (PhotoNames::new(&mut names, &image, &recipe.prompts), image);
+        let images: Vec<_> = images.into_iter().map(|image| image.map(&mut named)).collect();
         let mut entries: Vec<Entry> = Vec::new();
-        for image in images {
-            let shown = image.as_ref().map(|image| image.to_string_lossy().into_owned()).unwrap_or_default();
-            let result = image.and_then(|image| {
-                let names = PhotoNames::new(&mut names, &image, &manifest.recipe.prompts);
-                self.one(&image, &names, &manifest.recipe, &mut results)
-            });
+        let work = |image: Result<(PhotoNames, PathBuf)>| match image {
+            Ok((names, image)) => {
+                let shown = image.to_string_lossy().into_owned();
+                (shown, self.one(&image, &names, &recipe, &results))
+            }
+            Err(error) => (String::new(), Err(error)),
+        };
+        // Passes over tiles are told one by one, of one photo.
+        let at_once = if self.settings.tiles == Tiles::Off { AT_ONCE } else { 1 };
+        in_order(images, at_once, work, |(image, result)| {
             match result {
-                Ok(entry) => {
+                Ok(answered) => {
+                    let entry = self.entry(answered, &results)?;
                     self.tell_change(&entry.input, earlier);
                     entries.push(entry);
                 }
                 Err(error) if super::is_about_the_model(&error) => return Err(error),
                 Err(error) => {
                     self.terminal.error(&error);
-                    manifest.failed.push(Failed { image: shown, reason: format!("{error:#}") });
+                    manifest.failed.push(Failed { image, reason: format!("{error:#}") });
                 }
             }
             bar.inc(1);
-        }
+            Ok(())
+        })?;
         bar.finish_and_clear();
-        results.finish(&entries)?;
+        results.into_inner().unwrap_or_else(PoisonError::into_inner).finish(&entries)?;
         self.finish(manifest, &entries)
     }
 
@@ -141,13 +161,20 @@ impl Run<'_> {
     }
 
     /// Answers one photo, or finds the answer of before.
-    fn one(&self, image: &Path, names: &PhotoNames, recipe: &Recipe, results: &mut Results) -> Result<Entry> {
+    fn one(
+        &self,
+        image: &Path,
+        names: &PhotoNames,
+        recipe: &Recipe,
+        results: &Mutex<Results>,
+    ) -> Result<Answered> {
         let input = input(image)?;
         let thumbnails: Vec<String> = names.prompts.iter().map(|name| thumbnail(name)).collect();
-        if let Some(input) = &input
-            && let Some(entry) = results.known(input, self.folder, &thumbnails)?
-        {
-            return Ok(entry);
+        if let Some(input) = &input {
+            let results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(entry) = results.known(input, self.folder, &thumbnails)? {
+                return Ok(Answered::Before(entry));
+            }
         }
         let start = Instant::now();
         let photo = Photo::open_with(image, &recipe.photo_options())?;
@@ -163,11 +190,21 @@ impl Run<'_> {
         report.seconds.render = start.elapsed().as_secs_f64();
         report.seconds.decode += open_seconds;
         report.seconds.load = self.load_seconds;
+        // The photo could be read, so it is a file.
+        let input = input.with_context(|| format!("{}: expected a regular file", image.display()))?;
+        Ok(Answered::Now(input, Box::new(report)))
+    }
+
+    /// Tells of a photo and enters it into the journal, unless it is there.
+    fn entry(&self, answered: Answered, results: &Mutex<Results>) -> Result<Entry> {
+        let (input, report) = match answered {
+            Answered::Before(entry) => return Ok(entry),
+            Answered::Now(input, report) => (input, *report),
+        };
         if self.args.output.json {
             self.terminal.without_bars(|| output::json(&report))?;
         }
-        // The photo could be read, so it is a file.
-        let input = input.with_context(|| format!("{}: expected a regular file", image.display()))?;
+        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
         results.add(&input, &inside(report, self.folder))
     }
 

@@ -1,15 +1,22 @@
 //! `fieldmark localize`: a map per image.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Result, bail};
 use fieldmark::{
     Explainer, Photo, Query,
     coco::Coco,
     files::{Names, path_of, save_png},
+    geometry::Size,
     objective::{Strength, references::SYNONYM_THRESHOLD},
     pipeline::{Found, Rivals, strip},
+    progress::Warning,
     prompt::ConceptList,
+    refine::Tiles,
+    regions::Instance,
     render::Scale,
     report::Localization,
 };
@@ -18,7 +25,10 @@ use image::RgbImage;
 use crate::{
     args::{Kind, LocalizeArgs, RivalArgs},
     exit::Exit,
-    images, output,
+    images,
+    in_order::{AT_ONCE, in_order},
+    output,
+    preview::Protocol,
     saving::{Files, save_page},
     terminal::Terminal,
 };
@@ -64,8 +74,15 @@ fn rivals(args: &RivalArgs) -> Result<Option<Rivals>> {
     Ok(Some(super::rivals(args, ConceptList::open(concepts)?, SYNONYM_THRESHOLD)))
 }
 
-/// A photo's answers, and their picture.
-type Answers = (Vec<Localization>, Option<RgbImage>);
+/// What one photo gave.
+struct Answers {
+    found: Vec<Localization>,
+    /// What the user should know.
+    warnings: Vec<Warning>,
+    picture: Option<RgbImage>,
+    /// The photo and the places on it, for each answer, if they are wanted.
+    instances: Option<(PathBuf, Size, Vec<Vec<Instance>>)>,
+}
 
 struct Run<'a> {
     args: &'a LocalizeArgs,
@@ -83,18 +100,18 @@ impl Run<'_> {
         let bar = self.terminal.photos(images.len());
         let preview = super::preview(self.args.show.preview, images.len(), &self.args.output);
         let mut names = Names::new();
+        let mut named = |image: PathBuf| (names.for_prompt(&image, &self.query.target), image);
+        let images: Vec<_> = images.into_iter().map(|image| image.map(&mut named)).collect();
+        // Passes over tiles are told one by one, of one photo.
+        let at_once = if self.query.settings.tiles == Tiles::Off { AT_ONCE } else { 1 };
         let (mut done, mut failed) = (0, 0);
-        for image in images {
-            let result = image.and_then(|image| {
-                let name = names.for_prompt(&image, &self.query.target);
-                self.one(&image, &name, preview.is_some(), coco)
-            });
-            match result {
-                Ok((found, picture)) => {
-                    self.terminal.without_bars(|| self.print(&found))?;
-                    if let Some((picture, protocol)) = picture.zip(preview) {
-                        self.terminal.without_bars(|| output::picture(&picture, protocol))?;
-                    }
+        let work = |image: Result<(String, PathBuf)>| {
+            image.and_then(|(name, image)| self.one(&image, &name, preview.is_some()))
+        };
+        in_order(images, at_once, work, |answers| {
+            match answers {
+                Ok(answers) => {
+                    self.finish(answers, preview, coco)?;
                     done += 1;
                 }
                 // What is wrong with the model is wrong for every photo.
@@ -105,13 +122,15 @@ impl Run<'_> {
                 }
             }
             bar.inc(1);
-        }
+            Ok(())
+        })?;
         bar.finish_and_clear();
         Ok(Exit::of(done, failed))
     }
 
-    /// A photo's answers, one for every strength; and the picture of them, if it is to be shown.
-    fn one(&self, image: &Path, name: &str, shows: bool, coco: &mut Coco) -> Result<Answers> {
+    /// A photo's answers, one for every strength, with their files written; and the picture of them, if it is to be
+    /// shown.
+    fn one(&self, image: &Path, name: &str, shows: bool) -> Result<Answers> {
         let (photo, open_seconds) = super::open(image, &self.args.output, self.terminal)?;
         let mut answers = self.explainer.sweep(&photo, &self.query, &self.strengths)?;
         let picture = match &answers[..] {
@@ -122,15 +141,12 @@ impl Run<'_> {
         let start = Instant::now();
         self.save(&photo, name, &mut answers)?;
         self.save_page(&photo, &mut answers)?;
-        if self.args.show.coco.is_some() {
-            let id = coco.add_image(image, photo.size());
-            for found in &answers {
-                coco.add_instances(id, &self.query.target, &found.instances(&photo));
-            }
-        }
+        let instances = self.args.show.coco.is_some().then(|| {
+            (image.to_owned(), photo.size(), answers.iter().map(|found| found.instances(&photo)).collect())
+        });
         let render_seconds = start.elapsed().as_secs_f64();
+        let warnings = answers.iter().flat_map(|found| found.warnings.clone()).collect();
         let finished = |found: Found| {
-            self.terminal.warn(&found.warnings);
             let mut report = found.report;
             report.seconds.render = render_seconds;
             report.seconds.decode += open_seconds;
@@ -138,7 +154,23 @@ impl Run<'_> {
             report.seconds.text += self.text_seconds;
             report
         };
-        Ok((answers.into_iter().map(finished).collect(), picture))
+        Ok(Answers { found: answers.into_iter().map(finished).collect(), warnings, picture, instances })
+    }
+
+    /// Tells what a photo gave.
+    fn finish(&self, answers: Answers, preview: Option<Protocol>, coco: &mut Coco) -> Result<()> {
+        self.terminal.warn(&answers.warnings);
+        if let Some((image, size, instances)) = &answers.instances {
+            let id = coco.add_image(image, *size);
+            for found in instances {
+                coco.add_instances(id, &self.query.target, found);
+            }
+        }
+        self.terminal.without_bars(|| self.print(&answers.found))?;
+        if let Some((picture, protocol)) = answers.picture.zip(preview) {
+            self.terminal.without_bars(|| output::picture(&picture, protocol))?;
+        }
+        Ok(())
     }
 
     /// The page of the first strength, if it is wanted. It shows every prompt alone, too: that is a pass of its own.
