@@ -4,10 +4,8 @@
 //! picture's work, and what is made of the lines is the same whoever wrote them.
 
 use std::{
-    fmt,
     io::{self, Write},
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use anyhow::{Context, Result, bail};
@@ -18,56 +16,10 @@ use fieldmark::{
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use crate::{journal::Journal, manifest::difference};
+use crate::{journal::Journal, manifest::difference, shard::Shard};
 
 /// A run's description takes less.
 const LARGEST: u64 = 64 << 20;
-
-/// Which of a data set's pictures are measured: those whose place, from 0, leaves this remainder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Shard {
-    pub index: usize,
-    pub count: usize,
-}
-
-impl Shard {
-    fn has(self, picture: usize) -> bool {
-        picture % self.count == self.index
-    }
-}
-
-impl fmt::Display for Shard {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.index, self.count)
-    }
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let numbers = text
-            .split_once('/')
-            .and_then(|(index, count)| Some(Self { index: index.parse().ok()?, count: count.parse().ok()? }));
-        let expected = "expected a part and the number of parts, from 0/4 to 3/4 for instance";
-        numbers.filter(|shard| shard.index < shard.count).ok_or_else(|| format!("{expected}, found {text}"))
-    }
-}
-
-impl TryFrom<String> for Shard {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Shard> for String {
-    fn from(shard: Shard) -> Self {
-        shard.to_string()
-    }
-}
 
 /// What decides the rows of a run: `run.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

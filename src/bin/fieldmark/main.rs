@@ -20,6 +20,7 @@ mod output;
 mod preview;
 mod results;
 mod saving;
+mod shard;
 mod terminal;
 
 use std::process::ExitCode;

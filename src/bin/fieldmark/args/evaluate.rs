@@ -12,7 +12,7 @@ use fieldmark::{
 };
 
 use super::{ALL_METHODS, ModelArgs, RivalArgs, ViewArgs, method_names, objective_names};
-use crate::evaluation::Shard;
+use crate::shard::Shard;
 
 /// Measure how well maps find what a data set says is there
 ///
