@@ -256,7 +256,7 @@ pub fn evaluation(summary: &Summary) -> Result<()> {
     for setting in &summary.settings {
         text.push_str(&setting_block(setting));
     }
-    text.push_str(&overview::overview(&summary.settings));
+    text.push_str(&overview::overview(summary));
     let (coverage, rounds) = (summary.bootstrap.coverage * 100.0, summary.bootstrap.rounds);
     text.push_str(&format!(
         "\nin brackets: {coverage:.0} % intervals, {rounds} bootstrap rounds over the images; p: sign-flip test of the \
