@@ -71,6 +71,7 @@
 //! | [`files`] | results into files, named without collisions and written whole; files into bytes, within a bound |
 //! | [`geometry`] | pixels of the photo into cells of the grid, and back |
 //! | [`progress`] | what happens during long work into events |
+//! | [`random`] | a seed into numbers that are the same everywhere |
 //! | [`photo`] | an image file into upright RGB pixels |
 //! | [`model`] | a name into a checkpoint that is ready to run |
 //! | [`prompt`] | concepts into the words that the model reads |
@@ -80,7 +81,7 @@
 //! | [`attribution`] | activations and gradients into a signed map |
 //! | [`refine`] | a map into a better one: along the photo's edges, in closer looks, without artefacts |
 //! | [`regions`] | a map into its peak, its regions with outlines, and points for a segmenter |
-//! | [`metric`] | a map and a known region into a number |
+//! | [`metric`] | a map and what is known of the picture into a number; numbers into intervals and tests |
 //! | [`dataset`] | files into pictures with questions whose answers are known |
 //! | [`verdict`] | similarities into present, weak or absent |
 //! | [`render`] | maps and their photo into pictures |
@@ -117,6 +118,7 @@ pub mod device;
 pub mod files;
 pub mod geometry;
 pub mod progress;
+pub mod random;
 pub mod photo;
 pub mod model;
 pub mod prompt;

@@ -38,13 +38,20 @@ pub enum Verdict {
     Absent,
 }
 
-impl std::fmt::Display for Verdict {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.pad(match self {
+impl Verdict {
+    /// The word in results.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Present => "present",
             Self::Weak => "weak",
             Self::Absent => "absent",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(self.name())
     }
 }
 

@@ -19,15 +19,16 @@
 //! of it and may be absolute: the manifest belongs to the user as much as the command line, and what it names is
 //! only read, as pictures.
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader, Read},
-    path::{Path, PathBuf},
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{
+    Picture, QUESTIONS_A_LOOK, Question, Source, Truth, Walk,
+    json::{Fields, wrong},
+    lines::{Line, Lines},
+    wording::Concepts,
 };
-
-use serde_json::{Map, Value};
-
-use super::{Picture, Question, Truth};
 use crate::{
     error::{Error, Result},
     geometry::Rect,
@@ -36,12 +37,6 @@ use crate::{
 
 /// The manifest's name in a data set's directory.
 pub const FILE_NAME: &str = "manifest.jsonl";
-
-/// The longest line that is read, in bytes.
-const LONGEST_LINE: u64 = 1 << 20;
-
-/// So many questions at most are asked in one look at a picture: their maps are in memory together.
-const QUESTIONS_A_LOOK: usize = 64;
 
 /// A manifest whose lines are all sound. It is read anew for every walk, so its length costs no memory.
 #[derive(Clone, Debug)]
@@ -87,13 +82,7 @@ impl Manifest {
     /// # Errors
     /// [`Error::Read`] if the file cannot be opened; [`Error::Dataset`] if it is not a regular file.
     pub fn pictures(&self) -> Result<Pictures<'_>> {
-        let fail = |source| Error::Read { path: self.path.clone(), source };
-        // A named pipe could wait forever, and could not be read twice.
-        if !std::fs::metadata(&self.path).map_err(fail)?.is_file() {
-            return Err(self.error("expected a regular file, found something else".into()));
-        }
-        let file = BufReader::new(File::open(&self.path).map_err(fail)?);
-        Ok(Pictures { manifest: self, file, line: 0, ahead: None, ended: false })
+        Ok(Pictures { manifest: self, lines: Lines::open(&self.path)?, ahead: None, ended: false })
     }
 
     fn error(&self, reason: String) -> Error {
@@ -108,9 +97,7 @@ impl Manifest {
 /// The pictures of a manifest, one after another. Ends after the first error.
 pub struct Pictures<'a> {
     manifest: &'a Manifest,
-    file: BufReader<File>,
-    /// Lines read so far.
-    line: usize,
+    lines: Lines,
     /// A line that was read, but belongs to the next picture.
     ahead: Option<Entry>,
     ended: bool,
@@ -153,91 +140,52 @@ impl Pictures<'_> {
         Ok(Some(Picture { path: self.manifest.resolve(&name), name, questions }))
     }
 
-    /// The next line that is not blank.
     fn entry(&mut self) -> Result<Option<Entry>> {
-        while let Some(bytes) = self.line()? {
-            // Some editors begin a file with a byte order mark.
-            let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|_| self.line == 1).unwrap_or(&bytes);
-            if bytes.trim_ascii().is_empty() {
-                continue;
-            }
-            let entry = parse(bytes, self.line, &|path| self.manifest.resolve(path));
-            return entry.map(Some).map_err(|reason| self.wrong_line(&reason));
-        }
-        Ok(None)
+        let resolve = |path: &str| self.manifest.resolve(path);
+        self.lines.next()?.map(|line| parse(&line, &resolve).map_err(|reason| line.error(reason))).transpose()
+    }
+}
+
+impl Source for Manifest {
+    fn path(&self) -> &Path {
+        self.path()
     }
 
-    fn line(&mut self) -> Result<Option<Vec<u8>>> {
-        let mut bytes = Vec::new();
-        let read = self.file.by_ref().take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
-        read.map_err(|source| Error::Read { path: self.manifest.path.clone(), source })?;
-        self.line += 1;
-        match bytes.len() as u64 {
-            0 => Ok(None),
-            length if length > LONGEST_LINE => {
-                Err(self.wrong_line(&format!("expected at most {LONGEST_LINE} bytes, found more")))
-            }
-            _ => Ok(Some(bytes)),
-        }
+    fn concepts(&self) -> Option<&Concepts> {
+        None
     }
 
-    fn wrong_line(&self, reason: &str) -> Error {
-        self.manifest.error(format!("line {}: {reason}", self.line))
+    fn pictures(&self) -> Result<Walk<'_>> {
+        Ok(Box::new(self.pictures()?))
     }
 }
 
 /// Reads one line; an error says what is wrong with which field.
-fn parse(bytes: &[u8], line: usize, resolve: &dyn Fn(&str) -> PathBuf) -> Result<Entry, String> {
-    let value: Value = serde_json::from_slice(bytes)
+fn parse(line: &Line<'_>, resolve: &dyn Fn(&str) -> PathBuf) -> Result<Entry, String> {
+    let value: Value = serde_json::from_slice(line.bytes)
         .map_err(|error| format!("expected a JSON object, found broken JSON at column {}", error.column()))?;
-    let Value::Object(object) = &value else {
-        return Err(format!("expected a JSON object, found {}", shown(&value)));
-    };
-    let fields = Fields(object);
+    let fields = Entries(Fields::of(&value)?);
     let question = Question {
-        line,
-        id: fields.id()?,
-        prompt: fields.required_text("prompt")?,
+        line: line.number,
+        id: fields.0.name("id")?,
+        prompt: fields.0.required_text("prompt")?,
+        label: None,
         against: fields.against()?,
-        part: fields.text("part")?,
+        part: fields.0.text("part")?,
         truth: fields.truth(resolve)?,
     };
     if let Some(same) = question.against.iter().find(|rival| same_words(rival, &question.prompt)) {
         return Err(format!("\"against\": expected rivals of the prompt, found the prompt itself, {same:?}"));
     }
-    Ok(Entry { image: fields.required_text("image")?, question })
+    Ok(Entry { image: fields.0.required_text("image")?, question })
 }
 
-/// A line's fields; `null` counts as left out.
-struct Fields<'a>(&'a Map<String, Value>);
+/// Reads a line's fields.
+struct Entries<'a>(Fields<'a>);
 
-impl Fields<'_> {
-    fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|value| !value.is_null())
-    }
-
-    fn text(&self, name: &str) -> Result<Option<String>, String> {
-        let text = |value: &Value| match value.as_str() {
-            Some(text) if !text.trim().is_empty() => Ok(text.to_owned()),
-            _ => Err(wrong(name, "a text", value)),
-        };
-        self.get(name).map(text).transpose()
-    }
-
-    fn required_text(&self, name: &str) -> Result<String, String> {
-        self.text(name)?.ok_or_else(|| format!("{name:?}: expected a text, found nothing"))
-    }
-
-    /// Names are often numbers.
-    fn id(&self) -> Result<Option<String>, String> {
-        match self.get("id") {
-            Some(Value::Number(number)) => Ok(Some(number.to_string())),
-            _ => self.text("id"),
-        }
-    }
-
+impl Entries<'_> {
     fn against(&self) -> Result<Vec<String>, String> {
-        let Some(value) = self.get("against") else { return Ok(Vec::new()) };
+        let Some(value) = self.0.get("against") else { return Ok(Vec::new()) };
         let text = |rival: &Value| rival.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
         let rivals: Option<Vec<_>> = value.as_array().and_then(|list| list.iter().map(text).collect());
         rivals.ok_or_else(|| wrong("against", "a list of texts", value))
@@ -245,16 +193,16 @@ impl Fields<'_> {
 
     fn truth(&self, resolve: &dyn Fn(&str) -> PathBuf) -> Result<Truth, String> {
         let given: Vec<&str> =
-            ["mask", "box", "point"].into_iter().filter(|name| self.get(name).is_some()).collect();
+            ["mask", "box", "point"].into_iter().filter(|name| self.0.get(name).is_some()).collect();
         match (self.present()?, given.as_slice()) {
             (false, []) => Ok(Truth::Absent),
             (false, [name, ..]) => {
                 Err(format!("{name:?}: expected nothing where \"present\" is false, found a place"))
             }
-            (true, ["mask"]) => Ok(Truth::Mask(resolve(&self.required_text("mask")?))),
+            (true, ["mask"]) => Ok(Truth::Mask(resolve(&self.0.required_text("mask")?))),
             (true, ["box"]) => self.area(),
             (true, ["point"]) => {
-                let [x, y] = self.numbers("point", "[x, y]")?;
+                let [x, y] = self.0.numbers("point", "[x, y]")?;
                 Ok(Truth::Point { x, y })
             }
             (true, []) => Err("expected one of \"mask\", \"box\" and \"point\", found none".into()),
@@ -267,37 +215,16 @@ impl Fields<'_> {
 
     fn present(&self) -> Result<bool, String> {
         let flag = |value: &Value| value.as_bool().ok_or_else(|| wrong("present", "true or false", value));
-        self.get("present").map_or(Ok(true), flag)
+        self.0.get("present").map_or(Ok(true), flag)
     }
 
     fn area(&self) -> Result<Truth, String> {
-        let [x, y, width, height] = self.numbers("box", "[x, y, width, height]")?;
+        let [x, y, width, height] = self.0.numbers("box", "[x, y, width, height]")?;
         let area = Rect { x0: x, y0: y, x1: x + width, y1: y + height };
         match width > 0.0 && height > 0.0 && area.x1.is_finite() && area.y1.is_finite() {
             true => Ok(Truth::Box(area)),
             false => Err(format!("\"box\": expected a width and a height above 0, found {width} x {height}")),
         }
-    }
-
-    fn numbers<const N: usize>(&self, name: &str, form: &str) -> Result<[f64; N], String> {
-        let value = self.get(name).unwrap_or(&Value::Null);
-        let list =
-            value.as_array().and_then(|list| list.iter().map(Value::as_f64).collect::<Option<Vec<_>>>());
-        list.and_then(|list| list.try_into().ok()).ok_or_else(|| wrong(name, form, value))
-    }
-}
-
-fn wrong(name: &str, expected: &str, found: &Value) -> String {
-    format!("{name:?}: expected {expected}, found {}", shown(found))
-}
-
-/// A value as JSON, cut to what a message can carry.
-fn shown(value: &Value) -> String {
-    const LONGEST: usize = 60;
-    let text = value.to_string();
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{} ...", &text[..end]),
-        None => text,
     }
 }
 
@@ -306,7 +233,7 @@ mod tests {
     use super::*;
 
     fn entry(line: &str) -> Result<Entry, String> {
-        parse(line.as_bytes(), 7, &|path| Path::new("set").join(path))
+        parse(&Line::of(line, 7), &|path| Path::new("set").join(path))
     }
 
     fn reason(line: &str) -> String {

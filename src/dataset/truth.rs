@@ -1,17 +1,14 @@
 //! Where a concept is known to be becomes a mask of the photo's pixels.
 
-use std::{
-    io::Cursor,
-    path::{Path, PathBuf},
+use std::path::{Path, PathBuf};
+
+use super::{
+    mask_file::{Inside, read_mask},
+    region::Region,
 };
-
-use image::{DynamicImage, ImageFormat, ImageReader, Limits};
-
 use crate::{
     error::{Error, Result},
-    files::read_bounded,
     geometry::{Rect, Size},
-    photo,
 };
 
 /// Where a concept is, in pixels of the upright photo.
@@ -19,8 +16,19 @@ use crate::{
 pub enum Truth {
     /// A PNG of the photo's size: pixels that are neither black nor fully transparent are inside.
     Mask(PathBuf),
+    /// A PNG of the photo's size, and which of its pixels are inside.
+    MaskOf {
+        /// The file.
+        path: PathBuf,
+        /// How it is read.
+        inside: Inside,
+    },
     /// A rectangle: pixels whose centre lies in it are inside.
     Box(Rect),
+    /// Rectangles, at least one: pixels whose centre lies in one of them are inside.
+    Boxes(Vec<Rect>),
+    /// Polygons and run-length codes: pixels that are in one of them are inside.
+    Region(Region),
     /// One point; the pixel that it lies in is inside.
     Point {
         /// From the photo's left edge.
@@ -28,8 +36,54 @@ pub enum Truth {
         /// From the photo's top edge.
         y: f64,
     },
+    /// Points of which it is known whether they are on the concept, and no other.
+    Points(PointLabels),
     /// Nowhere: the concept is not in the picture.
     Absent,
+    /// In the picture, but nobody knows where: such a question serves what is measured without a place.
+    Unknown,
+}
+
+/// How much a truth says about the place of a concept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of its pixels, or a box around them.
+    Area,
+    /// Some points only.
+    Points,
+    /// There is no place: the concept is not in the picture.
+    Nowhere,
+    /// Nothing.
+    Unknown,
+}
+
+/// Points that are known to be on a concept or not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PointLabels {
+    /// `[x, y]` of those on it.
+    pub yes: Vec<[f64; 2]>,
+    /// `[x, y]` of those beside it.
+    pub no: Vec<[f64; 2]>,
+    /// What x and y are counted in.
+    pub unit: PointUnit,
+}
+
+/// What the position of a point is counted in, from the upright photo's left and top edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PointUnit {
+    /// Pixels.
+    Pixel,
+    /// Shares of the width and of the height, from 0 to 1.
+    Share,
+}
+
+/// [`PointLabels`] as numbers of pixels, which are counted row by row; what is said of a pixel twice is there twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PointPixels {
+    /// Those on the concept.
+    pub yes: Vec<usize>,
+    /// Those beside it.
+    pub no: Vec<usize>,
 }
 
 impl Truth {
@@ -38,100 +92,138 @@ impl Truth {
         *self != Self::Absent
     }
 
+    /// How much is known about its place.
+    pub fn extent(&self) -> Extent {
+        match self {
+            Self::Mask(_) | Self::MaskOf { .. } | Self::Box(_) | Self::Boxes(_) | Self::Region(_) => {
+                Extent::Area
+            }
+            Self::Point { .. } | Self::Points(_) => Extent::Points,
+            Self::Absent => Extent::Nowhere,
+            Self::Unknown => Extent::Unknown,
+        }
+    }
+
+    /// The boxes, where it is boxes that are known.
+    pub fn boxes(&self) -> &[Rect] {
+        match self {
+            Self::Box(area) => std::slice::from_ref(area),
+            Self::Boxes(areas) => areas,
+            _ => &[],
+        }
+    }
+
     /// Which pixels of a photo of that size are inside, row by row: at least one of them. `None` where the concept is
-    /// absent.
+    /// absent, hidden, or its place unknown.
     ///
     /// `photo` names the photo in messages.
     ///
     /// # Errors
-    /// If the mask cannot be read, is not a PNG of the photo's size or is empty, or if the box or point lies outside
-    /// the photo.
+    /// If the mask cannot be read, is not a PNG of the photo's size or is empty, or if the place lies outside the
+    /// photo, or belongs to a photo of another size.
     pub fn mask(&self, photo: &Path, size: Size) -> Result<Option<Vec<bool>>> {
-        let outside = |what: String| {
-            let Size { width, height } = size;
-            let reason =
-                format!("expected {what} in the photo's {width} x {height} pixels, found none of it");
-            Error::Dataset { path: photo.into(), reason }
-        };
-        match self {
-            Self::Mask(path) => read_mask(path, size).map(Some),
-            Self::Box(area) => box_mask(area, size).map(Some).ok_or_else(|| {
-                outside(format!("box [{}, {}, {}, {}]", area.x0, area.y0, area.width(), area.height()))
-            }),
-            Self::Point { x, y } => {
-                point_mask(*x, *y, size).map(Some).ok_or_else(|| outside(format!("point [{x}, {y}]")))
+        let found = match self {
+            Self::Mask(path) => return read_mask(path, &Inside::NotBlack, size),
+            Self::MaskOf { path, inside } => return read_mask(path, inside, size),
+            Self::Absent | Self::Unknown => return Ok(None),
+            Self::Box(_) | Self::Boxes(_) => box_mask(self.boxes(), size),
+            Self::Region(region) => region.mask(size).map_err(|reason| misplaced(photo, reason))?,
+            Self::Point { x, y } => point_pixel([*x, *y], size).map(|pixel| points_mask(&[pixel], size)),
+            Self::Points(labels) => {
+                let yes = labels.pixels(photo, size)?.yes;
+                return Ok((!yes.is_empty()).then(|| points_mask(&yes, size)));
             }
-            Self::Absent => Ok(None),
+        };
+        found.map(Some).ok_or_else(|| misplaced(photo, outside(&self.in_words(), size)))
+    }
+
+    fn in_words(&self) -> String {
+        let one =
+            |area: &Rect| format!("box [{}, {}, {}, {}]", area.x0, area.y0, area.width(), area.height());
+        match self {
+            Self::Point { x, y } => format!("point [{x}, {y}]"),
+            Self::Box(area) => one(area),
+            Self::Boxes(areas) => format!("one of {} boxes", areas.len()),
+            _ => "the region".into(),
         }
     }
 }
 
-fn read_mask(path: &Path, size: Size) -> Result<Vec<bool>> {
-    let error = |reason: String| Error::Image { path: path.into(), reason };
-    let bytes = read_bounded(path, photo::memory_limit(size.area()))?;
-    let is_png = image::guess_format(&bytes).is_ok_and(|format| format == ImageFormat::Png);
-    let header = photo::png_size(&bytes).filter(|_| is_png);
-    let (width, height) =
-        header.ok_or_else(|| error("expected a mask as PNG, found something else".into()))?;
-    if Size::new(width, height) != size {
-        let expected = format!("expected a mask of the photo's {} x {} pixels", size.width, size.height);
-        return Err(error(format!("{expected}, found {width} x {height}")));
-    }
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), ImageFormat::Png);
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(photo::memory_limit(size.area()));
-    reader.limits(limits);
-    let pixels = reader.decode().map_err(|cause| error(format!("the mask cannot be decoded: {cause}")))?;
-    let mask = inside(pixels);
-    match mask.contains(&true) {
-        true => Ok(mask),
-        false => Err(error("expected a mask with a pixel that is not zero, found none".into())),
+impl PointLabels {
+    /// The pixels of a photo of that size that the points lie in. A point on the right or lower edge belongs to the
+    /// last pixel.
+    ///
+    /// `photo` names the photo in messages.
+    ///
+    /// # Errors
+    /// [`Error::Dataset`] if a point lies outside the photo.
+    pub fn pixels(&self, photo: &Path, size: Size) -> Result<PointPixels> {
+        let (width, height) = (f64::from(size.width), f64::from(size.height));
+        let pixel = |[x, y]: &[f64; 2]| {
+            let [x, y] = match self.unit {
+                PointUnit::Pixel => [*x, *y],
+                PointUnit::Share => [x * width, y * height],
+            };
+            let inward = |value: f64, limit: f64| if value == limit { limit - 0.5 } else { value };
+            point_pixel([inward(x, width), inward(y, height)], size)
+                .ok_or_else(|| misplaced(photo, outside(&format!("point [{x}, {y}]"), size)))
+        };
+        let all = |points: &[[f64; 2]]| points.iter().map(pixel).collect::<Result<Vec<_>>>();
+        Ok(PointPixels { yes: all(&self.yes)?, no: all(&self.no)? })
     }
 }
 
-fn inside(pixels: DynamicImage) -> Vec<bool> {
-    // 16 bits, because 8 would round a small label of a 16-bit mask to 0.
-    let is_inside = |pixel: &image::Rgba<u16>| pixel[3] != 0 && pixel.0[..3] != [0; 3];
-    pixels.into_rgba16().pixels().map(is_inside).collect()
+fn misplaced(photo: &Path, reason: String) -> Error {
+    Error::Dataset { path: photo.into(), reason }
 }
 
-fn box_mask(area: &Rect, size: Size) -> Option<Vec<bool>> {
+fn outside(what: &str, Size { width, height }: Size) -> String {
+    format!("expected {what} in the photo's {width} x {height} pixels, found none of it")
+}
+
+/// `None` if no pixel is in any of the boxes.
+fn box_mask(areas: &[Rect], size: Size) -> Option<Vec<bool>> {
     // The first pixel whose centre is not before `edge`; casts saturate, so huge numbers do no harm.
     let first = |edge: f64, limit: u32| ((edge - 0.5).ceil().max(0.0) as usize).min(limit as usize);
-    let (left, right) = (first(area.x0, size.width), first(area.x1, size.width));
-    let (top, bottom) = (first(area.y0, size.height), first(area.y1, size.height));
-    if left >= right || top >= bottom {
-        return None;
-    }
     let width = size.width as usize;
     let mut mask = vec![false; size.area() as usize];
-    for row in mask.chunks_exact_mut(width).take(bottom).skip(top) {
-        row[left..right].fill(true);
+    let mut is_empty = true;
+    for area in areas {
+        let (left, right) = (first(area.x0, size.width), first(area.x1, size.width));
+        let (top, bottom) = (first(area.y0, size.height), first(area.y1, size.height));
+        if left >= right || top >= bottom {
+            continue;
+        }
+        is_empty = false;
+        for row in mask.chunks_exact_mut(width).take(bottom).skip(top) {
+            row[left..right].fill(true);
+        }
     }
-    Some(mask)
+    (!is_empty).then_some(mask)
 }
 
-fn point_mask(x: f64, y: f64, size: Size) -> Option<Vec<bool>> {
+/// The pixel that a point lies in, counted row by row.
+fn point_pixel([x, y]: [f64; 2], size: Size) -> Option<usize> {
     let within = |value: f64, limit: u32| value >= 0.0 && value < f64::from(limit);
-    if !within(x, size.width) || !within(y, size.height) {
-        return None;
-    }
+    (within(x, size.width) && within(y, size.height)).then(|| y as usize * size.width as usize + x as usize)
+}
+
+fn points_mask(pixels: &[usize], size: Size) -> Vec<bool> {
     let mut mask = vec![false; size.area() as usize];
-    mask[y as usize * size.width as usize + x as usize] = true;
-    Some(mask)
+    pixels.iter().for_each(|pixel| mask[*pixel] = true);
+    mask
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::{ImageBuffer, Luma, Rgba};
 
     fn pixels(mask: &[bool]) -> Vec<usize> {
         (0..mask.len()).filter(|&pixel| mask[pixel]).collect()
     }
 
     fn boxed(x0: f64, y0: f64, x1: f64, y1: f64) -> Option<Vec<usize>> {
-        box_mask(&Rect { x0, y0, x1, y1 }, Size::new(4, 3)).map(|mask| pixels(&mask))
+        box_mask(&[Rect { x0, y0, x1, y1 }], Size::new(4, 3)).map(|mask| pixels(&mask))
     }
 
     #[test]
@@ -150,19 +242,44 @@ mod tests {
     }
 
     #[test]
-    fn a_point_is_the_pixel_that_it_lies_in() {
-        let size = Size::new(4, 3);
-        assert_eq!(point_mask(1.9, 2.0, size).map(|mask| pixels(&mask)), Some(vec![9]));
-        assert_eq!(point_mask(4.0, 0.0, size), None);
-        assert_eq!(point_mask(-0.1, 0.0, size), None);
+    fn several_boxes_hold_what_one_of_them_holds() {
+        let area = |x0, y0, x1, y1| Rect { x0, y0, x1, y1 };
+        let areas = [area(0.0, 0.0, 2.0, 1.0), area(9.0, 9.0, 10.0, 10.0), area(1.0, 0.0, 2.0, 2.0)];
+        assert_eq!(box_mask(&areas, Size::new(4, 3)).map(|mask| pixels(&mask)), Some(vec![0, 1, 5]));
     }
 
     #[test]
-    fn every_depth_counts_what_is_not_zero() {
-        let small: ImageBuffer<Luma<u16>, _> = ImageBuffer::from_raw(3, 1, vec![0, 1, 65535]).unwrap();
-        assert_eq!(inside(small.into()), [false, true, true]);
-        let clear: ImageBuffer<Rgba<u8>, _> =
-            ImageBuffer::from_raw(3, 1, vec![0, 0, 0, 255, 0, 0, 7, 255, 9, 9, 9, 0]).unwrap();
-        assert_eq!(inside(clear.into()), [false, true, false]);
+    fn a_point_is_the_pixel_that_it_lies_in() {
+        let size = Size::new(4, 3);
+        assert_eq!(point_pixel([1.9, 2.0], size), Some(9));
+        assert_eq!(point_pixel([4.0, 0.0], size), None);
+        assert_eq!(point_pixel([-0.1, 0.0], size), None);
+        assert_eq!(point_pixel([f64::NAN, 0.0], size), None);
+    }
+
+    #[test]
+    fn labelled_points_count_in_pixels_or_shares() -> Result<()> {
+        let (photo, size) = (Path::new("a.jpg"), Size::new(4, 2));
+        let labels = |unit| PointLabels { yes: vec![[1.0, 0.5]], no: vec![[0.0, 1.0]], unit };
+        let found = labels(PointUnit::Share).pixels(photo, size)?;
+        // One half of two rows down is the second row; the right edge belongs to the last column.
+        assert_eq!(found, PointPixels { yes: vec![7], no: vec![4] });
+        let found = labels(PointUnit::Pixel).pixels(photo, size)?;
+        assert_eq!(found, PointPixels { yes: vec![1], no: vec![4] });
+        let far = PointLabels { yes: vec![[4.1, 0.0]], no: vec![], unit: PointUnit::Pixel };
+        let error = far.pixels(photo, size).map_err(|error| error.to_string());
+        assert_eq!(
+            error,
+            Err("a.jpg: expected point [4.1, 0] in the photo's 4 x 2 pixels, found none of it".into())
+        );
+        assert_eq!(Truth::Points(PointLabels { yes: vec![], ..far }).mask(photo, size)?, None);
+        Ok(())
+    }
+
+    #[test]
+    fn only_the_absent_is_not_there() {
+        assert!(Truth::Unknown.is_present() && !Truth::Absent.is_present());
+        assert_eq!(Truth::Unknown.extent(), Extent::Unknown);
+        assert!(Truth::Unknown.mask(Path::new("a"), Size::new(2, 2)).is_ok_and(|mask| mask.is_none()));
     }
 }

@@ -1,61 +1,21 @@
-//! A map and the truth become one number for every metric that has a meaning for them.
+//! A map and the truth become one number for every metric of localisation that has a meaning for them.
 
-use serde::Serialize;
+use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
+use super::{Group, METRICS, Metric, Needs};
 use crate::{
     attribution::ConceptMap,
-    dataset::Truth,
+    dataset::{Extent, PointPixels, Truth},
     error::{Error, Result},
-    metric,
+    geometry::{Rect, Size},
+    metric::{self, Confusion},
 };
-
-/// How well a map finds a place. All go from 0 to 1, and more is better; [`crate::metric`] defines them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Metric {
-    /// Whether the largest value lies in the mask, or near it.
-    PointingGame,
-    /// The share of the positive evidence that lies in the mask.
-    EnergyPointing,
-    /// The average precision of the pixels, ranked by the map.
-    AveragePrecision,
-    /// The intersection over union with the mask at the threshold that suits the picture best.
-    BestIou,
-}
-
-/// Every metric, in the order of tables.
-pub const METRICS: [Metric; 4] =
-    [Metric::PointingGame, Metric::EnergyPointing, Metric::AveragePrecision, Metric::BestIou];
-
-impl Metric {
-    /// The name in results.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::PointingGame => "pointing_game",
-            Self::EnergyPointing => "energy_pointing",
-            Self::AveragePrecision => "average_precision",
-            Self::BestIou => "best_iou",
-        }
-    }
-
-    /// The name in tables.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::PointingGame => "pointing game",
-            Self::EnergyPointing => "energy pointing game",
-            Self::AveragePrecision => "pixel average precision",
-            Self::BestIou => "IoU at best threshold",
-        }
-    }
-
-    /// Whether it can be measured where only a point is known.
-    fn takes_points(self) -> bool {
-        self == Self::PointingGame
-    }
-}
 
 /// How many pixels of the photo may lie between a map's largest value and the truth for the pointing game to count a
 /// hit. Finite and not negative.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tolerance {
     /// Where a mask or a box is known.
     pub area: f32,
@@ -78,31 +38,102 @@ impl Tolerance {
     }
 }
 
-/// All metrics of one map. `mask` has the truth's pixels at the photo's size.
-pub(super) fn marks(
-    map: &ConceptMap,
-    truth: &Truth,
-    mask: &[bool],
-    tolerance: Tolerance,
-) -> Vec<(Metric, Option<f64>)> {
-    let width = map.placement().photo.width as usize;
+/// What is known of a concept's place on one photo, as the metrics want it.
+pub(super) struct Known {
+    /// The truth's pixels, at least one of them inside.
+    mask: Vec<bool>,
+    /// The boxes that are known, else the one around the mask.
+    boxes: Vec<Rect>,
+    /// Points in and out, where it is those that are known.
+    points: Option<PointPixels>,
+    extent: Extent,
+}
+
+impl Known {
+    /// What a truth says of a photo of that size; `None` where no place is known. `photo` names it in messages.
+    ///
+    /// # Errors
+    /// As [`Truth::mask`].
+    pub(super) fn of(truth: &Truth, photo: &Path, size: Size) -> Result<Option<Self>> {
+        let Some(mask) = truth.mask(photo, size)? else { return Ok(None) };
+        let points = match truth {
+            Truth::Points(labels) => Some(labels.pixels(photo, size)?),
+            _ => None,
+        };
+        let mut boxes = truth.boxes().to_vec();
+        if boxes.is_empty() {
+            boxes.extend(metric::bounding_box(&mask, size.width as usize));
+        }
+        Ok(Some(Self { mask, boxes, points, extent: truth.extent() }))
+    }
+
+    /// Whether this is enough for a metric.
+    fn suits(&self, metric: Metric) -> bool {
+        match metric.needs() {
+            Needs::Place => true,
+            Needs::Area => self.extent == Extent::Area,
+            Needs::Points => self.points.is_some(),
+            Needs::Presence | Needs::Rivals => false,
+        }
+    }
+}
+
+/// All metrics of localisation of one map; none where one has no meaning.
+pub(super) fn marks(map: &ConceptMap, known: &Known, tolerance: Tolerance) -> Vec<(Metric, Option<f64>)> {
     let values = map.at_photo_size();
-    let is_point = matches!(truth, Truth::Point { .. });
-    let tolerance = if is_point { tolerance.point } else { tolerance.area };
-    let mark = |metric: Metric| match metric {
-        _ if is_point && !metric.takes_points() => None,
-        Metric::PointingGame => metric::pointing_game(&values, mask, width, tolerance),
-        Metric::EnergyPointing => metric::energy_pointing(&values, mask),
-        Metric::AveragePrecision => metric::average_precision(&values, mask),
-        Metric::BestIou => metric::best_iou(&values, mask).map(|best| best.iou),
+    let localisation = METRICS.into_iter().filter(|metric| metric.group() == Group::Localisation);
+    let map = Map {
+        width: map.placement().photo.width as usize,
+        half_peak: metric::half_peak(&values),
+        above_mean: metric::above_mean(&values),
+        values,
     };
-    METRICS.map(|metric| (metric, mark(metric))).into()
+    localisation.map(|metric| (metric, map.mark(metric, known, tolerance))).collect()
+}
+
+/// A map at the photo's size, and the pixels that it calls the concept's.
+struct Map {
+    values: Vec<f32>,
+    width: usize,
+    half_peak: Vec<bool>,
+    above_mean: Vec<bool>,
+}
+
+impl Map {
+    fn mark(&self, metric: Metric, known: &Known, tolerance: Tolerance) -> Option<f64> {
+        if !known.suits(metric) {
+            return None;
+        }
+        let Self { values, width, half_peak, above_mean } = self;
+        let Known { mask, boxes, points, extent } = known;
+        let tolerance = if *extent == Extent::Points { tolerance.point } else { tolerance.area };
+        let against = |found: &[bool]| Confusion::of(found.iter().copied().zip(mask.iter().copied()));
+        match metric {
+            Metric::PointingGame => metric::pointing_game(values, mask, *width, tolerance),
+            Metric::EnergyPointing => metric::energy_pointing(values, mask),
+            Metric::AveragePrecision => metric::average_precision(values, mask),
+            Metric::BestIou => metric::best_iou(values, mask).map(|best| best.iou),
+            Metric::IouHalfPeak => against(half_peak).iou(),
+            Metric::IouAboveMean => against(above_mean).iou(),
+            Metric::MeanIouAboveMean => against(above_mean).mean_iou(),
+            Metric::PixelAccuracy => against(above_mean).accuracy(),
+            Metric::BoxAccuracy => metric::box_accuracy(half_peak, *width, boxes),
+            Metric::BoxAccuracyV2 => metric::box_accuracy_v2(half_peak, *width, boxes),
+            Metric::PointMeanIou => {
+                points.as_ref().and_then(|points| metric::point_mean_iou(values, &points.yes, &points.no))
+            }
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::{Grid, Placement, Rect, Size};
+    use crate::{
+        dataset::{PointLabels, PointUnit},
+        geometry::{Grid, Placement},
+    };
 
     /// A map with a cell a pixel, so that its values at the photo's size are those given.
     fn map(values: [f32; 4]) -> ConceptMap {
@@ -111,26 +142,50 @@ mod tests {
         ConceptMap::new(values.into(), Placement { photo, input: photo, grid, covers })
     }
 
-    fn numbers(truth: &Truth, mask: [bool; 4], tolerance: Tolerance) -> Vec<Option<f64>> {
+    fn numbers(truth: &Truth, tolerance: Tolerance) -> Vec<(Metric, f64)> {
         // By falling value: pixels 1, 2, 0, 3.
-        let marks = marks(&map([1.0, 4.0, 3.0, -2.0]), truth, &mask, tolerance);
-        marks.into_iter().map(|(_, mark)| mark).collect()
+        let known = Known::of(truth, Path::new("photo"), Size::new(4, 1)).unwrap().unwrap();
+        let marks = marks(&map([1.0, 4.0, 3.0, -2.0]), &known, tolerance);
+        marks.into_iter().filter_map(|(metric, mark)| Some((metric, mark?))).collect()
     }
 
     #[test]
     fn a_map_is_measured_by_hand() {
-        let truth = Truth::Mask("mask.png".into());
-        let found = numbers(&truth, [false, false, true, true], Tolerance::default());
-        // The peak misses; 3 of 8 lie inside; hits at ranks 2 and 4: (1/2 + 2/4) / 2; best is all: 2 of 4.
-        assert_eq!(found, [Some(0.0), Some(0.375), Some(0.5), Some(0.5)]);
+        let truth = Truth::Box(Rect { x0: 2.0, y0: 0.0, x1: 4.0, y1: 1.0 });
+        // The peak misses; 3 of 8 lie inside; hits at ranks 2 and 4: (1/2 + 2/4) / 2; best is all: 2 of 4. Half the
+        // peak has pixels 1 and 2, as has the mean of the positive part, 2: 1 of 3, and as much of the background.
+        // The box from 1 to 3 overlaps by 1 of 3.
+        let expected = [
+            (Metric::PointingGame, 0.0),
+            (Metric::EnergyPointing, 0.375),
+            (Metric::AveragePrecision, 0.5),
+            (Metric::BestIou, 0.5),
+            (Metric::IouHalfPeak, 1.0 / 3.0),
+            (Metric::IouAboveMean, 1.0 / 3.0),
+            (Metric::MeanIouAboveMean, 1.0 / 3.0),
+            (Metric::PixelAccuracy, 0.5),
+            (Metric::BoxAccuracy, 0.0),
+            (Metric::BoxAccuracyV2, 1.0 / 3.0),
+        ];
+        assert_eq!(numbers(&truth, Tolerance::default()), expected);
     }
 
     #[test]
     fn a_point_is_only_pointed_at() {
         let truth = Truth::Point { x: 3.5, y: 0.5 };
-        let near = |point| numbers(&truth, [false, false, false, true], Tolerance { area: 9.0, point });
-        assert_eq!(near(1.9), [Some(0.0), None, None, None]);
-        assert_eq!(near(2.0), [Some(1.0), None, None, None]);
+        let near = |point| numbers(&truth, Tolerance { area: 9.0, point });
+        assert_eq!(near(1.9), [(Metric::PointingGame, 0.0)]);
+        assert_eq!(near(2.0), [(Metric::PointingGame, 1.0)]);
+    }
+
+    #[test]
+    fn points_in_and_out_are_counted() {
+        let (yes, no) = (vec![[1.5, 0.5], [3.5, 0.5]], vec![[0.5, 0.5]]);
+        let truth = Truth::Points(PointLabels { yes, no, unit: PointUnit::Pixel });
+        // Pixel 1 is found and 3 is missed: 1 of 2; the background has pixel 0 right: 1 of 2.
+        let expected = [(Metric::PointingGame, 1.0), (Metric::PointMeanIou, 0.5)];
+        assert_eq!(numbers(&truth, Tolerance::default()), expected);
+        assert!(Known::of(&Truth::Absent, Path::new("photo"), Size::new(4, 1)).unwrap().is_none());
     }
 
     #[test]

@@ -1,39 +1,79 @@
-//! EVALUATE: how well do maps find what is known to be there? A data set's pictures become rows, rows a summary.
+//! EVALUATE: how well do maps find what is known to be there? A data set's pictures become answers, answers rows of a
+//! file, and these a summary.
 //!
-//! Every question is asked twice under every setting: for the plain map (strength 0) and for the contrasted one, so
-//! that the difference can be taken pair by pair. Where a question has no rivals both are the same map. Maps are
-//! measured at the photo's size, against a mask of the photo's pixels.
+//! Every question is asked under every setting: for the plain map (strength 0) and for the contrasted ones, so that the
+//! difference can be taken pair by pair. Where a question has no rivals all are the same map. Maps are measured at the
+//! photo's size, against a mask of the photo's pixels. The caller walks the data set, so that it can stop and go on.
 
+mod answer;
+mod columns;
+mod curves;
+pub mod faithfulness;
+mod grid;
+mod markdown;
 mod marks;
+mod metrics;
+mod plan;
+pub mod plots;
 mod row;
+mod rows_file;
+pub mod sanity;
 mod summary;
+mod tally;
 
-pub use marks::{METRICS, Metric, Tolerance};
+pub use answer::{Answer, Outcome};
+pub use curves::{CURVES, Curve, CurveKind};
+pub use faithfulness::Faithfulness;
+pub use grid::pairs;
+pub use markdown::p_value;
+pub use marks::Tolerance;
+pub use metrics::{Better, GROUPS, Group, METRICS, Metric, Needs};
+pub use plan::{Plan, Record, RivalsPlan};
 pub use row::{Row, Setting, Sides};
-pub use summary::{Compared, Counts, Estimate, Failure, Plan, SettingSummary, Summary, Tally};
+pub use rows_file::{METADATA, RowsFile, RowsWriter};
+pub use sanity::Sanity;
+pub use summary::{Compared, ComparedCurve, Counts, Estimate, Failure, Resampling, SettingSummary, Summary};
+
+use rayon::prelude::*;
 
 use crate::{
     Explainer, Photo, PhotoOptions, Query, Settings,
     dataset::{Picture, Question},
     error::{Error, Result},
     objective::Strength,
-    pipeline::Found,
+    pipeline::{Found, Rivals},
     progress::Warning,
     verdict::NEUTRAL,
 };
-use marks::marks;
+use faithfulness::{Faithful, FaithfulnessTest};
+use grid::Grid;
+use marks::{Known, marks};
+use sanity::{Sane, SanityTest};
 
-/// What to evaluate: every method with every layer and every strength.
+/// What to evaluate: every method with every layer; of each of them the plain map, and one of every objective with every
+/// strength.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// All other settings; its method, layer and strength play no part.
+    /// All other settings; its method, layer, strength and objective play no part where they are listed here.
     pub settings: Settings,
     /// The methods' names. Empty: what the checkpoint recommends, else the first.
     pub methods: Vec<String>,
     /// The layers; negative counts from the end. Empty: each method's own choice.
     pub layers: Vec<i64>,
-    /// The strengths of the contrasted maps.
+    /// The strengths of the contrasted maps. An objective that knows only some takes the nearest that it knows.
     pub strengths: Vec<Strength>,
+    /// The objectives' names. Empty: that of the settings.
+    pub aggregates: Vec<String>,
+    /// How rivals are found, in place of those that the data set names.
+    pub rivals: Option<Rivals>,
+    /// What is measured; metrics of faithfulness and sanity cost further passes.
+    pub metrics: Vec<Metric>,
+    /// How faithfulness is measured; its list of metrics does not count.
+    pub faithfulness: Faithfulness,
+    /// How sanity is checked.
+    pub sanity: Sanity,
+    /// What else could be asked of the pictures: among these is the other concept of sanity.
+    pub concepts: Vec<String>,
     /// How far beside the truth a point may lie.
     pub tolerance: Tolerance,
     /// What photos may be.
@@ -47,6 +87,12 @@ impl Default for Options {
             methods: Vec::new(),
             layers: Vec::new(),
             strengths: vec![settings.strength],
+            aggregates: Vec::new(),
+            rivals: None,
+            metrics: METRICS.into_iter().filter(|metric| metric.group() == Group::Localisation).collect(),
+            faithfulness: Faithfulness::default(),
+            sanity: Sanity::default(),
+            concepts: Vec::new(),
             tolerance: Tolerance::default(),
             photo: PhotoOptions::default(),
             settings,
@@ -54,19 +100,37 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// How faithfulness is measured, if it is.
+    fn faithfulness(&self) -> Option<Faithfulness> {
+        let metrics = self.metrics_of(Group::Faithfulness);
+        (!metrics.is_empty()).then(|| Faithfulness { metrics, ..self.faithfulness.clone() })
+    }
+
+    /// How sanity is checked, if it is. What only the cascade's other stages would tell is left out.
+    fn sanity(&self) -> Option<Sanity> {
+        (!self.metrics_of(Group::Sanity).is_empty()).then(|| self.sanity.clone())
+    }
+
+    fn metrics_of(&self, group: Group) -> Vec<Metric> {
+        self.metrics.iter().copied().filter(|metric| metric.group() == group).collect()
+    }
+}
+
 /// Asks a checkpoint a data set's questions and measures the answers.
 pub struct Evaluator<'a> {
     explainer: &'a Explainer,
     options: Options,
-    /// One for every method and layer, at strength 0.
-    plain: Vec<Settings>,
+    grid: Grid,
+    faithfulness: Option<Faithfulness>,
+    sanity: Option<SanityTest<'a>>,
 }
 
-/// A picture's rows, setting by setting for each of its questions.
+/// What one picture gave.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// One for every question and setting.
-    pub rows: Vec<Row>,
+    /// One for every question.
+    pub answers: Vec<Answer>,
     /// What the user should know.
     pub warnings: Vec<Warning>,
 }
@@ -75,155 +139,156 @@ impl<'a> Evaluator<'a> {
     /// Checks the options. What is listed twice is evaluated once.
     ///
     /// # Errors
-    /// If there is no strength, or a setting is not one of the checkpoint's.
-    pub fn new(explainer: &'a Explainer, mut options: Options) -> Result<Self> {
-        if options.methods.is_empty() {
-            options.methods.push(explainer.method(&options.settings)?.name().into());
-        }
-        keep_first(&mut options.methods);
-        keep_first(&mut options.layers);
-        keep_first(&mut options.strengths);
-        require("strengths", &options.strengths)?;
+    /// If there is no strength or metric, or a setting is not one of the checkpoint's.
+    pub fn new(explainer: &'a Explainer, options: Options) -> Result<Self> {
         options.tolerance.check()?;
-        let plain = plain_settings(&options)?;
-        for settings in &plain {
+        if options.metrics.is_empty() {
+            return Err(Error::Option {
+                option: "metrics",
+                reason: "expected at least one, found none".into(),
+            });
+        }
+        let faithfulness = options.faithfulness();
+        faithfulness.as_ref().map_or(Ok(()), Faithfulness::check)?;
+        let grid = Grid::new(explainer, &options)?;
+        for (settings, _) in &grid.asked {
             explainer.check(&Query::new(NEUTRAL).with(settings.clone()))?;
         }
-        Ok(Self { explainer, options, plain })
+        // In the order of the list, whichever picture comes first: texts that are embedded together may change each
+        // other's last digits.
+        let concepts = options.rivals.as_ref().map(|rivals| rivals.concepts.names()).unwrap_or_default();
+        if let Some((first, others)) = concepts.split_first() {
+            explainer.prompts(first, others, &options.settings.templates)?;
+        }
+        let sanity = options.sanity().map(|sanity| SanityTest::new(explainer, &sanity)).transpose()?;
+        Ok(Self { explainer, options, grid, faithfulness, sanity })
     }
 
-    /// What is evaluated, as the summary records it.
-    pub fn plan(&self) -> Plan {
-        Plan::new(self.explainer.name(), &self.options)
+    /// What is evaluated, as results record it.
+    pub fn record(&self) -> Record {
+        let precision = self.explainer.model().precision();
+        let plan = Plan::new(self.explainer.name(), precision, &self.options);
+        Record { plan, settings: self.grid.settings.clone() }
     }
 
-    /// Asks a picture's questions. The picture passes the vision tower once for every layer, whatever is asked.
+    /// Asks a picture's questions under every setting. The picture passes the vision tower once, whatever is asked; of
+    /// metrics that look at changed pictures each of these passes as well.
     ///
     /// # Errors
     /// If the picture or a mask cannot be read, the truth does not fit the picture, or a query fails.
     pub fn measure(&self, picture: &Picture) -> Result<Measured> {
         let photo = Photo::open_with(&picture.path, &self.options.photo)?;
-        let masks: Result<Vec<_>> = picture
+        let known: Result<Vec<_>> = picture
             .questions
             .iter()
-            .map(|question| question.truth.mask(&picture.path, photo.size()))
+            .map(|question| Known::of(&question.truth, &picture.path, photo.size()))
             .collect();
-        let queries: Vec<Query> =
-            picture.questions.iter().flat_map(|question| self.queries(question)).collect();
-        let masks = masks?;
-        let found = self.explainer.localize_all(&photo, &queries)?;
-        let mut measured = Measured { rows: Vec::new(), warnings: photo.warnings().to_vec() };
-        let mut found = found.chunks(1 + self.options.strengths.len());
-        for (question, mask) in picture.questions.iter().zip(&masks) {
-            let (mask, tolerance) = (mask.as_deref(), self.options.tolerance);
-            let asked = Asked { picture, photo: &photo, question, mask, tolerance };
-            for answers in found.by_ref().take(self.plain.len()) {
-                asked.measure(answers, &mut measured);
-            }
+        let queries: Vec<Query> = picture.questions.iter().map(|question| self.query(question)).collect();
+        let known = known?;
+        let found = self.explainer.localize_grid(&photo, &queries, &self.grid.asked)?;
+        let faithful = self.faithful(&photo, picture, &found)?;
+        let sane = self.sane(&photo, picture, &found)?;
+        let mut measured = Measured { answers: Vec::new(), warnings: photo.warnings().to_vec() };
+        for (place, question) in picture.questions.iter().enumerate() {
+            let Some(first) = found[place].first() else { continue };
+            measured.warnings.extend(found[place].iter().flat_map(|found| found.warnings.iter().cloned()));
+            let at = |setting: usize| MapMarks {
+                places: self.places(&photo, &found[place][setting], known[place].as_ref()),
+                faithful: faithful[place].get(setting),
+                sane: sane[place].get(setting),
+            };
+            let settings = (0..found[place].len()).into_par_iter();
+            let outcome = |setting| at(setting).outcome(&found[place][setting], &self.options.metrics);
+            measured.answers.push(Answer::new(picture, question, first, settings.map(outcome).collect()));
         }
         Ok(measured)
     }
 
-    /// For every method and layer the plain query, then one for every strength.
-    fn queries(&self, question: &Question) -> Vec<Query> {
-        let strengths =
-            || std::iter::once(None).chain(self.options.strengths.iter().map(|strength| Some(*strength)));
-        let queries = self.plain.iter().flat_map(|plain| strengths().map(move |strength| (plain, strength)));
-        let query = |(plain, strength): (&Settings, Option<Strength>)| {
-            let settings = Settings { strength: strength.unwrap_or(plain.strength), ..plain.clone() };
-            Query::new(&question.prompt).against(question.against.iter()).with(settings)
-        };
-        queries.map(query).collect()
-    }
-}
-
-/// The settings of the plain maps: every method with every layer.
-fn plain_settings(options: &Options) -> Result<Vec<Settings>> {
-    let strength = Strength::new(0.0)?;
-    let with = |method: &String, layer: Option<i64>| Settings {
-        method: Some(method.clone()),
-        layer,
-        strength,
-        ..options.settings.clone()
-    };
-    let layers: Vec<_> = match options.layers[..] {
-        [] => vec![None],
-        _ => options.layers.iter().copied().map(Some).collect(),
-    };
-    let methods = options.methods.iter();
-    Ok(methods.flat_map(|method| layers.iter().map(move |layer| with(method, *layer))).collect())
-}
-
-fn keep_first<T: PartialEq>(values: &mut Vec<T>) {
-    let mut kept: Vec<T> = Vec::with_capacity(values.len());
-    for value in values.drain(..) {
-        if !kept.contains(&value) {
-            kept.push(value);
-        }
-    }
-    *values = kept;
-}
-
-fn require<T>(option: &'static str, values: &[T]) -> Result<()> {
-    match values.is_empty() {
-        true => Err(Error::Option { option, reason: "expected at least one, found none".into() }),
-        false => Ok(()),
-    }
-}
-
-/// One question of one picture, ready to be measured.
-struct Asked<'a> {
-    picture: &'a Picture,
-    photo: &'a Photo,
-    question: &'a Question,
-    mask: Option<&'a [bool]>,
-    tolerance: Tolerance,
-}
-
-impl Asked<'_> {
-    /// Adds a row for every contrasted answer; the plain one comes first.
-    fn measure(&self, answers: &[Found], measured: &mut Measured) {
-        let Some((plain, contrasted)) = answers.split_first() else { return };
-        measured.warnings.extend(plain.warnings.iter().cloned());
-        let plain_marks = self.marks(plain);
-        for contrasted in contrasted {
-            let pairs = plain_marks.iter().zip(self.marks(contrasted));
-            let both = pairs.filter_map(|((metric, plain), (_, contrasted))| {
-                Some((metric.name(), Sides { plain: (*plain)?, contrasted: contrasted? }))
-            });
-            measured.rows.push(Row::new(self.picture, self.question, plain, contrasted, both.collect()));
+    fn query(&self, question: &Question) -> Query {
+        let query = Query::new(&question.prompt).with(self.options.settings.clone());
+        match &self.options.rivals {
+            Some(rivals) => query.finding(rivals.clone()),
+            None => query.against(question.against.iter()),
         }
     }
 
-    fn marks(&self, found: &Found) -> Vec<(Metric, Option<f64>)> {
-        let truth = self.mask.map(|mask| (&self.question.truth, mask));
-        truth.map_or(Vec::new(), |(truth, mask)| {
-            marks(&found.on_pixels(self.photo), truth, mask, self.tolerance)
-        })
+    /// What a map says of the concept's place.
+    fn places(&self, photo: &Photo, found: &Found, known: Option<&Known>) -> Vec<(Metric, Option<f64>)> {
+        match known {
+            Some(known) if !self.options.metrics_of(Group::Localisation).is_empty() => {
+                marks(&found.on_pixels(photo), known, self.options.tolerance)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// For every question that is about something in the picture what its maps' pixels mean to the model.
+    fn faithful(&self, photo: &Photo, picture: &Picture, found: &[Vec<Found>]) -> Result<Vec<Vec<Faithful>>> {
+        let mut all = vec![Vec::new(); found.len()];
+        let Some(options) = &self.faithfulness else { return Ok(all) };
+        let settings = &self.options.settings;
+        let test = FaithfulnessTest::new(self.explainer, photo, settings, options)?;
+        for ((question, found), measured) in picture.questions.iter().zip(found).zip(&mut all) {
+            let Some(first) = found.first().filter(|_| question.truth.is_present()) else { continue };
+            let prompts = self.explainer.prompts(&question.prompt, &rivals(first), &settings.templates)?;
+            for (place, one) in found.iter().enumerate() {
+                // Without rivals every contrast is the plain map.
+                let same = found[..place].iter().position(|other| other.map == one.map);
+                measured.push(match same {
+                    Some(same) => Faithful::clone(&measured[same]),
+                    None => test.measure(&one.on_pixels(photo), &prompts)?,
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    /// For every question that is about something in the picture what its maps have in common with others.
+    fn sane(&self, photo: &Photo, picture: &Picture, found: &[Vec<Found>]) -> Result<Vec<Vec<Sane>>> {
+        let mut all = vec![Vec::new(); found.len()];
+        let Some(test) = &self.sanity else { return Ok(all) };
+        let mut asked = Vec::new();
+        for (question, found) in picture.questions.iter().zip(found) {
+            if question.truth.is_present() {
+                let settings = self.grid.each().zip(found);
+                asked.extend(settings.map(|(settings, found)| {
+                    (Query::new(&question.prompt).against(rivals(found)).with(settings), &found.map)
+                }));
+            }
+        }
+        let pairs: Vec<_> = asked.iter().map(|(query, map)| (query, *map)).collect();
+        let mut sane = test.measure(photo, &pairs, &self.options.concepts)?.into_iter();
+        for ((question, found), measured) in picture.questions.iter().zip(found).zip(&mut all) {
+            if question.truth.is_present() {
+                measured.extend(sane.by_ref().take(found.len()));
+            }
+        }
+        Ok(all)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The rivals of an answer, by name.
+fn rivals(found: &Found) -> Vec<String> {
+    found.report.against.iter().map(|rival| rival.score.prompt.clone()).collect()
+}
 
-    #[test]
-    fn what_is_listed_twice_is_kept_once_in_its_first_place() {
-        let mut layers = vec![-1, -2, -1, 3, -2];
-        keep_first(&mut layers);
-        assert_eq!(layers, [-1, -2, 3]);
-    }
+/// Everything that was measured of one map.
+struct MapMarks<'a> {
+    places: Vec<(Metric, Option<f64>)>,
+    faithful: Option<&'a Faithful>,
+    sane: Option<&'a Sane>,
+}
 
-    #[test]
-    fn every_method_is_paired_with_every_layer() -> Result<()> {
-        let methods = vec!["grad-cam".to_owned(), "hires-cam".to_owned()];
-        let settings = plain_settings(&Options { methods, layers: vec![-1, -2], ..Options::default() })?;
-        let pairs: Vec<_> =
-            settings.iter().map(|settings| (settings.method.as_deref(), settings.layer)).collect();
-        let (grad, hires) = (Some("grad-cam"), Some("hires-cam"));
-        let (last, before) = (Some(-1), Some(-2));
-        assert_eq!(pairs, [(grad, last), (grad, before), (hires, last), (hires, before)]);
-        assert!(settings.iter().all(|settings| settings.strength.get() == 0.0));
-        Ok(())
+impl MapMarks<'_> {
+    fn outcome(&self, found: &Found, wanted: &[Metric]) -> Outcome {
+        let faithful = self.faithful.into_iter().flat_map(|faithful| &faithful.marks);
+        let sane = self.sane.into_iter().flat_map(|sane| &sane.marks);
+        let marks =
+            self.places.iter().chain(faithful).chain(sane).filter(|(metric, _)| wanted.contains(metric));
+        Outcome {
+            verdict: found.report.evidence.verdict,
+            metrics: marks.filter_map(|(metric, mark)| Some((metric.name().to_owned(), (*mark)?))).collect(),
+            curves: curves::of(self.faithful, self.sane),
+        }
     }
 }

@@ -2,14 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    attribution::Combination,
-    dataset::{Picture, Question},
-    pipeline::Found,
-    verdict::Verdict,
-};
+use crate::{attribution::Combination, verdict::Verdict};
 
 /// The same thing of the plain and of the contrasted map.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -28,25 +23,25 @@ impl<T> Sides<T> {
 }
 
 /// What tells one setting of a run from another.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
     /// The method's name.
     pub method: String,
     /// The layer as it was asked for.
     pub layer: i64,
     /// All layers, where there are several.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<i64>,
     /// How their maps became one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers_combine: Option<Combination>,
-    /// The contrasted maps' strength.
+    /// How much of the rivals was subtracted; 0 is the plain map.
     pub strength: f64,
-    /// The objective's name.
+    /// The objective's name; it has no part in the plain map.
     pub aggregate: String,
 }
 
-/// One question under one setting: a line of `evaluate --rows`.
+/// One question under one setting, beside the plain map: a line of `evaluate --rows`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// The data set's line that asks.
@@ -57,6 +52,8 @@ pub struct Row {
     pub image: String,
     /// The concept.
     pub prompt: String,
+    /// The data set's own name of the concept.
+    pub label: Option<String>,
     /// Its rivals.
     pub against: Vec<String>,
     /// The label of what is pointed at.
@@ -77,42 +74,4 @@ pub struct Row {
     pub verdict: Sides<Verdict>,
     /// The metrics that have a meaning here, by name.
     pub metrics: BTreeMap<&'static str, Sides<f64>>,
-}
-
-impl Row {
-    pub(super) fn new(
-        picture: &Picture,
-        question: &Question,
-        plain: &Found,
-        contrasted: &Found,
-        metrics: BTreeMap<&'static str, Sides<f64>>,
-    ) -> Self {
-        let report = &contrasted.report;
-        let setup = &report.setup;
-        let target = &report.target;
-        let beats = report.against.iter().all(|rival| target.similarity > rival.score.similarity);
-        let present = question.truth.is_present();
-        Self {
-            line: question.line,
-            id: question.id.clone(),
-            image: picture.name.clone(),
-            prompt: question.prompt.clone(),
-            against: question.against.clone(),
-            part: question.part.clone(),
-            present,
-            setting: Setting {
-                method: setup.method.clone(),
-                layer: setup.layer,
-                layers: setup.layers_combine.map_or(Vec::new(), |_| setup.layers.clone()),
-                layers_combine: setup.layers_combine,
-                strength: setup.strength,
-                aggregate: setup.aggregate.clone(),
-            },
-            similarity: target.similarity,
-            probability: target.probability,
-            beats_rivals: (present && !report.against.is_empty()).then_some(beats),
-            verdict: Sides { plain, contrasted }.map(|found| found.report.evidence.verdict),
-            metrics,
-        }
-    }
 }

@@ -13,8 +13,18 @@ use crate::{
     model::nn::{BlockInput, VisionTower},
 };
 
-/// The most memory that gradients may take which are kept because other layers' turn comes later.
+/// The most memory that gradients may take which are kept because the turn of other layers or methods comes later.
 const KEPT_BYTES: usize = 256 << 20;
+
+/// So many directions at most are kept where nobody but another method can ask for them again.
+const KEPT_OF_ONE_LAYER: usize = 16;
+
+/// How many directions' gradients are kept, of so many layers.
+pub(super) fn kept_directions(layers: usize, input: &BlockInput) -> usize {
+    let bytes = layers * input.activations.elem_count() * size_of::<f32>();
+    let fitting = (KEPT_BYTES / bytes.max(1)).max(1);
+    if layers == 1 { fitting.min(KEPT_OF_ONE_LAYER) } else { fitting }
+}
 
 /// The head with a graph behind it.
 pub(super) struct Graph {
@@ -22,13 +32,14 @@ pub(super) struct Graph {
     stops: Vec<Stop>,
     /// `[embedding]`.
     embedding: Tensor,
+    /// How many directions' gradients are kept.
+    capacity: usize,
     known: Mutex<Vec<Known>>,
 }
 
 /// One of the layers that gradients are asked for.
 struct Stop {
     layer: usize,
-    input: BlockInput,
     variable: Var,
 }
 
@@ -45,39 +56,23 @@ impl Graph {
         let lowest = layers.first().copied().unwrap_or(0);
         let variable = Var::from_tensor(&input.activations)?;
         let start = BlockInput { hidden: input.hidden.clone(), activations: variable.as_tensor().clone() };
-        let mut stops = vec![Stop { layer: lowest, input: input.clone(), variable }];
+        let mut stops = vec![Stop { layer: lowest, variable }];
         let embedding = tower.run_through(lowest, &start, |layer, input| {
             if !layers.contains(&layer) {
                 return Ok(input);
             }
             let variable = Var::from_tensor(&input.activations.zeros_like()?)?;
             let activations = (&input.activations + variable.as_tensor())?;
-            let BlockInput { hidden, activations: seen } = &input;
-            let input = BlockInput { hidden: hidden.detach(), activations: seen.detach() };
-            let hidden = hidden.clone();
-            stops.push(Stop { layer, input, variable });
-            Ok(BlockInput { hidden, activations })
+            stops.push(Stop { layer, variable });
+            Ok(BlockInput { activations, ..input })
         })?;
-        Ok(Self { stops, embedding: embedding.squeeze(0)?, known: Mutex::default() })
+        let capacity = kept_directions(layers.len(), input);
+        Ok(Self { stops, embedding: embedding.squeeze(0)?, capacity, known: Mutex::default() })
     }
 
     /// `[embedding]`, without the graph.
     pub(super) fn embedding(&self) -> Tensor {
         self.embedding.detach()
-    }
-
-    /// What enters each layer, ascending.
-    pub(super) fn inputs(&self) -> impl Iterator<Item = (usize, &BlockInput)> {
-        self.stops.iter().map(|stop| (stop.layer, &stop.input))
-    }
-
-    /// The number of directions whose gradients are kept for other layers.
-    pub(super) fn capacity(&self) -> usize {
-        let bytes = |stop: &Stop| stop.input.activations.elem_count() * size_of::<f32>();
-        match self.stops.len() {
-            1 => usize::MAX,
-            _ => (KEPT_BYTES / self.stops.iter().map(bytes).sum::<usize>().max(1)).max(1),
-        }
     }
 
     /// The gradient along a direction of the embedding with respect to a layer's activations.
@@ -86,9 +81,6 @@ impl Graph {
     /// `direction`: `[embedding]`; returns [1, tokens, width].
     pub(super) fn gradient(&self, layer: usize, direction: &Tensor) -> Result<Tensor> {
         let at = self.stops.iter().position(|stop| stop.layer == layer).unwrap_or(0);
-        if self.stops.len() == 1 {
-            return Ok(self.backward(direction)?.swap_remove(at));
-        }
         let values = direction.to_vec1::<f32>()?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = known.iter().find(|known| known.direction == values) {
@@ -96,7 +88,7 @@ impl Graph {
         }
         let gradients = self.backward(direction)?;
         let wanted = gradients[at].clone();
-        if known.len() >= self.capacity() {
+        if known.len() >= self.capacity {
             known.clear();
         }
         known.push(Known { direction: values, gradients });

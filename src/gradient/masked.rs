@@ -17,12 +17,6 @@ use crate::{error::Result, progress::Event};
 /// What the reference adds to a channel's range before it divides by it.
 const FLOOR: f64 = 1e-8;
 
-/// The most copies that pass the tower together.
-const LARGEST_BATCH: usize = 16;
-
-/// The most memory that the attention scores of a batch should take.
-const BATCH_BYTES: usize = 256 << 20;
-
 /// The embeddings of the copies that were made so far, by channel: `[embedding]` each.
 pub(super) type Known = Mutex<BTreeMap<usize, Tensor>>;
 
@@ -52,7 +46,7 @@ impl LayerTrace<'_> {
     fn embed_copies(&self, channels: &[usize], known: &mut BTreeMap<usize, Tensor>) -> Result<()> {
         let activations = self.patch_activations()?.t()?.contiguous()?;
         let pixels = self.pixels().unsqueeze(0)?;
-        for chunk in channels.chunks(self.batch()?) {
+        for chunk in channels.chunks(self.tower().images_at_once(self.grid()?)) {
             let indices = Tensor::from_iter(chunk.iter().map(|channel| *channel as u32), pixels.device())?;
             let masks = self.masks(&activations.index_select(&indices, 0)?)?;
             let embeddings = self.embeddings_of(&pixels.broadcast_mul(&masks.unsqueeze(1)?)?)?;
@@ -81,13 +75,6 @@ impl LayerTrace<'_> {
         let range = (masks.max_keepdim(1)? - &low)?;
         let masks = masks.broadcast_sub(&low)?.broadcast_div(&(range + FLOOR)?)?;
         Ok(masks.reshape((count, height, width))?)
-    }
-
-    /// How many copies pass the tower together.
-    fn batch(&self) -> Result<usize> {
-        let tokens = self.tower().prefix_tokens() + self.grid()?.cells();
-        let bytes = self.tower().heads() * tokens * tokens * size_of::<f32>();
-        Ok((BATCH_BYTES / bytes.max(1)).clamp(1, LARGEST_BATCH))
     }
 }
 

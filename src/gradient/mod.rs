@@ -38,22 +38,18 @@ pub struct LayerTrace<'a> {
     layer: usize,
     input: BlockInput,
     head: Head<'a>,
-    shared: Shared,
+    shared: Arc<Shared>,
     masked: masked::Known,
     progress: &'a dyn ProgressHandler,
 }
 
 /// What the traces of one photo at several layers have in common.
-#[derive(Clone)]
 struct Shared {
-    graph: Arc<OnceLock<Graph>>,
-    recorded: Arc<Recorded>,
-}
-
-impl Shared {
-    fn new(recorded: Recorded) -> Self {
-        Self { graph: Arc::default(), recorded: Arc::new(recorded) }
-    }
+    /// The layers whose gradients come from one graph, ascending, and what enters the lowest of them.
+    stops: Vec<usize>,
+    start: Option<BlockInput>,
+    graph: OnceLock<Graph>,
+    recorded: Recorded,
 }
 
 enum Head<'a> {
@@ -98,12 +94,14 @@ impl<'a> LayerTrace<'a> {
         differentiation: Differentiation,
         recording: &Recording,
     ) -> Result<Self> {
-        let (input, recorded) = tower.run_recording(&pixels.unsqueeze(0)?, layer, recording)?;
-        Self::assemble(tower, pixels, (layer, input), differentiation, &Shared::new(recorded))
+        let mut traces = Self::at_layers(tower, pixels, &[layer], differentiation, recording)?;
+        traces
+            .pop()
+            .ok_or_else(|| Error::Option { option: "layer", reason: "expected one, found none".into() })
     }
 
-    /// Runs the tower on one image and stops at several layers. They share one pass through the trunk, which ends
-    /// at the lowest of them, and each direction's gradients at all of them come from one backward pass.
+    /// Runs the tower on one image and stops at several layers. They share one pass through the trunk; and where
+    /// there is no closed form, each direction's gradients at all of them come from one backward pass.
     ///
     /// Returns one trace a layer, the lowest first, none of them twice.
     ///
@@ -119,33 +117,21 @@ impl<'a> LayerTrace<'a> {
         let mut layers = layers.to_vec();
         layers.sort_unstable();
         layers.dedup();
-        let lowest = match layers[..] {
-            [] => return Ok(Vec::new()),
-            [layer] => return Ok(vec![Self::recording(tower, pixels, layer, differentiation, recording)?]),
-            [lowest, ..] => lowest,
+        let (inputs, recorded) = tower.run_recording(&pixels.unsqueeze(0)?, &layers, recording)?;
+        let end = tower.class_token_end().filter(|_| differentiation == Differentiation::Fastest);
+        let is_closed = |layer: usize| end.is_some() && layer + 1 == tower.layers();
+        let stops: Vec<usize> = layers.iter().copied().filter(|layer| !is_closed(*layer)).collect();
+        let start = inputs.first().cloned();
+        let shared = Arc::new(Shared { stops, start, graph: OnceLock::new(), recorded });
+        let trace = |(layer, input): (usize, BlockInput)| -> Result<Self> {
+            let head = match tower.class_token_end().filter(|_| is_closed(layer)) {
+                Some(end) => Head::Closed(Box::new(LastBlock::new(end, &input)?)),
+                None => Head::Graph,
+            };
+            let (pixels, shared, masked) = (pixels.clone(), shared.clone(), masked::Known::default());
+            Ok(Self { tower, pixels, layer, input, head, shared, masked, progress: &Silent })
         };
-        let (input, recorded) = tower.run_recording(&pixels.unsqueeze(0)?, lowest, recording)?;
-        let graph = Graph::new(tower, &layers, &input)?;
-        let inputs: Vec<_> = graph.inputs().map(|(layer, input)| (layer, input.clone())).collect();
-        let shared = Shared { graph: Arc::new(OnceLock::from(graph)), ..Shared::new(recorded) };
-        let trace = |stop| Self::assemble(tower, pixels, stop, differentiation, &shared);
-        inputs.into_iter().map(trace).collect()
-    }
-
-    fn assemble(
-        tower: &'a VisionTower,
-        pixels: &Tensor,
-        (layer, input): (usize, BlockInput),
-        differentiation: Differentiation,
-        shared: &Shared,
-    ) -> Result<Self> {
-        let last = differentiation == Differentiation::Fastest && layer + 1 == tower.layers();
-        let head = match tower.class_token_end().filter(|_| last) {
-            Some(end) => Head::Closed(Box::new(LastBlock::new(end, &input)?)),
-            None => Head::Graph,
-        };
-        let (pixels, shared, masked) = (pixels.clone(), shared.clone(), masked::Known::default());
-        Ok(Self { tower, pixels, layer, input, head, shared, masked, progress: &Silent })
+        layers.into_iter().zip(inputs).map(trace).collect()
     }
 
     /// What was kept of the insides of the blocks.
@@ -199,7 +185,10 @@ impl<'a> LayerTrace<'a> {
     /// How many directions should be asked for at one layer before the same ones are asked for at the next: the
     /// gradients of so many are kept for the other layers' turn.
     pub fn directions_at_once(&self) -> usize {
-        self.shared.graph.get().map_or(usize::MAX, Graph::capacity)
+        match self.shared.stops.len() {
+            0 | 1 => usize::MAX,
+            layers => graph::kept_directions(layers, &self.input),
+        }
     }
 
     /// The index of the block whose `ln_1` output is explained.
@@ -215,8 +204,7 @@ impl<'a> LayerTrace<'a> {
     /// # Errors
     /// If the sides are not multiples of the patch.
     pub fn embeddings_of(&self, pixels: &Tensor) -> Result<Tensor> {
-        let last = self.tower.layers().saturating_sub(1);
-        Ok(self.tower.run_from(last, &self.tower.run_until(pixels, last)?)?)
+        Ok(self.tower.embeddings(pixels)?)
     }
 
     /// The image's embedding before it is made a unit vector.
@@ -364,7 +352,8 @@ impl<'a> LayerTrace<'a> {
         if let Some(graph) = self.shared.graph.get() {
             return Ok(graph);
         }
-        let made = Graph::new(self.tower, &[self.layer], &self.input)?;
+        let start = self.shared.start.as_ref().unwrap_or(&self.input);
+        let made = Graph::new(self.tower, &self.shared.stops, start)?;
         Ok(self.shared.graph.get_or_init(|| made))
     }
 }

@@ -1,5 +1,7 @@
 //! How far a mean over pictures may be off: the percentile bootstrap (Efron, 1979).
 
+use crate::random::Random;
+
 /// A mean and the interval that holds it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
@@ -37,7 +39,7 @@ impl Bootstrap {
         if values.is_empty() || self.rounds == 0 {
             return None;
         }
-        let mut random = SplitMix64(self.seed);
+        let mut random = Random::new(self.seed);
         let mut means: Vec<f64> = (0..self.rounds)
             .map(|_| {
                 let sum: f64 = values.iter().map(|_| values[random.below(values.len())]).sum();
@@ -56,24 +58,6 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let (below, above) = (place.floor() as usize, place.ceil() as usize);
     sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64)
-}
-
-/// Steele, Lea and Flood's SplitMix64: enough for drawing indices, and no dependency.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `n`; the high half of the product keeps the bias below n / 2^64.
-    fn below(&mut self, n: usize) -> usize {
-        ((u128::from(self.next()) * n as u128) >> 64) as usize
-    }
 }
 
 #[cfg(test)]

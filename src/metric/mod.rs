@@ -1,4 +1,12 @@
-//! MEASURE: how well a map finds a region that is known. One metric a file, plain numbers in, one number out.
+//! MEASURE: how good a map is, and how sure that is. One metric a file, plain numbers in, one number out.
+//!
+//! - Against a known region: [`pointing_game`], [`energy_pointing`], [`average_precision`], [`best_iou`]; with the
+//!   pixels that a map calls the concept's ([`half_peak`], [`above_mean`]): [`Confusion`], [`box_accuracy`],
+//!   [`box_accuracy_v2`]; against points: [`point_mean_iou`].
+//! - Of the model's answers to changed pictures: [`relevance_order`], [`area_under_curve`],
+//!   [`relative_confidence_drop`], [`average_drop`], [`average_increase`], and ROAD's way to change them, [`road`].
+//! - Of two maps: [`rank_correlation`], [`ssim`].
+//! - Of many pictures: [`Bootstrap`], [`SignFlip`], [`wilcoxon`], [`holm`].
 //!
 //! A map and its mask are given row by row and in the same size, the photo's or the grid's; which one is the
 //! caller's choice, and belongs into the report because it changes the numbers. Pixels where the map is NaN (the
@@ -7,17 +15,38 @@
 //!
 //! This module knows nothing of models, photos or files.
 
+pub mod area_under_curve;
 pub mod average_precision;
 pub mod best_iou;
 pub mod bootstrap;
+pub mod box_accuracy;
+pub mod confidence;
+pub mod confusion;
 pub mod energy_pointing;
+pub mod foreground;
+pub mod order;
+pub mod paired;
+pub mod point_mean_iou;
 pub mod pointing_game;
+pub mod rank_correlation;
+pub mod road;
+pub mod ssim;
 
+pub use area_under_curve::area_under_curve;
 pub use average_precision::average_precision;
 pub use best_iou::{BestIou, best_iou};
 pub use bootstrap::{Bootstrap, Interval};
+pub use box_accuracy::{bounding_box, box_accuracy, box_accuracy_v2};
+pub use confidence::{average_drop, average_increase, relative_confidence_drop};
+pub use confusion::Confusion;
 pub use energy_pointing::energy_pointing;
+pub use foreground::{above_mean, half_peak};
+pub use order::{count_of, relevance_order};
+pub use paired::{SignFlip, holm, wilcoxon};
+pub use point_mean_iou::point_mean_iou;
 pub use pointing_game::pointing_game;
+pub use rank_correlation::rank_correlation;
+pub use ssim::ssim;
 
 /// Pixels of a map by falling value, NaN left out; equal values are together.
 fn by_falling_value(map: &[f32]) -> Vec<usize> {

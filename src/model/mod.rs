@@ -20,7 +20,10 @@ mod resample;
 mod tensor_file;
 mod text_cache;
 
-use std::{path::Path, sync::OnceLock};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use candle_core::{Device, Tensor};
 
@@ -49,8 +52,8 @@ const LARGEST_CONFIG: u64 = 1 << 20;
 /// A CLIP checkpoint: its towers and its tokenizer are loaded when they are first needed.
 pub struct Model {
     config: ClipConfig,
-    weights: Weights,
-    tokenizer: LazyTokenizer,
+    weights: Arc<Weights>,
+    tokenizer: Arc<LazyTokenizer>,
     preprocess: Preprocess,
     device: Device,
     /// What multiplies bfloat16, where the trunk is to be in it.
@@ -58,7 +61,7 @@ pub struct Model {
     logit_scale: f64,
     logit_bias: f64,
     vision: OnceLock<VisionTower>,
-    text: OnceLock<(TextTower, Option<Linear>)>,
+    text: Arc<OnceLock<(TextTower, Option<Linear>)>>,
 }
 
 impl Model {
@@ -108,7 +111,8 @@ impl Model {
                 return Err(Error::Weights { path: weights.path().into(), reason });
             }
         }
-        let (vision, text) = (OnceLock::new(), OnceLock::new());
+        let (weights, tokenizer) = (Arc::new(weights), Arc::new(tokenizer));
+        let (vision, text) = (OnceLock::new(), Arc::default());
         Ok(Self {
             config,
             weights,
@@ -147,6 +151,22 @@ impl Model {
     /// The precision of the trunk: never [`Precision::Auto`].
     pub fn precision(&self) -> Precision {
         if self.rounding.is_some() { Precision::Bf16 } else { Precision::F32 }
+    }
+
+    /// The same checkpoint with another vision tower; all else is shared.
+    pub(crate) fn with_vision(&self, vision: VisionTower) -> Self {
+        Self {
+            config: self.config.clone(),
+            weights: self.weights.clone(),
+            tokenizer: self.tokenizer.clone(),
+            preprocess: self.preprocess.clone(),
+            device: self.device.clone(),
+            rounding: self.rounding,
+            logit_scale: self.logit_scale,
+            logit_bias: self.logit_bias,
+            vision: OnceLock::from(vision),
+            text: self.text.clone(),
+        }
     }
 
     /// What its configuration says.

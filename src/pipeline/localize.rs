@@ -41,8 +41,8 @@ impl Explainer {
         Ok(self.localize_all(photo, std::slice::from_ref(query))?.remove(0))
     }
 
-    /// Answers several queries on one photo, in their order. Queries that see the photo alike (the same layer, fit
-    /// and detail) share one pass through the vision tower.
+    /// Answers several queries on one photo, in their order. Queries that see the photo alike (the same fit and
+    /// detail, affinity and artifacts) share one pass through the vision tower, whatever their methods and layers are.
     ///
     /// An answer's seconds count the pass that it shares, and only its own head.
     ///
@@ -50,9 +50,43 @@ impl Explainer {
     /// As [`localize`](Self::localize), if any of the queries fails.
     pub fn localize_all(&self, photo: &Photo, queries: &[Query]) -> Result<Vec<Found>> {
         let mut looks = Looks::new(self, photo);
+        let plans: Result<Vec<_>> =
+            queries.iter().map(|query| Plan::new(self.model(), &query.settings)).collect();
+        queries.iter().zip(&plans?).for_each(|(query, plan)| looks.expect(&query.settings, plan));
         let mut answers = Vec::with_capacity(queries.len());
         for query in queries {
             answers.extend(self.answer_timed(&mut looks, query, &[query.settings.strength])?);
+        }
+        Ok(answers)
+    }
+
+    /// Asks every question about one photo under every setting, at every strength that stands beside it: for each
+    /// question the answers of all settings, in their order. All share one pass through the vision tower as
+    /// [`localize_all`](Self::localize_all) has it, the questions' own settings count only for how they are phrased,
+    /// and the strengths of one setting are recombined as [`sweep`](Self::sweep) has it.
+    ///
+    /// # Errors
+    /// As [`localize`](Self::localize).
+    pub(crate) fn localize_grid(
+        &self,
+        photo: &Photo,
+        questions: &[Query],
+        grid: &[(Settings, Vec<Strength>)],
+    ) -> Result<Vec<Vec<Found>>> {
+        let mut looks = Looks::new(self, photo);
+        for (settings, _) in grid {
+            looks.expect(settings, &Plan::new(self.model(), settings)?);
+        }
+        let mut answers = Vec::with_capacity(questions.len());
+        for question in questions {
+            let wording = self.word(question)?;
+            let mut found = Vec::new();
+            for (settings, strengths) in grid {
+                let asked = self.ask_so(wording.clone(), settings)?;
+                let (view, look) = looks.of(settings, &asked.plan)?;
+                found.extend(self.answer(photo, (view, look), asked, strengths)?);
+            }
+            answers.push(found);
         }
         Ok(answers)
     }
@@ -84,15 +118,27 @@ impl Explainer {
         Ok(answers)
     }
 
-    /// Checks a query, resolves its settings, embeds its prompts and, where no photo is needed for it, finds its
-    /// rivals.
+    /// Checks a query, resolves its settings and embeds its prompts.
     fn ask<'q>(&self, query: &'q Query) -> Result<Asked<'q>> {
+        // Settings are checked first: a text tower takes long to load.
+        Plan::new(self.model(), &query.settings)?;
+        self.ask_so(self.word(query)?, &query.settings)
+    }
+
+    /// Resolves the settings of a question.
+    fn ask_so<'q>(&self, wording: Wording<'q>, settings: &'q Settings) -> Result<Asked<'q>> {
+        let plan = Plan::new(self.model(), settings)?;
+        let extra = self.texts.embed_extra(self.model(), plan.method, &settings.templates)?;
+        Ok(Asked { settings, plan, wording, extra })
+    }
+
+    /// Checks a query's prompts, embeds them and, where no photo is needed for it, finds its rivals.
+    fn word<'q>(&self, query: &'q Query) -> Result<Wording<'q>> {
         if let Some(same) = query.references.iter().find(|reference| same_words(reference, &query.target)) {
             let reason = "it is the target itself, so it cannot be a rival".to_owned();
             return Err(Error::Prompt { prompt: same.clone(), reason });
         }
         refuse_repeated(&query.references)?;
-        let plan = Plan::new(self.model(), &query.settings)?;
         let names = Candidates::names(query)?;
         let given = 1 + query.references.len();
         let prompts = std::iter::once(&query.target).chain(&query.references).map(String::as_str);
@@ -100,7 +146,6 @@ impl Explainer {
         let (texts, warnings) = self.texts.embed(self.model(), &prompts, &query.settings.templates)?;
         let neutral = given + names.len();
         let neutral = (neutral < prompts.len()).then(|| texts.narrow(0, neutral, 1)).transpose()?;
-        let extra = self.texts.embed_extra(self.model(), plan.method, &query.settings.templates)?;
         let mut competitors = Competitors::given(query, texts.narrow(0, 0, given)?);
         let candidates = Candidates::new(query, names, &texts, &competitors)?;
         let (now, later) = match &query.rivals {
@@ -110,7 +155,7 @@ impl Explainer {
         if let Some(candidates) = now {
             competitors.add(candidates.choose_by_text(), &candidates)?;
         }
-        Ok(Asked { query, plan, competitors, candidates: later, neutral, extra, warnings })
+        Ok(Wording { competitors, candidates: later, neutral, warnings })
     }
 
     /// What one look says to one query at some strengths; the seconds are those of the vision tower alone.
@@ -121,7 +166,8 @@ impl Explainer {
         asked: Asked,
         strengths: &[Strength],
     ) -> Result<Vec<Found>> {
-        let Asked { query, plan, mut competitors, candidates, neutral, extra, mut warnings } = asked;
+        let Asked { settings, plan, wording, extra } = asked;
+        let Wording { mut competitors, candidates, neutral, mut warnings } = wording;
         if let Some(candidates) = candidates {
             let choice = candidates.choose_by(&look.scores(&candidates.texts)?.logits);
             competitors.add(choice, &candidates)?;
@@ -136,10 +182,10 @@ impl Explainer {
         };
         let scores = look.scores(&texts)?;
         let logits = &scores.logits[..competing];
-        let rows = Rows::of(&plan, &query.settings, logits, strengths)?;
+        let rows = Rows::of(&plan, settings, logits, strengths)?;
         let mixes = |logits: &[f64]| rows.weights(&plan, logits);
         let (targets, extra) = (vec![0; rows.count()], extra.as_ref());
-        let (settings, plan) = (&query.settings, &plan);
+        let plan = &plan;
         let task =
             Task { plan, settings, view, texts: &texts, extra, competing, targets: &targets, mixes: &mixes };
         let seen = self.see(photo, look, &task)?;
@@ -234,15 +280,21 @@ fn line(plan: &Plan, logits: &[f64]) -> Result<[Vec<f64>; 2]> {
 
 /// One query, made ready.
 struct Asked<'q> {
-    query: &'q Query,
+    settings: &'q Settings,
     plan: Plan,
+    wording: Wording<'q>,
+    /// What the method asks for beside the prompts.
+    extra: Option<Tensor>,
+}
+
+/// What a query asks, whatever its settings are.
+#[derive(Clone)]
+struct Wording<'q> {
     /// The target, the references that were given and those that were found.
     competitors: Competitors,
     /// Among which references are to be found on the photo.
     candidates: Option<Candidates<'q>>,
     /// The neutral prompt's text, where the verdict needs it: [1, embedding].
     neutral: Option<Tensor>,
-    /// What the method asks for beside the prompts.
-    extra: Option<Tensor>,
     warnings: Vec<Warning>,
 }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::{
-    attribution::{Combination, ConceptMap, Method, Targets},
+    attribution::{ConceptMap, Targets},
     embed::Scores,
     error::{Error, Result},
     geometry::{Fit, Placement},
@@ -25,7 +25,7 @@ use super::{
 const ATTENTION_BYTES: u64 = 4 << 30;
 
 /// What decides how the vision tower sees a photo.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub(super) struct View {
     /// Ascending.
     layers: Vec<usize>,
@@ -47,6 +47,28 @@ impl View {
         }
     }
 
+    /// Whether a pass of this view gives what the other one asks for.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let layers = other.layers.iter().all(|layer| self.layers.contains(layer));
+        layers && self.fits(other) && self.recording.and(&other.recording) == self.recording
+    }
+
+    /// Asks for what the other one asks for as well, if one pass can give both.
+    pub(super) fn join(&mut self, other: &Self) {
+        if self.fits(other) {
+            self.layers.extend(&other.layers);
+            self.layers.sort_unstable();
+            self.layers.dedup();
+            self.recording = self.recording.and(&other.recording);
+        }
+    }
+
+    /// Whether both show the same pixels to the tower and treat its maps alike.
+    fn fits(&self, other: &Self) -> bool {
+        let how = |view: &Self| (view.request, view.by_affinity, view.artifacts);
+        how(self) == how(other)
+    }
+
     /// The same for a square tile of a photo.
     pub(super) fn of_tile(&self) -> Self {
         Self { request: FitRequest { fit: Fit::Squash, detail: 1.0, ..self.request }, ..self.clone() }
@@ -62,8 +84,8 @@ pub(super) struct Look<'m> {
     logit_scale: f64,
     affinity: Option<Affinity>,
     artifacts: Artifacts,
-    /// The cells whose tokens are not about their place.
-    pub(super) outliers: Vec<usize>,
+    /// For every layer the cells whose tokens are not about their place.
+    outliers: Vec<Vec<usize>>,
     logit_bias: f64,
     pub(super) placement: Placement,
     pub(super) seconds: Seconds,
@@ -96,8 +118,10 @@ impl<'m> Look<'m> {
         let unit = model.unit(&embedding.unsqueeze(0)?, "image embedding")?.get(0)?;
         let attention = attending_blocks(tower.layers());
         let affinity = view.by_affinity.then(|| affinity(&last.patch_attention(attention)?));
+        let outliers: Result<Vec<_>> =
+            traces.iter().map(|trace| Ok(refine::find(&trace.patch_norms()?))).collect();
         Ok(Self {
-            outliers: refine::find(&last.patch_norms()?),
+            outliers: outliers?,
             traces,
             embedding,
             unit,
@@ -118,7 +142,7 @@ impl<'m> Look<'m> {
     /// A map for every mix of the texts, refined on its grid; `extra`: what the method asked for beside the texts.
     pub(super) fn maps(
         &self,
-        (method, combination): (&dyn Method, Combination),
+        plan: &Plan,
         texts: &Tensor,
         extra: Option<&Tensor>,
         mixes: &[Vec<f64>],
@@ -130,30 +154,37 @@ impl<'m> Look<'m> {
         let mixes = Tensor::from_vec(weights, (mixes.len(), texts.dim(0)?), texts.device())?;
         let targets =
             Targets::new(&self.embedding, texts, &mixes, self.logit_scale)?.with_extra(extra.cloned());
-        let at_once = self.traces.iter().map(LayerTrace::directions_at_once).min().unwrap_or(1);
+        let traces = || self.traces.iter().filter(|trace| plan.layers.contains(&trace.layer()));
+        let at_once = traces().map(LayerTrace::directions_at_once).min().unwrap_or(1);
         let mut maps = Vec::with_capacity(targets.rows());
         for first in (0..targets.rows()).step_by(at_once) {
             let targets = targets.part(first, at_once.min(targets.rows() - first))?;
-            let layers: Result<Vec<_>> =
-                self.traces.iter().map(|trace| method.maps(trace, &targets)).collect();
-            for values in combination.combine(&layers?)?.to_vec2::<f32>()? {
-                maps.push(self.map(values)?);
+            let layers: Result<Vec<_>> = traces().map(|trace| plan.method.maps(trace, &targets)).collect();
+            for values in plan.combination.combine(&layers?)?.to_vec2::<f32>()? {
+                maps.push(self.map(values, plan)?);
             }
         }
         Ok(maps)
     }
 
+    /// The cells whose tokens are not about their place, at the last of a plan's layers.
+    pub(super) fn outliers(&self, plan: &Plan) -> &[usize] {
+        let last = self.traces.iter().rposition(|trace| plan.layers.contains(&trace.layer()));
+        last.map_or(&[], |at| &self.outliers[at])
+    }
+
     /// The artefacts, if there is something to tell of them.
-    pub(super) fn outliers(&self) -> Option<Outliers> {
-        if self.outliers.is_empty() && self.artifacts == Artifacts::Keep {
+    pub(super) fn artifacts(&self, plan: &Plan) -> Option<Outliers> {
+        let outliers = self.outliers(plan);
+        if outliers.is_empty() && self.artifacts == Artifacts::Keep {
             return None;
         }
         let columns = self.placement.grid.columns;
-        let cells: Vec<_> = self.outliers.iter().map(|cell| [cell / columns, cell % columns]).collect();
+        let cells: Vec<_> = outliers.iter().map(|cell| [cell / columns, cell % columns]).collect();
         Some(Outliers { handling: self.artifacts, count: cells.len(), cells })
     }
 
-    fn map(&self, values: Vec<f32>) -> Result<ConceptMap> {
+    fn map(&self, values: Vec<f32>, plan: &Plan) -> Result<ConceptMap> {
         if !values.iter().all(|value| value.is_finite()) {
             let reason = "expected finite numbers, found NaN or infinity".into();
             return Err(Error::Numeric { what: "map", reason });
@@ -161,7 +192,7 @@ impl<'m> Look<'m> {
         let map = ConceptMap::new(values, self.placement);
         let map = match self.artifacts {
             Artifacts::Keep => map,
-            Artifacts::Suppress => refine::fill(&map, &self.outliers),
+            Artifacts::Suppress => refine::fill(&map, self.outliers(plan)),
         };
         Ok(match &self.affinity {
             Some(affinity) => affinity.refine(&map),
@@ -181,7 +212,7 @@ pub(super) fn fit_request(model: &Model, settings: &Settings) -> FitRequest {
 }
 
 /// Every token attends to every other: memory grows with the square, and would end the process.
-fn refuse_too_many_tokens(model: &Model, tokens: usize, recording: &Recording) -> Result<()> {
+pub(super) fn refuse_too_many_tokens(model: &Model, tokens: usize, recording: &Recording) -> Result<()> {
     let heads = model.config().vision.tower.heads as u64;
     // Methods that look inside a block hold its attention, the gradient there and a product of both.
     let held = if recording.insides.is_empty() { heads } else { 3 * heads };

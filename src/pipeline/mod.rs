@@ -2,6 +2,7 @@
 
 mod answer;
 mod compare;
+mod input;
 mod localize;
 mod look;
 mod passes;
@@ -15,6 +16,7 @@ use std::{sync::Arc, time::Instant};
 use rayon::prelude::*;
 
 pub use answer::{Compare, Found, methods_sheet, strip};
+pub use input::{Embedding, ModelInput, Prompts};
 pub use settings::{Layers, Lineup, LoadOptions, Pairs, Query, Rivals, Settings};
 
 use crate::{
@@ -25,6 +27,7 @@ use crate::{
     photo::Photo,
     progress::{Event, ProgressHandler, Silent, Warning},
     prompt::repeated,
+    random::Random,
     refine::Refinement,
     report::{Evidence, Place, Setup},
     verdict::{NEUTRAL, Presence, verdict},
@@ -39,7 +42,7 @@ use texts::Texts;
 pub struct Explainer {
     name: String,
     model: Model,
-    texts: Texts,
+    texts: Arc<Texts>,
     progress: Arc<dyn ProgressHandler>,
 }
 
@@ -68,7 +71,7 @@ impl Explainer {
         let model = Model::load(&ModelSpec::parse(name)?, &options.hub, device, progress)?;
         let model = model.with_precision(options.precision)?;
         model.vision()?;
-        let texts = Texts::new(text_cache(options, &model, progress)?);
+        let texts = Arc::new(Texts::new(text_cache(options, &model, progress)?));
         Ok(Self { name: name.into(), model, texts, progress: Arc::new(Silent) })
     }
 
@@ -77,6 +80,30 @@ impl Explainer {
     pub fn telling(mut self, progress: Arc<dyn ProgressHandler>) -> Self {
         self.progress = progress;
         self
+    }
+
+    /// The same checkpoint, once for every number from 1 to that of its vision tower's blocks: with the weights of so
+    /// many of the last blocks shuffled, each tensor in itself, so that how its values are distributed stays and what
+    /// was learnt is gone. One follows from the other, as in the cascading randomisation of Adebayo et al. (NeurIPS
+    /// 2018, arXiv 1810.03292), who draw new weights; all of them together need the memory of one more vision tower.
+    ///
+    /// The texts are those of this checkpoint, which are not embedded again. The same seed gives the same weights.
+    ///
+    /// # Errors
+    /// If a tensor cannot be read.
+    pub fn cascade(&self, seed: u64) -> Result<Vec<Self>> {
+        let mut tower = self.model.vision()?.clone();
+        let mut stages = Vec::with_capacity(tower.layers());
+        for block in (0..tower.layers()).rev() {
+            tower = tower.with_shuffled(block, &mut Random::named(seed, &format!("block {block}")))?;
+            stages.push(Self {
+                name: self.name.clone(),
+                model: self.model.with_vision(tower.clone()),
+                texts: self.texts.clone(),
+                progress: self.progress.clone(),
+            });
+        }
+        Ok(stages)
     }
 
     /// The checkpoint.
@@ -95,6 +122,14 @@ impl Explainer {
     /// If there is no method of that name.
     pub fn method(&self, settings: &Settings) -> Result<&'static dyn Method> {
         plan::method(self.model.config(), settings)
+    }
+
+    /// The settings as results record them, but for what depends on the photo.
+    ///
+    /// # Errors
+    /// If a setting is not one of the checkpoint's.
+    pub(crate) fn setup(&self, settings: &Settings) -> Result<Setup> {
+        Ok(Plan::new(&self.model, settings)?.setup)
     }
 
     /// Adds the neutral prompt where the verdict needs it.
@@ -127,20 +162,28 @@ impl Explainer {
 struct Looks<'m> {
     explainer: &'m Explainer,
     photo: &'m Photo,
+    /// What will be asked, as far as it is known: the first pass serves all of it that one pass can.
+    ahead: Vec<View>,
     known: Vec<(View, Look<'m>)>,
 }
 
 impl<'m> Looks<'m> {
     fn new(explainer: &'m Explainer, photo: &'m Photo) -> Self {
-        Self { explainer, photo, known: Vec::new() }
+        Self { explainer, photo, ahead: Vec::new(), known: Vec::new() }
+    }
+
+    /// Tells what will be asked.
+    fn expect(&mut self, settings: &Settings, plan: &Plan) {
+        self.ahead.push(View::new(&self.explainer.model, settings, plan));
     }
 
     fn of(&mut self, settings: &Settings, plan: &Plan) -> Result<(&View, &Look<'m>)> {
         let Explainer { model, progress, .. } = self.explainer;
-        let view = View::new(model, settings, plan);
-        let known = self.known.iter().position(|(other, _)| *other == view);
+        let mut view = View::new(model, settings, plan);
+        let known = self.known.iter().position(|(other, _)| other.covers(&view));
         let index = known.unwrap_or(self.known.len());
         if known.is_none() {
+            self.ahead.iter().for_each(|other| view.join(other));
             let look = Look::new(model, self.photo, &view, &**progress)?;
             self.known.push((view, look));
         }

@@ -52,7 +52,7 @@ impl Explainer {
     /// The maps of a photo of which the whole was looked at already.
     pub(super) fn see(&self, photo: &Photo, look: &Look, task: &Task) -> Result<Seen> {
         let maps = self.maps_of(look, task)?;
-        let setup = Setup { artifacts: look.outliers(), ..task.plan.setup.clone() };
+        let setup = Setup { artifacts: look.artifacts(task.plan), ..task.plan.setup.clone() };
         let input = self.model.config().vision.image_size as u32;
         match Layout::new(task.settings.tiles, photo.size(), input)? {
             Some(layout) => self.see_tiles(photo, &layout, task, Seen::of_whole(maps, setup)),
@@ -75,7 +75,7 @@ impl Explainer {
             let tile = photo.part(corner, Size::new(layout.side(), layout.side())).ok_or_else(outside)?;
             let look = Look::new(&self.model, &tile, &view, &*self.progress)?;
             let maps = self.maps_of(&look, task)?;
-            tiling.artifacts += look.outliers.len();
+            tiling.artifacts += look.outliers(task.plan).len();
             seen.seconds.decode += look.seconds.decode;
             seen.seconds.trunk += look.seconds.trunk;
             self.keep_best(&mut seen.best_tiles, &look, task, (corner, &maps))?;
@@ -93,8 +93,7 @@ impl Explainer {
     fn maps_of(&self, look: &Look, task: &Task) -> Result<Vec<ConceptMap>> {
         let scores = look.scores(task.texts)?;
         let mixes = (task.mixes)(&scores.logits[..task.competing]);
-        let how = (task.plan.method, task.plan.combination);
-        look.maps(how, &task.texts.narrow(0, 0, task.competing)?, task.extra, &mixes)
+        look.maps(task.plan, &task.texts.narrow(0, 0, task.competing)?, task.extra, &mixes)
     }
 
     /// Replaces the best tiles that this one is better than.

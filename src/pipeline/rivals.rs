@@ -14,6 +14,7 @@ use crate::{
 use super::{Query, Rivals};
 
 /// The target and its references.
+#[derive(Clone)]
 pub(super) struct Competitors {
     /// The target's prompt, then the references', each with why it was chosen.
     prompts: Vec<(String, Option<Chosen>)>,
@@ -63,6 +64,7 @@ impl Competitors {
 }
 
 /// What rivals are chosen from.
+#[derive(Clone)]
 pub(super) struct Candidates<'q> {
     rivals: &'q Rivals,
     prompts: Vec<&'q str>,

@@ -2,7 +2,7 @@
 //! there is a cache.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -19,6 +19,10 @@ use crate::{
 
 /// Texts in one pass of the text tower: more would need memory and save no time.
 const TEXT_BATCH: usize = 32;
+
+/// So many texts are remembered, or twice as many as one call asks for if that is more: a data set may have another
+/// prompt for every picture.
+const MOST_KNOWN: usize = 1 << 15;
 
 /// The texts that were embedded so far.
 #[derive(Default)]
@@ -96,17 +100,21 @@ impl Texts {
     fn embed_new<'t>(
         &self,
         model: &Model,
-        texts: impl Iterator<Item = &'t String>,
+        texts: impl Iterator<Item = &'t String> + Clone,
         warnings: &mut Vec<Warning>,
     ) -> Result<()> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > MOST_KNOWN.max(2 * texts.clone().count()) {
+            known.clear();
+        }
         let mut new: Vec<(&str, Tokens)> = Vec::new();
+        let mut awaited: HashSet<&String> = HashSet::new();
         for text in texts {
             if let Some(known) = known.get(text) {
                 warnings.extend(known.truncated.clone());
                 continue;
             }
-            if new.iter().any(|(other, _)| other == text) {
+            if !awaited.insert(text) {
                 continue;
             }
             match self.find(model, text)? {

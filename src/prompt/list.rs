@@ -11,7 +11,11 @@ use crate::{
     files::read_bounded,
 };
 
-use super::{key, parse::parse, template::Template};
+use super::{
+    key,
+    parse::{join, parse},
+    template::Template,
+};
 
 /// The most bytes that a list of concepts may have.
 const LARGEST_LIST: u64 = 4 << 20;
@@ -61,6 +65,16 @@ impl ConceptList {
     /// [`Error::Option`] if it is not such a list; it names the line.
     pub fn parse(text: &str) -> Result<Self> {
         parse(text).map_err(list_error)
+    }
+
+    /// Makes a list of names, none of which may be there twice, and of pairs of a name and the more general concept
+    /// that it belongs to.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if there is no name or too many, one is there twice or belongs to two groups, or groups lie in
+    /// each other in a circle.
+    pub fn new(names: &[String], groups: &[(&str, &str)]) -> Result<Self> {
+        join(names, groups).map_err(list_error)
     }
 
     /// What the list holds, if it says so.

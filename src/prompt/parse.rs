@@ -25,6 +25,16 @@ pub(super) fn parse(text: &str) -> Result<ConceptList, String> {
     parser.finish()
 }
 
+/// Makes a list of names, and of pairs of a name and the group that it belongs to; an error names the place of one.
+pub(super) fn join(names: &[String], groups: &[(&str, &str)]) -> Result<ConceptList, String> {
+    let mut parser = Parser::default();
+    for (index, name) in names.iter().enumerate() {
+        parser.add(name.clone(), Vec::new(), index + 1)?;
+    }
+    groups.iter().try_for_each(|(name, group)| parser.join(name, group, 0))?;
+    parser.finish()
+}
+
 #[derive(Default)]
 struct Parser {
     list: ConceptList,
@@ -91,6 +101,13 @@ impl Parser {
         let mut names = names.split('=').map(|name| named(name, "a concept"));
         let name = names.next().unwrap_or_else(|| named("", "a concept"))?;
         let synonyms = names.collect::<Result<Vec<_>, _>>()?;
+        self.add(name.clone(), synonyms, number)?;
+        chain.windows(2).try_for_each(|pair| self.join(&pair[0], &pair[1], number))?;
+        chain.first().map_or(Ok(()), |group| self.join(&name, group, number))
+    }
+
+    /// Adds a concept without a group.
+    fn add(&mut self, name: String, synonyms: Vec<String>, number: usize) -> Result<(), String> {
         let place = self.list.concepts.len();
         if place == MOST_CONCEPTS {
             return Err(format!("expected at most {MOST_CONCEPTS} concepts, found more"));
@@ -100,10 +117,6 @@ impl Parser {
                 return Err(format!("{name:?} is there already, in line {line}"));
             }
             self.list.places.insert(key(name), place);
-        }
-        chain.windows(2).try_for_each(|pair| self.join(&pair[0], &pair[1], number))?;
-        if let Some(group) = chain.first() {
-            self.join(&name, group, number)?;
         }
         self.list.concepts.push(Concept { name, synonyms });
         Ok(())

@@ -350,7 +350,7 @@ fn the_library_keeps_to_itself() {
 }
 
 /// Which parts of the source may name a crate; everything else must do without it.
-const CRATES: [(&[&str], &[&str]); 12] = [
+const CRATES: [(&[&str], &[&str]); 16] = [
     (
         &["candle_core", "candle_nn", "candle_transformers"],
         &["error.rs", "device.rs", "model/", "embed.rs", "gradient/", "attribution/", "pipeline/"],
@@ -363,6 +363,10 @@ const CRATES: [(&[&str], &[&str]); 12] = [
     (&["instant_clip_tokenizer"], &["model/tokenizer/"]),
     (&["htmlize"], &["model/cleaning.rs"]),
     (&["base64"], &["page/"]),
+    (&["csv_core"], &["dataset/table.rs"]),
+    (&["roxmltree"], &["dataset/voc.rs"]),
+    (&["parquet"], &["evaluate/columns.rs", "evaluate/rows_file.rs", "evaluate/tally.rs"]),
+    (&["plotters"], &["evaluate/plots.rs"]),
     (&["libjpeg_turbo_rs"], &["photo/", "page/"]),
     (&["anyhow", "clap", "clap_complete", "clap_mangen", "comfy_table"], &[]),
     (&["indicatif", "mimalloc", "terminal_size"], &[]),

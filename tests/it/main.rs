@@ -10,9 +10,12 @@ mod batch;
 mod browser;
 #[cfg(feature = "cli")]
 mod cli;
+mod datasets;
 mod device;
 #[cfg(feature = "cli")]
 mod evaluate;
+#[cfg(feature = "cli")]
+mod evaluate_runs;
 #[cfg(feature = "hub")]
 mod fake_hub;
 #[cfg(feature = "cli")]
@@ -26,6 +29,7 @@ mod hub;
 #[cfg(feature = "cli")]
 mod lists;
 mod methods;
+mod metrics;
 mod miniature;
 mod open_clip;
 #[cfg(feature = "cli")]

@@ -1,5 +1,7 @@
 //! What can be typed. Doc comments are the help texts; there is no logic here.
 
+mod evaluate;
+
 use std::path::PathBuf;
 
 use clap::{
@@ -14,6 +16,8 @@ use fieldmark::{
     refine::{Artifacts, Refinement, Tiles},
     regions::Threshold,
 };
+
+pub use evaluate::{AskName, DataArgs, EvaluateArgs, MetricArgs, PlaceName};
 
 /// Shows where in a photograph a CLIP-family model sees a concept, and what tells it from its rivals.
 #[derive(Debug, Parser)]
@@ -43,7 +47,7 @@ pub enum Command {
     Prompts(PromptsArgs),
     Download(DownloadArgs),
     Models(ModelsArgs),
-    Evaluate(EvaluateArgs),
+    Evaluate(Box<EvaluateArgs>),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -117,10 +121,10 @@ pub struct RivalArgs {
     #[arg(long, value_enum, default_value_t = ByName::Text, requires = "concepts")]
     pub by: ByName,
 
-    /// Concepts whose text is more similar to the prompt's than this cosine are taken for synonyms and passed over.
-    #[arg(long, value_name = "X", requires = "concepts", allow_negative_numbers = true,
-          default_value_t = fieldmark::objective::references::SYNONYM_THRESHOLD)]
-    pub synonym_threshold: f64,
+    /// Concepts whose text is more similar to the prompt's than this cosine are taken for synonyms and passed over
+    /// [default: 0.95; 1, which is none, for the classes of a data set]
+    #[arg(long, value_name = "X", requires = "concepts", allow_negative_numbers = true)]
+    pub synonym_threshold: Option<f64>,
 }
 
 /// By what rivals are found.
@@ -198,6 +202,10 @@ fn precision() -> impl TypedValueParser<Value = Precision> {
 
 fn method_names() -> impl Iterator<Item = &'static str> {
     METHODS.iter().map(|method| method.name())
+}
+
+fn objective_names() -> impl Iterator<Item = &'static str> {
+    OBJECTIVES.iter().map(|objective| objective.name())
 }
 
 /// List the methods: what each shows, what it costs, and who describes it
@@ -307,77 +315,6 @@ pub struct ModelsArgs {
     pub json: bool,
 }
 
-/// Measure how well maps find what a data set says is there
-///
-/// The data set is a directory with a manifest.jsonl, or such a file: a JSON object a line with `image`, `prompt`,
-/// `against` (a list of rivals), and where the prompt is: `mask` (a PNG), `box` ([x, y, width, height]) or `point`
-/// ([x, y]); or `"present": false`. Plain and contrasted maps are measured side by side. Methods, layers and
-/// strengths are lists: all combinations are tried.
-#[derive(Debug, Args)]
-#[command(after_help = EVALUATE_EXAMPLES)]
-pub struct EvaluateArgs {
-    /// A directory with a manifest.jsonl, or such a file.
-    pub dataset: PathBuf,
-
-    /// Strengths of the contrast, separated by commas; the plain map is always measured beside it [default: 0.6; 1 with
-    /// --aggregate softmax]
-    #[arg(short, long, value_name = "LIST", value_delimiter = ',')]
-    pub strength: Vec<f64>,
-
-    /// How far in pixels beside the truth the pointing game counts a hit [default: 0; 15 around a point]
-    #[arg(long, value_name = "PIXELS")]
-    pub tolerance: Option<f32>,
-
-    /// What the bootstrap's draws follow from.
-    #[arg(long, value_name = "N", default_value_t = fieldmark::metric::Bootstrap::default().seed)]
-    pub seed: u64,
-
-    /// Only the first pictures of the data set.
-    #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
-
-    /// How activations and gradients become a map, separated by commas, or all [default: what the checkpoint recommends,
-    /// else grad-cam]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Map",
-          value_parser = PossibleValuesParser::new(method_names().chain([ALL_METHODS])))]
-    pub method: Vec<String>,
-
-    /// The blocks that are explained, separated by commas; negative counts from the end [default: the method's own,
-    /// mostly the last]
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        allow_hyphen_values = true,
-        help_heading = "Map"
-    )]
-    pub layer: Vec<i64>,
-
-    #[command(flatten)]
-    pub view: ViewArgs,
-    #[command(flatten)]
-    pub model: ModelArgs,
-
-    /// Also write a JSON object for every line and setting into this file.
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    pub rows: Option<PathBuf>,
-
-    /// Print one JSON object on standard output instead of tables for people.
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
-
-    /// The most pixels that an image may have; larger ones are refused before they are decoded.
-    #[arg(long, value_name = "N", default_value_t = fieldmark::PhotoOptions::default().pixel_limit,
-          help_heading = "Output")]
-    pub pixel_limit: u64,
-}
-
-const EVALUATE_EXAMPLES: &str = "\
-Examples:
-  fieldmark evaluate birds/ --model miniature
-  fieldmark evaluate birds/ --method grad-cam,hires-cam --layer -1,-2 --strength 0.3,0.6,1 \\
-      --rows rows.jsonl --json > result.json";
-
 /// Print a script by which a shell completes commands and options
 ///
 /// For bash: fieldmark completions bash > ~/.local/share/bash-completion/completions/fieldmark
@@ -415,6 +352,12 @@ pub struct MapArgs {
     #[arg(long, value_name = "RULE", default_value_t = Threshold::default())]
     pub threshold: Threshold,
 
+    /// How several rivals are put together; softmax explains the prompt's probability among them, and logit the prompt
+    /// alone: rivals then count for probability and verdict, not for the map.
+    #[arg(long, value_name = "NAME", default_value = "mean",
+          value_parser = PossibleValuesParser::new(objective_names()))]
+    pub aggregate: String,
+
     #[command(flatten)]
     pub view: ViewArgs,
 }
@@ -430,12 +373,6 @@ pub struct ViewArgs {
     /// How the maps of --layers become one.
     #[arg(long, value_enum, default_value_t = CombinationName::Mean, requires = "layers")]
     pub layers_combine: CombinationName,
-
-    /// How several rivals are put together; softmax explains the prompt's probability among them, and logit the prompt
-    /// alone: rivals then count for probability and verdict, not for the map.
-    #[arg(long, value_name = "NAME", default_value = "mean",
-          value_parser = PossibleValuesParser::new(OBJECTIVES.iter().map(|objective| objective.name())))]
-    pub aggregate: String,
 
     /// How the photo is fitted to the model.
     #[arg(long, value_enum, default_value_t = FitName::Whole)]

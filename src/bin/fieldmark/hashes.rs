@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use fieldmark::dataset::Picture;
 use ring::digest::{Context, SHA256};
 
 /// What a checkpoint's directory may hold beside its files.
@@ -43,6 +44,16 @@ pub fn of_checkpoint(directory: &Path, names: &[String]) -> Result<String> {
     for name in names {
         let (_, hash) = of_file(&directory.join(&name))?;
         context.update(format!("{name} {hash}\n").as_bytes());
+    }
+    Ok(hexadecimal(context))
+}
+
+/// The SHA-256 of what a data set asks: of every picture's name and questions, in their order.
+pub fn of_questions(pictures: impl Iterator<Item = fieldmark::Result<Picture>>) -> fieldmark::Result<String> {
+    let mut context = Context::new(&SHA256);
+    for picture in pictures {
+        let Picture { name, questions, .. } = picture?;
+        context.update(format!("{name:?} {questions:?}\n").as_bytes());
     }
     Ok(hexadecimal(context))
 }

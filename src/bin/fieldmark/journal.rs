@@ -1,152 +1,167 @@
-//! `results.jsonl`: a line for every photo that is done, written when its files are. A run that was interrupted at
-//! any moment can go on from it.
+//! A journal: a line for each piece of work that is done, written in one go when it is. A run that was interrupted at
+//! any moment can go on from it. What is in memory is where each line is, not the lines.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    fs::{File, OpenOptions},
-    io::Write,
+    collections::HashMap,
+    fs::{File, OpenOptions, TryLockError},
+    hash::Hash,
+    io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
-use fieldmark::{
-    files::{read_bounded, write_atomically},
-    page::{Shot, Tile},
-    report::Comparison,
-    verdict::Verdict,
-};
-use serde::{Deserialize, Serialize};
+use anyhow::{Context, Result, bail};
+use fieldmark::files::write_atomically;
 
-use crate::manifest::Input;
-
-/// More than any run writes; beyond it a file is not ours.
-const LARGEST: u64 = 8 << 30;
-
-/// What is read back of a line.
-#[derive(Debug, Deserialize)]
-pub struct Entry {
-    pub input: Input,
-    pub result: Answer,
-}
-
-/// The part of a [`Comparison`] that pages and counts are made of.
-#[derive(Debug, Deserialize)]
-pub struct Answer {
-    pub prompts: Vec<PromptAnswer>,
-    files: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct PromptAnswer {
-    pub prompt: String,
-    similarity: f64,
-    probability: f64,
-    pub evidence: Evidence,
-    files: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Evidence {
-    pub verdict: Verdict,
-}
-
-impl Entry {
-    /// The files that were written for the photo, relative to the run's folder.
-    pub fn files(&self) -> impl Iterator<Item = &String> {
-        let of_prompts = self.result.prompts.iter().flat_map(|prompt| prompt.files.values());
-        self.result.files.values().chain(of_prompts)
-    }
-
-    /// The photo on the page of all results.
-    pub fn shot(&self) -> Shot {
-        let tile = |found: &PromptAnswer| {
-            let mut files = found.files.clone();
-            Tile {
-                prompt: found.prompt.clone(),
-                similarity: found.similarity,
-                probability: found.probability,
-                verdict: found.evidence.verdict,
-                thumbnail: files.remove("thumbnail").unwrap_or_default(),
-                files,
-            }
-        };
-        Shot {
-            image: self.input.image.clone(),
-            report: self.result.files.get("report").cloned(),
-            tiles: self.result.prompts.iter().map(tile).collect(),
-        }
-    }
-}
-
-/// The journal of a run: the lines of this one and of those that it goes on from.
-pub struct Journal {
+/// The lines of this run and of those that it goes on from, by what they are about.
+pub struct Journal<K> {
     path: PathBuf,
     file: File,
-    lines: HashMap<String, String>,
+    end: u64,
+    places: HashMap<K, Place>,
 }
 
-impl Journal {
+/// Where a line is in the file, without its line feed.
+#[derive(Clone, Copy)]
+struct Place {
+    start: u64,
+    length: usize,
+}
+
+impl<K: Eq + Hash> Journal<K> {
     /// Begins a journal, in place of another.
     pub fn begin(path: &Path) -> Result<Self> {
-        Self::with(path, HashMap::new())
+        let journal = Self::open(path)?;
+        journal.file.set_len(0).with_context(|| unwritable(path))?;
+        Ok(journal)
     }
 
-    /// Goes on with a journal, if there is one. A line that was not written to its end is dropped.
-    pub fn resume(path: &Path) -> Result<Self> {
-        if !path.exists() {
-            return Self::begin(path);
+    /// Goes on with a journal, if there is one. `key` tells what a line is about, or that it is no line of such a
+    /// journal; of several about the same the last counts. What was not written to its end is cut off.
+    pub fn resume(path: &Path, key: impl Fn(&str) -> Option<K>) -> Result<Self> {
+        let mut journal = Self::open(path)?;
+        journal.find_lines(key)?;
+        journal.file.set_len(journal.end).with_context(|| unwritable(path))?;
+        Ok(journal)
+    }
+
+    /// Reads a journal and leaves it as it is; nothing can be added.
+    pub fn read(path: &Path, key: impl Fn(&str) -> Option<K>) -> Result<Self> {
+        let file = File::open(path).with_context(|| unreadable(path))?;
+        let mut journal = Self { path: path.into(), file, end: 0, places: HashMap::new() };
+        journal.find_lines(key)?;
+        Ok(journal)
+    }
+
+    fn find_lines(&mut self, key: impl Fn(&str) -> Option<K>) -> Result<()> {
+        let mut reader = BufReader::new(&self.file);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            reader.read_until(b'\n', &mut line).with_context(|| unreadable(&self.path))?;
+            if line.pop() != Some(b'\n') {
+                return Ok(());
+            }
+            let place = Place { start: self.end, length: line.len() };
+            if let Some(key) = std::str::from_utf8(&line).ok().and_then(&key) {
+                self.places.insert(key, place);
+            }
+            self.end += line.len() as u64 + 1;
         }
-        let text = String::from_utf8_lossy(&read_bounded(path, LARGEST)?).into_owned();
-        let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-        let known = whole.filter_map(|line| {
-            let entry: Entry = serde_json::from_str(line).ok()?;
-            Some((entry.input.image, line.to_owned()))
-        });
-        Self::with(path, known.collect())
     }
 
-    fn with(path: &Path, lines: HashMap<String, String>) -> Result<Self> {
-        write_atomically(path, |file| lines.values().try_for_each(|line| writeln!(file, "{line}")))?;
-        let file = OpenOptions::new().append(true).open(path);
-        let file = file.with_context(|| format!("{}: cannot be written", path.display()))?;
-        Ok(Self { path: path.into(), file, lines })
+    /// Two runs that write the same journal would spoil it.
+    fn open(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path);
+        let file = file.with_context(|| unwritable(path))?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            bail!("{}: another run is writing it", path.display());
+        }
+        Ok(Self { path: path.into(), file, end: 0, places: HashMap::new() })
     }
 
-    /// What is known of a photo, if it is the same file still and its results are there, under the names that they
-    /// would get now: a photo of the same name that came later may have taken them.
-    pub fn known(&self, input: &Input, folder: &Path, thumbnails: &[String]) -> Option<Entry> {
-        let entry: Entry = serde_json::from_str(self.lines.get(&input.image)?).ok()?;
-        let named = entry.result.prompts.iter().map(|prompt| prompt.files.get("thumbnail"));
-        let is_named = named.eq(thumbnails.iter().map(Some));
-        let is_whole = entry.files().all(|file| folder.join(file).is_file());
-        (entry.input == *input && is_named && is_whole).then_some(entry)
-    }
-
-    /// Whether no photo is done yet.
+    /// Whether nothing is done yet.
     pub fn is_empty(path: &Path) -> bool {
         std::fs::metadata(path).map_or(true, |metadata| metadata.len() == 0)
     }
 
-    /// Adds a photo whose files are written.
-    pub fn add(&mut self, input: &Input, result: &Comparison) -> Result<Entry> {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            input: &'a Input,
-            result: &'a Comparison,
-        }
-        let line = serde_json::to_string(&Line { input, result })?;
-        // One write: a line is there or it is not.
-        let written = self.file.write_all(format!("{line}\n").as_bytes());
-        written.with_context(|| format!("{}: cannot be written", self.path.display()))?;
-        let entry = serde_json::from_str(&line)?;
-        self.lines.insert(input.image.clone(), line);
-        Ok(entry)
+    /// Whether there is a line about this.
+    pub fn has(&self, key: &K) -> bool {
+        self.places.contains_key(key)
     }
 
-    /// Puts the lines of these photos into their order, and drops all others.
-    pub fn finish(self, entries: &[Entry]) -> Result<()> {
-        let lines = entries.iter().filter_map(|entry| self.lines.get(&entry.input.image));
-        let mut lines = lines.cloned();
-        Ok(write_atomically(&self.path, |file| lines.try_for_each(|line| writeln!(file, "{line}")))?)
+    /// The line about this, if there is one.
+    pub fn line(&self, key: &K) -> Result<Option<String>> {
+        let Some(place) = self.places.get(key) else { return Ok(None) };
+        let mut line = vec![0; place.length];
+        let mut file = &self.file;
+        let read = file.seek(SeekFrom::Start(place.start)).and_then(|_| file.read_exact(&mut line));
+        read.with_context(|| unreadable(&self.path))?;
+        Ok(Some(String::from_utf8(line).with_context(|| unreadable(&self.path))?))
+    }
+
+    /// Adds a line, in one write: it is there or it is not.
+    pub fn add(&mut self, key: K, line: &str) -> Result<()> {
+        let written = self.file.write_all(format!("{line}\n").as_bytes());
+        written.with_context(|| unwritable(&self.path))?;
+        self.places.insert(key, Place { start: self.end, length: line.len() });
+        self.end += line.len() as u64 + 1;
+        Ok(())
+    }
+
+    /// Puts the lines about these into their order, and drops all others.
+    pub fn finish<'k>(&self, keys: impl Iterator<Item = &'k K>) -> Result<()>
+    where
+        K: 'k,
+    {
+        let mut keys = keys;
+        let copied = write_atomically(&self.path, |file| {
+            keys.try_for_each(|key| match self.line(key).map_err(std::io::Error::other)? {
+                Some(line) => writeln!(file, "{line}"),
+                None => Ok(()),
+            })
+        });
+        Ok(copied?)
+    }
+}
+
+fn unreadable(path: &Path) -> String {
+    format!("{}: cannot be read", path.display())
+}
+
+fn unwritable(path: &Path) -> String {
+    format!("{}: cannot be written", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(line: &str) -> Option<usize> {
+        line.split(' ').next()?.parse().ok()
+    }
+
+    #[test]
+    fn a_line_that_was_torn_is_cut_off_and_the_others_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        std::fs::write(&path, "2 two\n\nnonsense\n1 one\n2 again\n3 th").unwrap();
+        let mut journal = Journal::resume(&path, key).unwrap();
+        assert_eq!(journal.line(&2).unwrap().as_deref(), Some("2 again"));
+        assert_eq!((journal.has(&1), journal.has(&3)), (true, false));
+        journal.add(3, "3 three").unwrap();
+        assert_eq!(journal.line(&3).unwrap().as_deref(), Some("3 three"));
+        journal.finish([1, 2, 3].iter()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "1 one\n2 again\n3 three\n");
+    }
+
+    #[test]
+    fn a_journal_that_is_begun_anew_is_empty_and_belongs_to_one_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        std::fs::write(&path, "1 one\n").unwrap();
+        let journal = Journal::<usize>::begin(&path).unwrap();
+        assert!(Journal::<usize>::is_empty(&path) && journal.line(&1).unwrap().is_none());
+        let error = Journal::<usize>::begin(&path).err().unwrap().to_string();
+        assert!(error.ends_with("journal: another run is writing it"), "{error}");
     }
 }

@@ -8,6 +8,7 @@
 mod advice;
 mod args;
 mod commands;
+mod evaluation;
 mod exit;
 mod hashes;
 mod images;
@@ -17,7 +18,9 @@ mod listing;
 mod manifest;
 mod output;
 mod preview;
+mod results;
 mod saving;
+mod shard;
 mod terminal;
 
 use std::process::ExitCode;

@@ -16,6 +16,7 @@ use fieldmark::{
     refine::{Artifacts, Refinement},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::args::{BatchArgs, CompareKind};
 
@@ -202,19 +203,72 @@ impl Manifest {
     /// run, of the same program and checkpoint.
     pub fn check_continues(&self, path: &Path) -> Result<()> {
         let old = Self::read(path)?;
-        let known = |manifest: &Self| -> Result<_> {
+        let known = |manifest: &Self| -> Result<Value> {
             let mut fields = serde_json::to_value(&manifest.recipe)?;
             fields["model_sha256"] = manifest.model_sha256.clone().into();
             fields["fieldmark"] = manifest.fieldmark.clone().into();
             Ok(fields)
         };
-        let (new, old) = (known(self)?, known(&old)?);
-        let names = new.as_object().into_iter().flatten();
-        for (name, value) in names {
-            if old[name] != *value {
-                bail!("{}: {name}: this run has {value}, the one to resume {}", path.display(), old[name]);
+        match difference(&known(self)?, &known(&old)?) {
+            Some((name, new, old)) => {
+                bail!("{}: {name}: this run has {new}, the one to resume {old}", path.display())
             }
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+/// The first thing in a record that another one of its kind has otherwise: its name, and both values as they can be
+/// shown.
+pub fn difference(one: &Value, other: &Value) -> Option<(String, String, String)> {
+    let inside = |name: String, one: &Value, other: &Value| {
+        let (deeper, one, other) = difference(one, other)?;
+        let separator = if deeper.is_empty() || deeper.starts_with('[') { "" } else { "." };
+        Some((format!("{name}{separator}{deeper}"), one, other))
+    };
+    match (one, other) {
+        _ if one == other => None,
+        (Value::Object(fields), Value::Object(others)) => {
+            let names = fields.keys().chain(others.keys());
+            names.into_iter().find_map(|name| inside(name.clone(), field(fields, name), field(others, name)))
+        }
+        (Value::Array(items), Value::Array(others)) if items.len() == others.len() => {
+            let mut pairs = items.iter().zip(others).enumerate();
+            pairs.find_map(|(place, (one, other))| inside(format!("[{place}]"), one, other))
+        }
+        _ => Some((String::new(), shortened(one), shortened(other))),
+    }
+}
+
+fn field<'v>(fields: &'v Map<String, Value>, name: &str) -> &'v Value {
+    fields.get(name).unwrap_or(&Value::Null)
+}
+
+/// A value as JSON, cut to what a message can carry.
+fn shortened(value: &Value) -> String {
+    const LONGEST: usize = 200;
+    let text = value.to_string();
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{} ...", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_differs_is_named_down_to_the_item() {
+        let of =
+            |one: Value, other: Value| difference(&one, &other).map(|(name, one, other)| [name, one, other]);
+        let expected = |name: &str, one: &str, other: &str| Some([name, one, other].map(str::to_owned));
+        assert_eq!(of(json!({"a": 1}), json!({"a": 1})), None);
+        assert_eq!(of(json!({"a": 1, "b": 2}), json!({"a": 1, "b": "x"})), expected("b", "2", "\"x\""));
+        assert_eq!(of(json!({"a": 1}), json!({"a": 1, "b": 2})), expected("b", "null", "2"));
+        assert_eq!(of(json!({"a": [{"b": 1}]}), json!({"a": [{"b": 2}]})), expected("a[0].b", "1", "2"));
+        assert_eq!(of(json!({"a": [1]}), json!({"a": [1, 2]})), expected("a", "[1]", "[1,2]"));
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result};
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use fieldmark::{
-    evaluate::{Compared, Estimate, METRICS, SettingSummary, Summary},
+    evaluate::{Compared, Estimate, METRICS, SettingSummary, Summary, p_value},
     model::config::ProbabilityKind,
     objective::references::{By, Chosen},
     regions::Region,
@@ -27,8 +27,8 @@ use serde::Serialize;
 
 use crate::{
     commands::prompts::{ListLine, TemplateLine},
-    journal::Entry,
     preview::{Protocol, Room},
+    results::Entry,
 };
 
 /// Writes text, and tells at once if nobody reads it.
@@ -256,10 +256,11 @@ pub fn evaluation(summary: &Summary) -> Result<()> {
     for setting in &summary.settings {
         text.push_str(&setting_block(setting));
     }
-    text.push_str(&overview::overview(&summary.settings));
+    text.push_str(&overview::overview(summary));
     let (coverage, rounds) = (summary.bootstrap.coverage * 100.0, summary.bootstrap.rounds);
     text.push_str(&format!(
-        "\nin brackets: {coverage:.0} % intervals, {rounds} bootstrap rounds over the images\n"
+        "\nin brackets: {coverage:.0} % intervals, {rounds} bootstrap rounds over the images; p: sign-flip test of the \
+         images' differences, corrected for the settings that are compared\n"
     ));
     write(&text)
 }
@@ -267,25 +268,18 @@ pub fn evaluation(summary: &Summary) -> Result<()> {
 fn setting_block(summary: &SettingSummary) -> String {
     let setting = &summary.setting;
     let (method, strength) = (&setting.method, setting.strength);
-    let layer = match setting.layers_combine {
-        Some(combination) => format!("{} of layers {}", combination.name(), numbers(&setting.layers)),
-        None => format!("layer {}", setting.layer),
-    };
+    let layer = setting.layer_text();
     let mut table = bare_table();
-    let [plain, contrasted, difference, lines] =
-        ["plain", "contrasted", "difference", "lines"].map(right_cell);
-    table.set_header([Cell::new("metric"), plain, contrasted, difference, lines]);
+    let [plain, contrasted, difference, p, lines] =
+        ["plain", "contrasted", "difference", "p", "lines"].map(right_cell);
+    table.set_header([Cell::new("metric"), plain, contrasted, difference, p, lines]);
     for metric in METRICS {
         add_compared(&mut table, metric.title(), summary.metrics.get(metric.name()));
     }
     add_compared(&mut table, "present, but called absent", summary.present_called_absent.as_ref());
     add_compared(&mut table, "absent, and called absent", summary.absent_called_absent.as_ref());
     let lines = table_lines(&table).join("\n");
-    format!("\n{method}, {layer}, strength {strength}, {} of rivals\n{lines}\n", setting.aggregate)
-}
-
-fn numbers(numbers: &[i64]) -> String {
-    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    format!("\n{method}, layer {layer}, strength {strength}, {} of rivals\n{lines}\n", setting.aggregate)
 }
 
 fn add_compared(table: &mut Table, title: &str, compared: Option<&Compared>) {
@@ -296,6 +290,7 @@ fn add_compared(table: &mut Table, title: &str, compared: Option<&Compared>) {
         right_cell(&estimate(plain)),
         right_cell(&estimate(contrasted)),
         right_cell(&signed_estimate(&compared.difference)),
+        right_cell(&compared.p_holm.map_or("-".into(), p_value)),
         right_cell(&compared.lines.to_string()),
     ]);
 }

@@ -11,6 +11,7 @@ mod kernels;
 mod pool;
 mod product;
 mod record;
+mod shuffle;
 mod text;
 mod vision;
 

@@ -180,8 +180,10 @@ fn kept<'a, T>(items: &'a [T], asked: &Range<usize>, block: usize) -> Result<&'a
 }
 
 impl VisionTower {
-    /// The trunk as [`run_until`](Self::run_until) has it, keeping what is asked for on the way. Blocks behind
-    /// `layer` are run as far as the recording needs them.
+    /// The trunk as [`run_until`](Self::run_until) has it, in one pass to each of some layers, keeping what is asked
+    /// for on the way. Blocks behind the layers are run as far as the recording needs them.
+    ///
+    /// Returns what enters each of the layers, which ascend; none of them may be there twice.
     ///
     /// # Shapes
     /// `pixels`, of one image: [1, 3, height, width].
@@ -191,39 +193,43 @@ impl VisionTower {
     pub fn run_recording(
         &self,
         pixels: &Tensor,
-        layer: usize,
+        layers: &[usize],
         recording: &Recording,
-    ) -> Result<(BlockInput, Recorded)> {
+    ) -> Result<(Vec<BlockInput>, Recorded)> {
+        let (lowest, highest) = match layers {
+            [] => (0, 0),
+            [first, rest @ ..] => (*first, *rest.last().unwrap_or(first)),
+        };
+        if highest >= self.layers() {
+            bail!("layer {highest} is not one of {}", self.layers());
+        }
         let depth = recording.depth();
         if depth > self.layers() {
             bail!("block {} is not one of {}", depth - 1, self.layers());
         }
         // The blocks before the first that is looked at run as one.
-        let first = recording.first().map_or(layer, |first| first.min(layer)).min(self.layers());
+        let first = recording.first().map_or(lowest, |first| first.min(lowest));
         let mut hidden = forward(&self.blocks[..first], self.embed(pixels)?, None)?;
         let mut recorded = Recorded { asked: recording.clone(), ..Recorded::default() };
-        let mut input = None;
+        let mut inputs = Vec::with_capacity(layers.len());
         // Where all tokens are pooled, the embedding needs every token's way out of the last block.
         let pooled =
             recording.insides.contains(&self.layers().saturating_sub(1)) && self.class_token_end().is_none();
-        for (index, block) in self.blocks.iter().enumerate().take(depth.max(layer + 1)).skip(first) {
+        for (index, block) in self.blocks.iter().enumerate().take(depth.max(highest + 1)).skip(first) {
             let entering = || -> Result<_> {
                 Ok(BlockInput { activations: block.ln_1.forward(&hidden)?, hidden: hidden.clone() })
             };
-            if index == layer {
-                input = Some(entering()?);
-            } else if index > layer && index + 1 == depth {
+            if layers.contains(&index) {
+                inputs.push(entering()?);
+            } else if index > highest && index + 1 == depth {
                 recorded.furthest = Some((index, entering()?));
             }
-            if index < depth.max(layer) {
-                let onward = index < layer || index + 1 < depth || pooled;
+            if index < depth.max(highest) {
+                let onward = index < highest || index + 1 < depth || pooled;
                 hidden = recorded.pass(index, block, hidden, onward)?;
             }
         }
-        match input {
-            Some(input) => Ok((input, recorded)),
-            None => bail!("layer {layer} is not one of {}", self.layers()),
-        }
+        Ok((inputs, recorded))
     }
 }
 
@@ -291,7 +297,8 @@ mod tests {
                 [(0..3, 0..3), (1..3, 0..0), (0..0, 1..2), (2..3, 0..1), (0..2, 0..2), (0..0, 0..0)]
             {
                 let recording = Recording { attention: attention.clone(), insides: insides.clone() };
-                let (input, recorded) = tower.run_recording(&pixels, layer, &recording)?;
+                let (inputs, recorded) = tower.run_recording(&pixels, &[layer], &recording)?;
+                let [input] = &inputs[..] else { panic!("one layer was asked for") };
                 assert!(largest((&input.activations - &plain.activations)?)? < 1e-5);
                 assert!(largest((&input.hidden - &plain.hidden)?)? < 1e-5);
                 for block in 0..3 {
@@ -312,7 +319,7 @@ mod tests {
         let tower = source.tower(Activation::QuickGelu);
         let pixels = source.tensor(&[1, 3, 6, 6]);
         let recording = Recording { attention: 0..3, insides: 0..3 };
-        let (_, recorded) = tower.run_recording(&pixels, 2, &recording)?;
+        let (_, recorded) = tower.run_recording(&pixels, &[2], &recording)?;
         for block in 0..3 {
             let inside = recorded.inside(block)?;
             let expected = tower.blocks[block].forward(&inside.hidden.unsqueeze(0)?, None)?.squeeze(0)?;
@@ -334,8 +341,23 @@ mod tests {
         let tower = source.tower(Activation::Gelu);
         let pixels = source.tensor(&[1, 3, 6, 6]);
         let recording = Recording { attention: 2..4, insides: 0..0 };
-        assert!(tower.run_recording(&pixels, 2, &recording).is_err());
-        assert!(tower.run_recording(&pixels, 3, &Recording::default()).is_err());
+        assert!(tower.run_recording(&pixels, &[2], &recording).is_err());
+        assert!(tower.run_recording(&pixels, &[0, 3], &Recording::default()).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn one_pass_to_several_layers_is_the_same_as_one_to_each() -> Result<()> {
+        let mut source = Source::new(24);
+        let tower = source.tower(Activation::Gelu);
+        let pixels = source.tensor(&[1, 3, 4, 8]);
+        let (inputs, _) = tower.run_recording(&pixels, &[0, 1, 2], &Recording::default())?;
+        assert_eq!(inputs.len(), 3);
+        for (layer, input) in inputs.iter().enumerate() {
+            let alone = tower.run_until(&pixels, layer)?;
+            assert_eq!(largest((&input.hidden - &alone.hidden)?)?, 0.0, "layer {layer}");
+            assert_eq!(largest((&input.activations - &alone.activations)?)?, 0.0, "layer {layer}");
+        }
         Ok(())
     }
 

@@ -5,6 +5,12 @@ use candle_core::{Result, Tensor, bail};
 use super::{Block, Kernel, LayerNorm, Linear, Pool, Queries, block::forward};
 use crate::geometry::Grid;
 
+/// The most pictures that pass the tower together.
+const LARGEST_BATCH: usize = 16;
+
+/// The most memory that the attention scores of a batch should take.
+const BATCH_BYTES: usize = 256 << 20;
+
 /// The vision tower of a CLIP-family checkpoint.
 #[derive(Clone, Debug)]
 pub struct VisionTower {
@@ -89,6 +95,25 @@ impl VisionTower {
     /// If `layer` is not below the number of blocks.
     pub fn run_from(&self, layer: usize, input: &BlockInput) -> Result<Tensor> {
         self.run_through(layer, input, |_, input| Ok(input))
+    }
+
+    /// The embeddings of pictures, before they are made unit vectors, without a graph.
+    ///
+    /// # Shapes
+    /// `pixels`: [pictures, 3, height, width]; returns [pictures, embedding].
+    ///
+    /// # Errors
+    /// If the sides are not multiples of the patch.
+    pub fn embeddings(&self, pixels: &Tensor) -> Result<Tensor> {
+        let last = self.layers().saturating_sub(1);
+        self.run_from(last, &self.run_until(pixels, last)?)
+    }
+
+    /// How many pictures of so many patches should pass the tower together.
+    pub(crate) fn images_at_once(&self, grid: Grid) -> usize {
+        let tokens = self.prefix_tokens() + grid.cells();
+        let bytes = self.heads() * tokens * tokens * size_of::<f32>();
+        (BATCH_BYTES / bytes.max(1)).clamp(1, LARGEST_BATCH)
     }
 
     /// [`run_from`](Self::run_from), but what enters each block above `layer` passes through `stop` first, which is

@@ -13,7 +13,6 @@ use anyhow::{Context, Result};
 use fieldmark::{
     Explainer, Photo, Query, Settings,
     files::{Names, prepare_folder, remove_leftovers, write_atomically},
-    model::source::{ModelSpec, locate},
     page::{self, Gallery, PageOptions},
     pipeline::Compare,
     refine::Tiles,
@@ -25,9 +24,9 @@ use crate::{
     exit::Exit,
     hashes, images,
     in_order::{AT_ONCE, in_order},
-    journal::{Entry, Journal},
     manifest::{Failed, Input, Manifest, Recipe},
     output,
+    results::{Entry, Results},
     saving::{ComparisonFiles, PhotoNames, save_page},
     terminal::Terminal,
 };
@@ -40,7 +39,7 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
     let mut recipe = match &earlier {
         Some(manifest) => manifest.recipe.clone(),
         None => {
-            let strength = super::strength(&args.map.view, args.strength, 0.0)?;
+            let strength = super::strength(&args.map.aggregate, args.strength, 0.0)?;
             Recipe::new(args, super::settings(&args.map, strength)?)?
         }
     };
@@ -56,7 +55,7 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
     recipe.method = Some(explainer.method(&settings)?.name().to_owned());
     settings.method.clone_from(&recipe.method);
     check_prompts(&explainer, &recipe.prompts, &settings)?;
-    let manifest = Manifest::new(recipe, model_hash(&model, terminal)?);
+    let manifest = Manifest::new(recipe, super::model_hash(&model, terminal)?);
     if let Some(earlier) = &earlier {
         tell_differences(&manifest, earlier, terminal);
     }
@@ -78,18 +77,6 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
 fn check_prompts(explainer: &Explainer, prompts: &[String], settings: &Settings) -> Result<()> {
     let (first, others) = prompts.split_first().context("prompts: expected at least one, found none")?;
     Ok(explainer.check(&Query::new(first).against(others.iter()).with(settings.clone()))?)
-}
-
-/// The hash of the checkpoint's files; none of the miniature, which is a part of the program.
-fn model_hash(args: &crate::args::ModelArgs, terminal: &Terminal) -> Result<Option<String>> {
-    let spec = ModelSpec::parse(&args.model)?;
-    if spec == ModelSpec::Builtin {
-        return Ok(None);
-    }
-    let found = locate(&spec, &super::hub_options(args.offline), terminal)?;
-    let names: Vec<String> = found.files.into_iter().map(|file| file.name).collect();
-    let hash = hashes::of_checkpoint(&found.directory, &names);
-    Ok(Some(hash.with_context(|| format!("{}: cannot be read", found.directory.display()))?))
 }
 
 /// A run that is made again may meet another program or checkpoint: then its results may be others.
@@ -124,7 +111,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(&self, mut manifest: Manifest, earlier: Option<&Manifest>) -> Result<Exit> {
-        let journal = Mutex::new(self.journal(&self.folder.join("results.jsonl"))?);
+        let results = Mutex::new(self.results(&self.folder.join("results.jsonl"))?);
         let recipe = manifest.recipe.clone();
         let images = distinct(&recipe.images);
         let bar = self.terminal.photos(images.len());
@@ -135,7 +122,7 @@ impl Run<'_> {
         let work = |image: Result<(PhotoNames, PathBuf)>| match image {
             Ok((names, image)) => {
                 let shown = image.to_string_lossy().into_owned();
-                (shown, self.one(&image, &names, &recipe, &journal))
+                (shown, self.one(&image, &names, &recipe, &results))
             }
             Err(error) => (String::new(), Err(error)),
         };
@@ -144,7 +131,7 @@ impl Run<'_> {
         in_order(images, at_once, work, |(image, result)| {
             match result {
                 Ok(answered) => {
-                    let entry = self.entry(answered, &journal)?;
+                    let entry = self.entry(answered, &results)?;
                     self.tell_change(&entry.input, earlier);
                     entries.push(entry);
                 }
@@ -158,19 +145,19 @@ impl Run<'_> {
             Ok(())
         })?;
         bar.finish_and_clear();
-        journal.into_inner().unwrap_or_else(PoisonError::into_inner).finish(&entries)?;
+        results.into_inner().unwrap_or_else(PoisonError::into_inner).finish(&entries)?;
         self.finish(manifest, &entries)
     }
 
-    fn journal(&self, path: &Path) -> Result<Journal> {
+    fn results(&self, path: &Path) -> Result<Results> {
         if self.args.resume {
-            return Journal::resume(path);
+            return Results::resume(path);
         }
-        if !Journal::is_empty(path) {
+        if !Results::is_empty(path) {
             self.terminal
                 .note("the results in the output directory are replaced; --resume would go on with them");
         }
-        Journal::begin(path)
+        Results::begin(path)
     }
 
     /// Answers one photo, or finds the answer of before.
@@ -179,16 +166,15 @@ impl Run<'_> {
         image: &Path,
         names: &PhotoNames,
         recipe: &Recipe,
-        journal: &Mutex<Journal>,
+        results: &Mutex<Results>,
     ) -> Result<Answered> {
         let input = input(image)?;
         let thumbnails: Vec<String> = names.prompts.iter().map(|name| thumbnail(name)).collect();
-        let known = input.as_ref().and_then(|input| {
-            let journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-            journal.known(input, self.folder, &thumbnails)
-        });
-        if let Some(entry) = known {
-            return Ok(Answered::Before(entry));
+        if let Some(input) = &input {
+            let results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(entry) = results.known(input, self.folder, &thumbnails)? {
+                return Ok(Answered::Before(entry));
+            }
         }
         let start = Instant::now();
         let photo = Photo::open_with(image, &recipe.photo_options())?;
@@ -210,7 +196,7 @@ impl Run<'_> {
     }
 
     /// Tells of a photo and enters it into the journal, unless it is there.
-    fn entry(&self, answered: Answered, journal: &Mutex<Journal>) -> Result<Entry> {
+    fn entry(&self, answered: Answered, results: &Mutex<Results>) -> Result<Entry> {
         let (input, report) = match answered {
             Answered::Before(entry) => return Ok(entry),
             Answered::Now(input, report) => (input, *report),
@@ -218,8 +204,8 @@ impl Run<'_> {
         if self.args.output.json {
             self.terminal.without_bars(|| output::json(&report))?;
         }
-        let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-        journal.add(&input, &inside(report, self.folder))
+        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.add(&input, &inside(report, self.folder))
     }
 
     fn save_thumbnails(&self, photo: &Photo, compared: &mut Compare, names: &PhotoNames) -> Result<()> {

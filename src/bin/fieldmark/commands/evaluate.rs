@@ -1,98 +1,262 @@
-//! `fieldmark evaluate`: the field's metrics over a data set.
+//! `fieldmark evaluate`: the field's metrics over a data set, for a grid of settings. It can be interrupted at any moment
+//! and resumed, and split among machines.
 
-use std::{io::Write, path::Path};
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use fieldmark::{
     PhotoOptions,
-    dataset::{Manifest, Picture},
-    evaluate::{Evaluator, Options, Summary, Tally, Tolerance},
-    files::{prepare_folder, write_atomically},
+    dataset::{self, Ask, Dataset, Picture, Place},
+    evaluate::{
+        Evaluator, Failure, Faithfulness, Group, METRICS, Metric, Options, Sanity, Summary, Tolerance,
+    },
     metric::Bootstrap,
+    objective::{Strength, references::SYNONYM_THRESHOLD},
+    pipeline::Rivals,
+    prompt::ConceptList,
 };
-use indicatif::ProgressBar;
+use tempfile::TempDir;
 
-use crate::{args::EvaluateArgs, exit::Exit, output, terminal::Terminal};
+use crate::{
+    args::{AskName, DataArgs, EvaluateArgs, MetricArgs, PlaceName},
+    evaluation::{Description, Evaluation},
+    exit::Exit,
+    hashes, output,
+    terminal::Terminal,
+};
+
+/// In place of a list's name: what the data set itself can ask about.
+const CLASSES: &str = "classes";
 
 pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit> {
-    let mut options = options(args)?;
-    let dataset = Manifest::open(&args.dataset)?;
-    if let Some(folder) = args.rows.as_deref().and_then(Path::parent) {
-        prepare_folder(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
+    if let Some(rows) = &args.rows {
+        super::prepare_folder_of(rows)?;
     }
+    match (&args.dataset, &args.output) {
+        (Some(dataset), _) => measure(args, dataset, terminal),
+        (None, Some(output)) => finish(args, &Evaluation::merge(&args.merge, output)?),
+        (None, None) => bail!("--output: expected a directory, found none"),
+    }
+}
+
+fn measure(args: &EvaluateArgs, dataset: &Path, terminal: &Terminal) -> Result<Exit> {
+    let dataset = Dataset::open(dataset, &data_options(&args.data))?;
+    let mut options = options(args, &dataset)?;
+    let folder = Folder::new(args)?;
     let (explainer, _) = super::load(&args.model, terminal)?;
     options.methods = super::methods(&args.method, &explainer, &options.settings, terminal)?;
     let evaluator = Evaluator::new(&explainer, options)?;
-    let looks = args.limit.unwrap_or(usize::MAX).min(dataset.looks());
-    let bar = terminal.photos(looks);
-    let mut run = Run { evaluator: &evaluator, terminal, bar, tally: Tally::new(), done: 0, failed: 0 };
-    match &args.rows {
-        Some(path) => write_atomically(path, |file| run.all(&dataset, looks, file))?,
-        None => run.all(&dataset, looks, &mut std::io::sink())?,
-    }
-    let bootstrap = Bootstrap { seed: args.seed, ..Bootstrap::default() };
-    print(&run.tally.summary(dataset.path().into(), evaluator.plan(), &bootstrap), args.json)?;
-    Ok(Exit::of(run.done, run.failed))
+    let pictures = args.limit.unwrap_or(usize::MAX).min(dataset.looks());
+    let description = Description {
+        fieldmark: env!("CARGO_PKG_VERSION").to_owned(),
+        // What is thrown away need not be compared with anything.
+        model_sha256: args
+            .output
+            .as_ref()
+            .and_then(|_| super::model_hash(&args.model, terminal).transpose())
+            .transpose()?,
+        dataset: dataset.path().into(),
+        questions_sha256: hashes::of_questions(dataset.pictures()?.take(pictures))?,
+        pictures,
+        shard: args.shard,
+        record: evaluator.record(),
+    };
+    let mut evaluation = folder.open(args, description, terminal)?;
+    let run = Run { evaluator: &evaluator, terminal };
+    run.all(dataset.pictures()?.take(pictures), &mut evaluation)?;
+    finish(args, &evaluation)
 }
 
-fn options(args: &EvaluateArgs) -> Result<Options> {
-    let tolerance = args.tolerance.map(|pixels| Tolerance { area: pixels, point: pixels });
+fn finish(args: &EvaluateArgs, evaluation: &Evaluation) -> Result<Exit> {
+    let bootstrap = Bootstrap { seed: args.seed, ..Bootstrap::default() };
+    let summary = evaluation.finish(&bootstrap, args.rows.as_deref())?;
+    print(&summary, args)?;
+    Ok(Exit::of(summary.counts.images, summary.failed.len()))
+}
+
+fn print(summary: &Summary, args: &EvaluateArgs) -> Result<()> {
+    if args.json {
+        return output::json(summary);
+    }
+    output::evaluation(summary)?;
+    match &args.output {
+        Some(folder) => output::text(&output::shown_path(&folder.join("summary.md"))),
+        None => Ok(()),
+    }
+}
+
+fn data_options(args: &DataArgs) -> dataset::Options {
+    let ask = |name: &AskName| match name {
+        AskName::Class => Ask::Class,
+        AskName::Part => Ask::Part,
+        AskName::Attribute => Ask::Attribute,
+    };
+    dataset::Options {
+        layout: args.layout,
+        split: args.split.clone(),
+        ask: args.ask.iter().map(ask).collect(),
+        place: match args.place {
+            PlaceName::Finest => Place::Finest,
+            PlaceName::Box => Place::Box,
+        },
+        prompts: args.prompts.clone(),
+        class_phrase: args.class_phrase.clone(),
+        part_phrase: args.part_phrase.clone(),
+        attribute_phrase: args.attribute_phrase.clone(),
+        certainty: args.certainty,
+        images: args.images.clone(),
+        masks: args.masks.clone(),
+    }
+}
+
+fn options(args: &EvaluateArgs, dataset: &Dataset) -> Result<Options> {
+    let tolerance = args.metrics.tolerance.map(|pixels| Tolerance { area: pixels, point: pixels });
+    let faithfulness = faithfulness(&args.metrics)?;
     Ok(Options {
         settings: super::view(&args.view)?,
         methods: args.method.clone(),
         layers: args.layer.clone(),
-        strengths: super::strengths(&args.view, &args.strength)?,
+        strengths: strengths(args)?,
+        aggregates: args.aggregate.clone(),
+        rivals: rivals(args, dataset)?,
+        metrics: metrics(&args.metrics, &faithfulness),
+        faithfulness,
+        sanity: Sanity { blocks: args.metrics.shuffled_blocks.clone(), ..Sanity::default() },
+        concepts: dataset.concepts().to_vec(),
         tolerance: tolerance.unwrap_or_default(),
         photo: PhotoOptions { pixel_limit: args.pixel_limit },
     })
 }
 
-fn print(summary: &Summary, json: bool) -> Result<()> {
-    match json {
-        true => output::json(summary),
-        false => output::evaluation(summary),
+/// A single objective refuses strengths that it does not know; of several, each takes those that it knows.
+fn strengths(args: &EvaluateArgs) -> Result<Vec<Strength>> {
+    match &args.aggregate[..] {
+        [aggregate] => super::strengths(aggregate, &args.strength),
+        _ if args.strength.is_empty() => Ok(vec![Strength::default()]),
+        _ => Ok(args.strength.iter().map(|typed| Strength::new(*typed)).collect::<fieldmark::Result<_>>()?),
+    }
+}
+
+/// A preset with what was typed in its place.
+fn faithfulness(args: &MetricArgs) -> Result<Faithfulness> {
+    let preset = match &args.faithfulness {
+        Some(preset) => Faithfulness::preset(preset)?,
+        None => Faithfulness::default(),
+    };
+    Ok(Faithfulness {
+        fill: args.fill.unwrap_or(preset.fill),
+        insertion_fill: args.insertion_fill.unwrap_or(preset.insertion_fill),
+        order: args.order.unwrap_or(preset.order),
+        step: args.step.unwrap_or(preset.step),
+        until: args.until.unwrap_or(preset.until),
+        score: args.score.unwrap_or(preset.score),
+        space: args.space.unwrap_or(preset.space),
+        ..preset
+    })
+}
+
+/// The metrics that were named, alone, by their group or by a preset, in the order of tables.
+fn metrics(args: &MetricArgs, faithfulness: &Faithfulness) -> Vec<Metric> {
+    let is_named = |name: &str| args.metrics.iter().any(|named| named == name);
+    let is_wanted = |metric: &Metric| match metric.group() {
+        _ if is_named(metric.name()) => true,
+        Group::Localisation => args.metrics.is_empty() || is_named(Group::Localisation.name()),
+        Group::Faithfulness => {
+            let asked = args.faithfulness.is_some() || is_named(Group::Faithfulness.name());
+            asked && faithfulness.metrics.contains(metric)
+        }
+        Group::Sanity => is_named(Group::Sanity.name()),
+    };
+    METRICS.into_iter().filter(is_wanted).collect()
+}
+
+/// How rivals are found, if they are not those that the data set names. Its classes are known to be different things,
+/// however close their names are.
+fn rivals(args: &EvaluateArgs, dataset: &Dataset) -> Result<Option<Rivals>> {
+    let concepts = match args.rivals.concepts.as_deref() {
+        None => return Ok(None),
+        Some(CLASSES) => {
+            let Some(classes) = dataset.concept_list()? else {
+                bail!(
+                    "--concepts classes: expected a data set with classes, found none in {}",
+                    dataset.layout()
+                );
+            };
+            return Ok(Some(super::rivals(&args.rivals, classes, 1.0)));
+        }
+        Some(list) => ConceptList::open(list)?,
+    };
+    Ok(Some(super::rivals(&args.rivals, concepts, SYNONYM_THRESHOLD)))
+}
+
+/// Where a run's files go: into the directory that was asked for, or into one that is thrown away.
+enum Folder {
+    Kept(PathBuf),
+    Scratch(TempDir),
+}
+
+impl Folder {
+    fn new(args: &EvaluateArgs) -> Result<Self> {
+        match &args.output {
+            Some(folder) => {
+                fieldmark::files::prepare_folder(folder)?;
+                Ok(Self::Kept(folder.clone()))
+            }
+            None => Ok(Self::Scratch(tempfile::tempdir().context("temporary directory: cannot be made")?)),
+        }
+    }
+
+    fn open(&self, args: &EvaluateArgs, description: Description, terminal: &Terminal) -> Result<Evaluation> {
+        let path = match self {
+            Self::Kept(folder) => folder.as_path(),
+            Self::Scratch(folder) => folder.path(),
+        };
+        if args.resume {
+            return Evaluation::resume(path, description);
+        }
+        if Evaluation::is_there(path) {
+            terminal.note("the results in the output directory are replaced; --resume would go on with them");
+        }
+        Evaluation::begin(path, description)
     }
 }
 
 struct Run<'a> {
     evaluator: &'a Evaluator<'a>,
     terminal: &'a Terminal,
-    bar: ProgressBar,
-    tally: Tally,
-    done: usize,
-    failed: usize,
 }
 
 impl Run<'_> {
-    /// Measures the pictures and writes their rows. A picture that cannot be measured does not stop the others.
-    fn all(&mut self, dataset: &Manifest, looks: usize, rows: &mut dyn Write) -> std::io::Result<()> {
-        let pictures = dataset.pictures().map_err(std::io::Error::other)?;
-        for picture in pictures.take(looks) {
-            self.one(&picture.map_err(std::io::Error::other)?, rows)?;
-            self.bar.inc(1);
+    /// Measures the pictures that are not there yet. One that cannot be measured does not stop the others.
+    fn all(
+        &self,
+        pictures: impl Iterator<Item = fieldmark::Result<Picture>>,
+        evaluation: &mut Evaluation,
+    ) -> Result<()> {
+        let bar = self.terminal.photos(evaluation.missing());
+        for (place, picture) in pictures.enumerate() {
+            let picture = picture?;
+            if evaluation.wants(place) {
+                self.one(place, &picture, evaluation)?;
+                bar.inc(1);
+            }
         }
-        self.bar.finish_and_clear();
+        bar.finish_and_clear();
         Ok(())
     }
 
-    fn one(&mut self, picture: &Picture, rows: &mut dyn Write) -> std::io::Result<()> {
-        match self.evaluator.measure(picture) {
+    fn one(&self, place: usize, picture: &Picture, evaluation: &mut Evaluation) -> Result<()> {
+        let error = match self.evaluator.measure(picture) {
             Ok(measured) => {
                 self.terminal.warn(&measured.warnings);
-                for row in &measured.rows {
-                    serde_json::to_writer(&mut *rows, row)?;
-                    rows.write_all(b"\n")?;
-                }
-                self.tally.add(&measured.rows);
-                self.done += 1;
+                return evaluation.add(place, measured.answers);
             }
-            Err(error) => {
-                let error = anyhow::Error::from(error);
-                self.terminal.error(&error);
-                self.tally.fail(picture, format!("{error:#}"));
-                self.failed += 1;
-            }
+            Err(error) => anyhow::Error::from(error),
+        };
+        if super::is_about_the_model(&error) {
+            return Err(error);
         }
-        Ok(())
+        self.terminal.error(&error);
+        evaluation.fail(place, Failure::new(picture, format!("{error:#}")))
     }
 }

@@ -11,7 +11,7 @@ use fieldmark::{
     coco::Coco,
     files::{Names, path_of, save_png},
     geometry::Size,
-    objective::{Strength, references::By},
+    objective::{Strength, references::SYNONYM_THRESHOLD},
     pipeline::{Found, Rivals, strip},
     progress::Warning,
     prompt::ConceptList,
@@ -23,7 +23,7 @@ use fieldmark::{
 use image::RgbImage;
 
 use crate::{
-    args::{ByName, Kind, LocalizeArgs, RivalArgs},
+    args::{Kind, LocalizeArgs, RivalArgs},
     exit::Exit,
     images,
     in_order::{AT_ONCE, in_order},
@@ -61,7 +61,7 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
 
 /// The strengths that were typed; each makes files of its own, so none may be there twice.
 fn strengths(args: &LocalizeArgs) -> Result<Vec<Strength>> {
-    let strengths = super::strengths(&args.map.view, &args.strength)?;
+    let strengths = super::strengths(&args.map.aggregate, &args.strength)?;
     match strengths.iter().enumerate().find(|(place, strength)| strengths[..*place].contains(strength)) {
         Some((_, strength)) => bail!("strength: {} is there twice", strength.get()),
         None => Ok(strengths),
@@ -71,17 +71,7 @@ fn strengths(args: &LocalizeArgs) -> Result<Vec<Strength>> {
 /// Which rivals are to be found, if any.
 fn rivals(args: &RivalArgs) -> Result<Option<Rivals>> {
     let Some(concepts) = &args.concepts else { return Ok(None) };
-    let (by, count) = match args.by {
-        ByName::Text => (By::Text, 3),
-        ByName::Image => (By::Image, 3),
-        ByName::Group => (By::Group, 1),
-    };
-    Ok(Some(Rivals {
-        concepts: ConceptList::open(concepts)?,
-        by,
-        count: args.nearest.unwrap_or(count),
-        synonym_threshold: args.synonym_threshold,
-    }))
+    Ok(Some(super::rivals(args, ConceptList::open(concepts)?, SYNONYM_THRESHOLD)))
 }
 
 /// What one photo gave.

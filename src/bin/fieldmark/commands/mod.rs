@@ -17,26 +17,26 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fieldmark::{
     Error, Explainer, Photo, PhotoOptions, Query, Settings,
     attribution::{Combination, METHODS},
     device::DeviceChoice,
     files::prepare_folder,
     geometry::Fit,
-    model::source::HubOptions,
-    objective::{Strength, objective},
+    model::source::{HubOptions, ModelSpec, locate},
+    objective::{Strength, objective, references::By},
     page::PageOptions,
-    pipeline::{Layers, LoadOptions},
-    prompt::templates,
+    pipeline::{Layers, LoadOptions, Rivals},
+    prompt::{ConceptList, templates},
 };
 
 use crate::{
     args::{
-        ALL_METHODS, CombinationName, DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, Preview, ShowArgs,
-        ViewArgs,
+        ALL_METHODS, ByName, CombinationName, DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, Preview,
+        RivalArgs, ShowArgs, ViewArgs,
     },
-    output,
+    hashes, output,
     preview::Protocol,
     terminal::Terminal,
 };
@@ -77,6 +77,18 @@ fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
     Ok((explainer, start.elapsed().as_secs_f64()))
 }
 
+/// The hash of the checkpoint's files; none of the miniature, which is a part of the program.
+fn model_hash(args: &ModelArgs, terminal: &Terminal) -> Result<Option<String>> {
+    let spec = ModelSpec::parse(&args.model)?;
+    if spec == ModelSpec::Builtin {
+        return Ok(None);
+    }
+    let found = locate(&spec, &hub_options(args.offline), terminal)?;
+    let names: Vec<String> = found.files.into_iter().map(|file| file.name).collect();
+    let hash = hashes::of_checkpoint(&found.directory, &names);
+    Ok(Some(hash.with_context(|| format!("{}: cannot be read", found.directory.display()))?))
+}
+
 /// Makes the results' directory and those of single files, before long work.
 fn prepare_output(args: &OutputArgs, show: &ShowArgs) -> Result<()> {
     prepare_folder(&args.output)?;
@@ -95,14 +107,15 @@ fn settings(args: &MapArgs, strength: Strength) -> Result<Settings> {
         method: args.method.clone(),
         layer: args.layer,
         threshold: args.threshold,
+        aggregate: args.aggregate.clone(),
         ..view(&args.view)?
     })
 }
 
 /// The strength that was typed, else the usual one. An objective that takes the references whole or not at all would
 /// silently read 0.3 as 1, and one without references as 0.
-fn strength(args: &ViewArgs, typed: Option<f64>, usual: f64) -> Result<Strength> {
-    let objective = objective(&args.aggregate)?;
+fn strength(aggregate: &str, typed: Option<f64>, usual: f64) -> Result<Strength> {
+    let objective = objective(aggregate)?;
     let Some(typed) = typed else {
         return Ok(objective.strength_in_force(Strength::new(usual)?));
     };
@@ -111,16 +124,31 @@ fn strength(args: &ViewArgs, typed: Option<f64>, usual: f64) -> Result<Strength>
         return Ok(typed);
     }
     let expected = if objective.contrasts() { "0 or 1" } else { "0" };
-    let reason = format!("expected {expected} with {}, found {}", args.aggregate, typed.get());
+    let reason = format!("expected {expected} with {aggregate}, found {}", typed.get());
     Err(Error::Option { option: "strength", reason }.into())
 }
 
 /// The strengths that were typed, else the usual one.
-fn strengths(args: &ViewArgs, typed: &[f64]) -> Result<Vec<Strength>> {
+fn strengths(aggregate: &str, typed: &[f64]) -> Result<Vec<Strength>> {
     let usual = Strength::default().get();
     match typed {
-        [] => Ok(vec![strength(args, None, usual)?]),
-        _ => typed.iter().map(|typed| strength(args, Some(*typed), usual)).collect(),
+        [] => Ok(vec![strength(aggregate, None, usual)?]),
+        _ => typed.iter().map(|typed| strength(aggregate, Some(*typed), usual)).collect(),
+    }
+}
+
+/// By which rule rivals are found among the concepts of a list.
+fn rivals(args: &RivalArgs, concepts: ConceptList, synonym_threshold: f64) -> Rivals {
+    let (by, count) = match args.by {
+        ByName::Text => (By::Text, 3),
+        ByName::Image => (By::Image, 3),
+        ByName::Group => (By::Group, 1),
+    };
+    Rivals {
+        concepts,
+        by,
+        count: args.nearest.unwrap_or(count),
+        synonym_threshold: args.synonym_threshold.unwrap_or(synonym_threshold),
     }
 }
 
@@ -168,7 +196,6 @@ fn view(args: &ViewArgs) -> Result<Settings> {
     };
     Ok(Settings {
         layers: args.layers.clone().map(|layers| Layers { combination, ..layers }),
-        aggregate: args.aggregate.clone(),
         fit: match args.fit {
             FitName::Whole => Fit::Whole,
             FitName::Squash => Fit::Squash,

@@ -1,0 +1,360 @@
+//! The folder of an evaluation: `run.json`, which says what decides its rows; the journal, a line for every picture; and
+//! what is made of them at the end. In this order: a picture's line, in one write; when all are there the rows, what
+//! failed, the summary and the plots, each file whole or not at all. So a run that is killed at any moment loses one
+//! picture's work, and what is made of the lines is the same whoever wrote them.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use fieldmark::{
+    evaluate::{Answer, Failure, Record, RowsFile, RowsWriter, Summary, pairs, plots},
+    files::{prepare_folder, read_bounded, remove_leftovers, write_atomically},
+    metric::Bootstrap,
+};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+
+use crate::{journal::Journal, manifest::difference, shard::Shard};
+
+/// A run's description takes less.
+const LARGEST: u64 = 64 << 20;
+
+/// What decides the rows of a run: `run.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Description {
+    /// The program's version.
+    pub fieldmark: String,
+    /// The hash of the checkpoint's files; none of the miniature, which is a part of the program.
+    pub model_sha256: Option<String>,
+    /// The data set as it was typed.
+    pub dataset: PathBuf,
+    /// The hash of everything that it asks.
+    pub questions_sha256: String,
+    /// How many pictures there are, in all parts together.
+    pub pictures: usize,
+    /// The part; none of a whole run.
+    pub shard: Option<Shard>,
+    #[serde(flatten)]
+    pub record: Record,
+}
+
+impl Description {
+    fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("run.json");
+        let bytes = read_bounded(&path, LARGEST)?;
+        serde_json::from_slice(&bytes)
+            .with_context(|| format!("{}: is not the description of an evaluation", path.display()))
+    }
+
+    /// Whether a picture belongs to the run or the part.
+    pub fn has(&self, picture: usize) -> bool {
+        picture < self.pictures && self.shard.is_none_or(|shard| shard.has(picture))
+    }
+
+    fn own_pictures(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.pictures).filter(|picture| self.has(*picture))
+    }
+
+    /// How many pictures belong to the run or the part.
+    pub fn size(&self) -> usize {
+        self.own_pictures().count()
+    }
+
+    fn check_same(&self, other: &Self, named: &str, with: &str) -> Result<()> {
+        match difference(&serde_json::to_value(self)?, &serde_json::to_value(other)?) {
+            Some((name, one, other)) => bail!("{named}: {name}: this run has {one}, {with} {other}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A line of the journal.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    picture: usize,
+    #[serde(flatten)]
+    result: Measured,
+}
+
+/// What became of a picture.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Measured {
+    Answers(Vec<Answer>),
+    Failed(Failure),
+}
+
+/// The part of a line that tells what it is about.
+#[derive(Deserialize)]
+struct Head {
+    picture: usize,
+    failed: Option<IgnoredAny>,
+}
+
+/// The folder of a run that is under way.
+pub struct Evaluation {
+    folder: PathBuf,
+    description: Description,
+    journal: Journal<usize>,
+}
+
+impl Evaluation {
+    /// Whether a folder has results of a run, whole or not.
+    pub fn is_there(folder: &Path) -> bool {
+        !Journal::<usize>::is_empty(&journal_path(folder))
+    }
+
+    /// Begins a run, in place of what is in the folder.
+    pub fn begin(folder: &Path, description: Description) -> Result<Self> {
+        prepare(folder)?;
+        // First the lines of another run go, then this one may call them its own.
+        let journal = Journal::begin(&journal_path(folder))?;
+        for name in ["rows.parquet", "summary.json", "summary.md", "failures.jsonl"] {
+            remove(&folder.join(name))?;
+        }
+        remove_plots(folder)?;
+        Self { folder: folder.into(), description, journal }.described()
+    }
+
+    /// Goes on with the run in the folder, if there is one. Pictures that failed are tried again.
+    pub fn resume(folder: &Path, description: Description) -> Result<Self> {
+        prepare(folder)?;
+        let path = folder.join("run.json");
+        if !path.exists() {
+            return Self::begin(folder, description);
+        }
+        let named = path.display().to_string();
+        description.check_same(&Description::read(folder)?, &named, "the one to resume")?;
+        let done = |line: &str| {
+            let head = serde_json::from_str::<Head>(line).ok()?;
+            head.failed.is_none().then_some(head.picture)
+        };
+        let journal = Journal::resume(&journal_path(folder), done)?;
+        Self { folder: folder.into(), description, journal }.described()
+    }
+
+    /// Joins the parts of a run in a folder of its own.
+    pub fn merge(parts: &[PathBuf], folder: &Path) -> Result<Self> {
+        let parts: Vec<Part> = parts.iter().map(|part| Part::open(part)).collect::<Result<_>>()?;
+        let Some(first) = parts.first() else {
+            bail!("--merge: expected at least one directory, found none")
+        };
+        for part in &parts {
+            first.check_belongs(part)?;
+        }
+        let whole = Description { shard: None, ..first.description.clone() };
+        let by_index = by_index(&parts, first.shard()?.count)?;
+        prepare_folder(folder)?;
+        for part in &parts {
+            part.check_whole()?;
+            if folder.canonicalize().ok() == part.folder.canonicalize().ok() {
+                bail!("{}: expected a directory beside the parts, found one of them", folder.display());
+            }
+        }
+        let mut merged = Self::begin(folder, whole)?;
+        for picture in 0..merged.description.pictures {
+            let part = by_index[picture % by_index.len()];
+            if let Some(line) = part.journal.line(&picture)? {
+                merged.journal.add(picture, &line)?;
+            }
+        }
+        Ok(merged)
+    }
+
+    fn described(self) -> Result<Self> {
+        write_json(&self.folder.join("run.json"), &self.description)?;
+        Ok(self)
+    }
+
+    /// Whether a picture is still to be measured.
+    pub fn wants(&self, picture: usize) -> bool {
+        self.description.has(picture) && !self.journal.has(&picture)
+    }
+
+    /// How many pictures are still to be measured.
+    pub fn missing(&self) -> usize {
+        self.description.own_pictures().filter(|picture| !self.journal.has(picture)).count()
+    }
+
+    /// Keeps what a picture gave.
+    pub fn add(&mut self, picture: usize, answers: Vec<Answer>) -> Result<()> {
+        self.keep(Line { picture, result: Measured::Answers(answers) })
+    }
+
+    /// Keeps that a picture could not be measured.
+    pub fn fail(&mut self, picture: usize, failure: Failure) -> Result<()> {
+        self.keep(Line { picture, result: Measured::Failed(failure) })
+    }
+
+    fn keep(&mut self, line: Line) -> Result<()> {
+        self.journal.add(line.picture, &serde_json::to_string(&line)?)
+    }
+
+    /// Makes the files of the lines; `rows`: also a file with a JSON object for every line and contrasted setting.
+    pub fn finish(&self, bootstrap: &Bootstrap, rows: Option<&Path>) -> Result<Summary> {
+        let path = self.folder.join("rows.parquet");
+        let mut failed = Vec::new();
+        match rows {
+            None => self.write_rows(&path, &mut failed, &mut io::sink())?,
+            Some(rows) => {
+                write_atomically(rows, |file| {
+                    self.write_rows(&path, &mut failed, file).map_err(io::Error::other)
+                })?;
+            }
+        }
+        write_atomically(&self.folder.join("failures.jsonl"), |file| {
+            failed.iter().try_for_each(|failure| write_line(file, failure))
+        })?;
+        let dataset = self.description.dataset.clone();
+        let summary = Summary::of(&RowsFile::open(&path)?, dataset, failed, bootstrap)?;
+        write_json(&self.folder.join("summary.json"), &summary)?;
+        write_atomically(&self.folder.join("summary.md"), |file| {
+            file.write_all(summary.markdown().as_bytes())
+        })?;
+        self.save_plots(&summary)?;
+        let order: Vec<usize> = self.description.own_pictures().collect();
+        self.journal.finish(order.iter())?;
+        Ok(summary)
+    }
+
+    /// One walk over the lines, in the pictures' order.
+    fn write_rows(&self, path: &Path, failed: &mut Vec<Failure>, lines: &mut impl Write) -> Result<()> {
+        let record = &self.description.record;
+        let pairs = pairs(&record.settings);
+        let written = write_atomically(path, |file| {
+            let mut writer = RowsWriter::new(file, record)?;
+            for picture in self.description.own_pictures() {
+                let line = self.journal.line(&picture).map_err(io::Error::other)?;
+                match line.map(|line| serde_json::from_str::<Line>(&line)).transpose()? {
+                    Some(Line { result: Measured::Answers(answers), .. }) => {
+                        writer.add(picture, &answers)?;
+                        let mut rows =
+                            answers.iter().flat_map(|answer| answer.rows(&record.settings, &pairs));
+                        rows.try_for_each(|row| write_line(lines, &row))?;
+                    }
+                    Some(Line { result: Measured::Failed(failure), .. }) => failed.push(failure),
+                    None => {}
+                }
+            }
+            writer.finish()
+        });
+        Ok(written?)
+    }
+
+    fn save_plots(&self, summary: &Summary) -> Result<()> {
+        let folder = self.folder.join(PLOTS);
+        prepare_folder(&folder)?;
+        remove_leftovers(&folder)?;
+        remove_plots(&self.folder)?;
+        for plot in plots::plots(summary)? {
+            let path = folder.join(format!("{}.svg", plot.name));
+            write_atomically(&path, |file| file.write_all(plot.svg.as_bytes()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the plots are, inside the folder.
+const PLOTS: &str = "plots";
+
+fn journal_path(folder: &Path) -> PathBuf {
+    folder.join("journal.jsonl")
+}
+
+fn prepare(folder: &Path) -> Result<()> {
+    prepare_folder(folder)?;
+    Ok(remove_leftovers(folder)?)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{}: cannot be removed", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes the plots of another run: this one may have none of that name.
+fn remove_plots(folder: &Path) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(folder.join(PLOTS)) else { return Ok(()) };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let plots = paths.filter(|path| path.extension().is_some_and(|ending| ending == "svg"));
+    plots.into_iter().try_for_each(|path| remove(&path))
+}
+
+fn write_line(file: &mut impl Write, record: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *file, record)?;
+    file.write_all(b"\n")
+}
+
+fn write_json(path: &Path, record: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(record)?;
+    text.push(b'\n');
+    Ok(write_atomically(path, |file| file.write_all(&text))?)
+}
+
+/// A part of a run, as it was left.
+struct Part {
+    folder: PathBuf,
+    description: Description,
+    journal: Journal<usize>,
+}
+
+impl Part {
+    fn open(folder: &Path) -> Result<Self> {
+        let picture = |line: &str| Some(serde_json::from_str::<Head>(line).ok()?.picture);
+        let description = Description::read(folder)?;
+        let journal = Journal::read(&journal_path(folder), picture)?;
+        Ok(Self { folder: folder.into(), description, journal })
+    }
+
+    fn name(&self) -> String {
+        self.folder.display().to_string()
+    }
+
+    fn shard(&self) -> Result<Shard> {
+        let shard = self.description.shard;
+        shard.with_context(|| format!("{}: expected a part of a run, found a whole one", self.name()))
+    }
+
+    fn check_belongs(&self, other: &Self) -> Result<()> {
+        let (one, two) = (self.shard()?, other.shard()?);
+        if one.count != two.count {
+            bail!("{}: expected one of {} parts, found {two}", other.name(), one.count);
+        }
+        let same = Description { shard: self.description.shard, ..other.description.clone() };
+        same.check_same(&self.description, &other.name(), &format!("that of {}", self.name()))
+    }
+
+    fn check_whole(&self) -> Result<()> {
+        let missing = self.description.own_pictures().filter(|picture| !self.journal.has(picture)).count();
+        match missing {
+            0 => Ok(()),
+            _ => bail!(
+                "{}: expected all {} pictures of part {}, found {missing} of them missing",
+                self.name(),
+                self.description.size(),
+                self.shard()?
+            ),
+        }
+    }
+}
+
+/// The parts by their index, each of them once.
+fn by_index(parts: &[Part], count: usize) -> Result<Vec<&Part>> {
+    let mut by_index: Vec<Option<&Part>> = vec![None; count];
+    for part in parts {
+        let shard = part.shard()?;
+        if let Some(other) = by_index[shard.index].replace(part) {
+            bail!("{}: part {shard} is there twice, in {} too", part.name(), other.name());
+        }
+    }
+    let missing = by_index.iter().position(Option::is_none);
+    match missing {
+        Some(index) => bail!("--merge: part {index}/{count} is missing"),
+        None => Ok(by_index.into_iter().flatten().collect()),
+    }
+}

@@ -1,0 +1,118 @@
+//! `results.jsonl`: the lines of a batch's journal, each written when a photo's files are.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::Result;
+use fieldmark::{
+    page::{Shot, Tile},
+    report::Comparison,
+    verdict::Verdict,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{journal::Journal, manifest::Input};
+
+/// What is read back of a line.
+#[derive(Debug, Deserialize)]
+pub struct Entry {
+    pub input: Input,
+    pub result: Answer,
+}
+
+/// The part of a [`Comparison`] that pages and counts are made of.
+#[derive(Debug, Deserialize)]
+pub struct Answer {
+    pub prompts: Vec<PromptAnswer>,
+    files: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct PromptAnswer {
+    pub prompt: String,
+    similarity: f64,
+    probability: f64,
+    pub evidence: Evidence,
+    files: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Evidence {
+    pub verdict: Verdict,
+}
+
+impl Entry {
+    /// The files that were written for the photo, relative to the run's folder.
+    pub fn files(&self) -> impl Iterator<Item = &String> {
+        let of_prompts = self.result.prompts.iter().flat_map(|prompt| prompt.files.values());
+        self.result.files.values().chain(of_prompts)
+    }
+
+    /// The photo on the page of all results.
+    pub fn shot(&self) -> Shot {
+        let tile = |found: &PromptAnswer| {
+            let mut files = found.files.clone();
+            Tile {
+                prompt: found.prompt.clone(),
+                similarity: found.similarity,
+                probability: found.probability,
+                verdict: found.evidence.verdict,
+                thumbnail: files.remove("thumbnail").unwrap_or_default(),
+                files,
+            }
+        };
+        Shot {
+            image: self.input.image.clone(),
+            report: self.result.files.get("report").cloned(),
+            tiles: self.result.prompts.iter().map(tile).collect(),
+        }
+    }
+}
+
+/// The journal of a batch, by the photos' names.
+pub struct Results(Journal<String>);
+
+impl Results {
+    /// Begins, in place of another's.
+    pub fn begin(path: &Path) -> Result<Self> {
+        Ok(Self(Journal::begin(path)?))
+    }
+
+    /// Goes on with what is there.
+    pub fn resume(path: &Path) -> Result<Self> {
+        let photo = |line: &str| Some(serde_json::from_str::<Entry>(line).ok()?.input.image);
+        Ok(Self(Journal::resume(path, photo)?))
+    }
+
+    /// Whether no photo is done yet.
+    pub fn is_empty(path: &Path) -> bool {
+        Journal::<String>::is_empty(path)
+    }
+
+    /// What is known of a photo, if it is the same file still and its results are there, under the names that they
+    /// would get now: a photo of the same name that came later may have taken them.
+    pub fn known(&self, input: &Input, folder: &Path, thumbnails: &[String]) -> Result<Option<Entry>> {
+        let Some(line) = self.0.line(&input.image)? else { return Ok(None) };
+        let Ok(entry) = serde_json::from_str::<Entry>(&line) else { return Ok(None) };
+        let named = entry.result.prompts.iter().map(|prompt| prompt.files.get("thumbnail"));
+        let is_named = named.eq(thumbnails.iter().map(Some));
+        let is_whole = entry.files().all(|file| folder.join(file).is_file());
+        Ok((entry.input == *input && is_named && is_whole).then_some(entry))
+    }
+
+    /// Adds a photo whose files are written.
+    pub fn add(&mut self, input: &Input, result: &Comparison) -> Result<Entry> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            input: &'a Input,
+            result: &'a Comparison,
+        }
+        let line = serde_json::to_string(&Line { input, result })?;
+        self.0.add(input.image.clone(), &line)?;
+        Ok(serde_json::from_str(&line)?)
+    }
+
+    /// Puts the lines of these photos into their order, and drops all others.
+    pub fn finish(&self, entries: &[Entry]) -> Result<()> {
+        self.0.finish(entries.iter().map(|entry| &entry.input.image))
+    }
+}

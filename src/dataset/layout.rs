@@ -1,0 +1,238 @@
+//! What lies at a path becomes the layout of a data set, told from the names of files; and its usual folders.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{FILE_NAME, cub, funny_birds};
+use crate::error::{Error, Result};
+
+/// How the files of a data set are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// A JSON object a line: [`Manifest`](super::Manifest).
+    Manifest,
+    /// CUB-200-2011.
+    Cub,
+    /// A folder for each class.
+    Folder,
+    /// COCO's JSON, PartImageNet's too.
+    Coco,
+    /// The point labels of OpenImages V7.
+    OpenImages,
+    /// FunnyBirds.
+    FunnyBirds,
+    /// Pascal VOC's XML, which ImageNet's boxes have too.
+    Voc,
+}
+
+/// Every layout.
+pub const LAYOUTS: [Layout; 7] = [
+    Layout::Manifest,
+    Layout::Cub,
+    Layout::Folder,
+    Layout::Coco,
+    Layout::OpenImages,
+    Layout::FunnyBirds,
+    Layout::Voc,
+];
+
+impl Layout {
+    /// The name that it is asked for by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Cub => "cub",
+            Self::Folder => "folder",
+            Self::Coco => "coco",
+            Self::OpenImages => "open-images",
+            Self::FunnyBirds => "funny-birds",
+            Self::Voc => "voc",
+        }
+    }
+
+    /// The layout of what lies at a path.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if nothing can be read there; [`Error::Dataset`] if it is a folder with none of the layouts'
+    /// files.
+    pub(super) fn of(path: &Path) -> Result<Self> {
+        if !path.is_dir() {
+            let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+            return Ok(match ending.to_str() {
+                Some("json") => Self::Coco,
+                Some("csv") => Self::OpenImages,
+                _ => Self::Manifest,
+            });
+        }
+        let has_file = |name: &str| path.join(name).is_file();
+        let has_folder = |name: &str| path.join(name).is_dir();
+        let ends =
+            |folder: &Path, ending: &str| -> Result<bool> { Ok(!files_ending(folder, ending)?.is_empty()) };
+        let layout = match () {
+            () if has_file(FILE_NAME) => Self::Manifest,
+            () if has_file(cub::TELLING_FILE) || path.join(cub::FOLDER).join(cub::TELLING_FILE).is_file() => {
+                Self::Cub
+            }
+            () if funny_birds::INDEX_FILES.into_iter().any(has_file) => Self::FunnyBirds,
+            () if has_folder("Annotations") && has_folder("JPEGImages") => Self::Voc,
+            () if ends(path, super::open_images::ENDING)? => Self::OpenImages,
+            () if ends(path, ".json")? || ends(&path.join("annotations"), ".json")? => Self::Coco,
+            () if !folders(path)?.is_empty() => Self::Folder,
+            () => {
+                let names = LAYOUTS.map(Self::name).join(", ");
+                let reason =
+                    format!("expected a data set laid out as one of {names}, found none of their files");
+                return Err(Error::Dataset { path: path.into(), reason });
+            }
+        };
+        Ok(layout)
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Layout {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        LAYOUTS.into_iter().find(|layout| layout.name() == name).ok_or_else(|| {
+            let names = LAYOUTS.map(Self::name).join(", ");
+            Error::Option { option: "layout", reason: format!("expected one of {names}; found {name:?}") }
+        })
+    }
+}
+
+/// What is in a folder, by name; nothing if there is no such folder. Hidden entries are left out.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let fail = |source| Error::Read { path: folder.into(), source };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// The folders in a folder, by name.
+pub(super) fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = entries(folder)?;
+    paths.retain(|path| path.is_dir());
+    Ok(paths)
+}
+
+/// The files in a folder whose names end so, by name.
+pub(super) fn files_ending(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
+    let mut paths = entries(folder)?;
+    paths.retain(|path| file_name(path).ends_with(ending) && path.is_file());
+    Ok(paths)
+}
+
+/// The pictures in a folder, by name.
+pub(super) fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {
+    const ENDINGS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+    let mut paths = entries(folder)?;
+    paths.retain(|path| {
+        let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+        ENDINGS.iter().any(|known| ending == *known) && path.is_file()
+    });
+    Ok(paths)
+}
+
+/// The last part of a path, as text.
+pub(super) fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The first of the usual folders that has one of the pictures; the first of all if none has, so that messages name
+/// a place where the pictures could be.
+pub(super) fn images_folder<'a>(
+    usual: Vec<PathBuf>,
+    names: impl Iterator<Item = &'a str> + Clone,
+) -> PathBuf {
+    /// Some pictures of a set may be missing.
+    const TRIED: usize = 16;
+    let has_one = |folder: &&PathBuf| names.clone().take(TRIED).any(|name| folder.join(name).is_file());
+    usual.iter().find(has_one).or(usual.first()).cloned().unwrap_or_default()
+}
+
+/// The file itself, where it is one that was named: then nothing is left to choose.
+pub(super) fn named_file(path: &Path, split: Option<&str>) -> Result<PathBuf> {
+    match split {
+        Some(split) => {
+            let reason = format!("expected none beside a file, found {split:?}");
+            Err(Error::Option { option: "split", reason })
+        }
+        None => Ok(path.into()),
+    }
+}
+
+/// The one file that is meant of those that were found; a split is part of its name.
+pub(super) fn only(
+    folder: &Path,
+    mut found: Vec<PathBuf>,
+    split: Option<&str>,
+    what: &str,
+) -> Result<PathBuf> {
+    if let Some(split) = split {
+        found.retain(|path| file_name(path).contains(split));
+    }
+    match found.as_slice() {
+        [path] => Ok(path.clone()),
+        several => {
+            let names: Vec<_> = several.iter().map(|path| file_name(path)).collect();
+            let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let of = split.map_or(String::new(), |split| format!(" of the split {split:?}"));
+            let reason = format!("expected one file of {what}{of}, found {found}");
+            Err(Error::Dataset { path: folder.into(), reason })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for layout in LAYOUTS {
+            assert_eq!(layout.name().parse::<Layout>().ok(), Some(layout));
+        }
+        let error = "imagenet".parse::<Layout>().err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(
+            error.starts_with("layout: expected one of manifest, cub,") && error.ends_with("\"imagenet\"")
+        );
+    }
+
+    #[test]
+    fn a_split_chooses_among_files() {
+        let files = || ["instances_train.json", "instances_val.json"].map(PathBuf::from).to_vec();
+        let only =
+            |split| only(Path::new("set"), files(), split, "annotations").map_err(|error| error.to_string());
+        assert_eq!(only(Some("val")), Ok("instances_val.json".into()));
+        assert_eq!(
+            only(None),
+            Err("set: expected one file of annotations, found instances_train.json, instances_val.json"
+                .into())
+        );
+        assert_eq!(
+            only(Some("x")),
+            Err("set: expected one file of annotations of the split \"x\", found none".into())
+        );
+    }
+}
