@@ -11,7 +11,7 @@ page=$(dirname "$0")/README.md
 fieldmark=${FIELDMARK:-cargo run --release --quiet --}
 miniature=${MINIATURE:-cargo run --release --quiet --example miniature --}
 
-test -e "$folder/scenes" || $miniature render --seed 9105 --count "$pictures" --out "$folder/scenes"
+test -e "$folder/scenes" || $miniature render --seed 9202 --count "$pictures" --out "$folder/scenes"
 # A run that was interrupted goes on.
 $fieldmark evaluate "$folder/scenes" --model miniature --method hires-cam,grad-cam --strength 0.3,0.6,1 \
     --metrics "${METRICS:-localisation,faithfulness,sanity}" --output "$folder/result" --resume --quiet
