@@ -20,8 +20,10 @@ $fieldmark evaluate "$folder/scenes" --model miniature --method hires-cam,grad-c
 kept=$(sed '/^## The miniature.s table$/q' "$page")
 {
     printf '%s\n\n' "$kept"
-    printf '%s drawn scenes whose seed was used for nothing else; `docs/evaluation/make.sh %s` makes this table.\n' \
+    printf '%s drawn scenes that had no part in training or choosing the miniature; `docs/evaluation/make.sh %s`\n' \
         "$pictures" "$pictures"
+    printf 'makes this table. Of fewer than 500 scenes, intervals are wide: [the card](../../weights/miniature/README.md) has\n'
+    printf 'localisation on all 500.\n'
     printf 'The miniature was trained to point, with the masks of parts, by HiResCAM: its figures say that the program shows\n'
     printf 'what the model has learnt, not that contrast helps other models.\n'
     sed -e '1d' -e 's/^## /### /' "$folder/result/summary.md"
