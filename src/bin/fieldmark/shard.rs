@@ -34,7 +34,8 @@ impl FromStr for Shard {
             // Schedulers number their tasks from 0 or from 1; the last of the one is the first of the other.
             (count > 0 && index <= count).then(|| Self { index: index % count, count })
         });
-        let expected = "expected a part and the number of parts, from 0/4 to 3/4 or from 1/4 to 4/4 for instance";
+        let expected =
+            "expected a part and the number of parts, from 0/4 to 3/4 or from 1/4 to 4/4 for instance";
         numbers.ok_or_else(|| format!("{expected}, found {text}"))
     }
 }
