@@ -1,11 +1,11 @@
 //! MEASURE: how good a map is, and how sure that is. One metric a file, plain numbers in, one number out.
 //!
-//! - Against a known region: [`pointing_game`], [`energy_pointing`], [`average_precision`], [`best_iou`]; with the
-//!   pixels that a map calls the concept's ([`half_peak`], [`above_mean`]): [`Confusion`], [`box_accuracy`],
-//!   [`box_accuracy_v2`]; against points: [`point_mean_iou`].
-//! - Of the model's answers to changed pictures: [`relevance_order`], [`area_under_curve`],
+//! - Against a known region: [`pointing_game()`], [`energy_pointing()`], [`average_precision()`], [`best_iou()`]; with the
+//!   pixels that a map calls the concept's ([`half_peak`], [`above_mean`]): [`Confusion`], [`box_accuracy()`],
+//!   [`box_accuracy_v2`]; against points: [`point_mean_iou()`].
+//! - Of the model's answers to changed pictures: [`relevance_order`], [`area_under_curve()`],
 //!   [`relative_confidence_drop`], [`average_drop`], [`average_increase`], and ROAD's way to change them, [`road`].
-//! - Of two maps: [`rank_correlation`], [`ssim`].
+//! - Of two maps: [`rank_correlation()`], [`ssim()`].
 //! - Of many pictures: [`Bootstrap`], [`SignFlip`], [`wilcoxon`], [`holm`].
 //!
 //! A map and its mask are given row by row and in the same size, the photo's or the grid's; which one is the

@@ -1,7 +1,7 @@
 //! A map becomes an answer in whole pixels: its peak, its regions with their outlines, and points for a segmenter.
 //!
 //! Everything reads the map at the photo's own resolution without ever holding it whole: between four cells the map is
-//! smooth, so most pixels need no look (`attribution::runs`). What is asked of one map shares one [`Reading`].
+//! smooth, so most pixels need no look (`attribution::runs`). What is asked of one map shares one `Reading`.
 
 mod component;
 mod outline;

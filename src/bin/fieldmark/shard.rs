@@ -29,11 +29,14 @@ impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let numbers = text
-            .split_once('/')
-            .and_then(|(index, count)| Some(Self { index: index.parse().ok()?, count: count.parse().ok()? }));
-        let expected = "expected a part and the number of parts, from 0/4 to 3/4 for instance";
-        numbers.filter(|shard| shard.index < shard.count).ok_or_else(|| format!("{expected}, found {text}"))
+        let numbers = text.split_once('/').and_then(|(index, count)| {
+            let (index, count): (usize, usize) = (index.parse().ok()?, count.parse().ok()?);
+            // Schedulers number their tasks from 0 or from 1; the last of the one is the first of the other.
+            (count > 0 && index <= count).then(|| Self { index: index % count, count })
+        });
+        let expected =
+            "expected a part and the number of parts, from 0/4 to 3/4 or from 1/4 to 4/4 for instance";
+        numbers.ok_or_else(|| format!("{expected}, found {text}"))
     }
 }
 
@@ -62,7 +65,8 @@ mod tests {
             assert_eq!(parts.iter().filter(|part| part.has(picture)).count(), 1);
         }
         assert_eq!(parts[1].to_string(), "1/3");
-        for wrong in ["3/3", "1", "/", "-1/3", "0/0", "a/b"] {
+        assert_eq!("3/3".parse::<Shard>().unwrap(), parts[0], "counted from 1");
+        for wrong in ["4/3", "1", "/", "-1/3", "0/0", "a/b"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }
     }

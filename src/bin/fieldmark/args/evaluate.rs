@@ -19,9 +19,9 @@ use crate::shard::Shard;
 /// The data set is a directory as it was published: CUB-200-2011, a folder for each class, COCO's JSON and
 /// PartImageNet's, OpenImages' point labels, FunnyBirds, Pascal VOC's XML; or a manifest.jsonl of your own, a JSON object a
 /// line with `image`, `prompt`, `against` (a list of rivals), and where the prompt is: `mask` (a PNG), `box` ([x, y,
-/// width, height]) or `point` ([x, y]); or `"present": false`. Plain and contrasted maps are measured side by side. Methods, layers, objectives and
-/// strengths are lists: all combinations are tried, on one pass through the model a picture. With --output, every row
-/// is kept, and a run that was interrupted can be resumed.
+/// width, height]) or `point` ([x, y]); or `"present": false`. Plain and contrasted maps are measured side by side. Methods,
+/// layers, objectives and strengths are lists: all combinations are tried, on one pass through the model a picture. With
+/// --output, every row is kept, and a run that was interrupted can be resumed.
 #[derive(Debug, Args)]
 #[command(after_help = EVALUATE_EXAMPLES)]
 pub struct EvaluateArgs {
@@ -85,8 +85,8 @@ pub struct EvaluateArgs {
     #[arg(long, requires = "output", help_heading = "Output")]
     pub resume: bool,
 
-    /// Only one of several parts, for many machines: I/N, from 0/N on, has the pictures whose place leaves I when it is
-    /// divided by N.
+    /// Only one of several parts, for many machines: I/N has the pictures whose place, from 0, leaves I when it is divided
+    /// by N. Count I from 0 or from 1, as your scheduler does: N/N is 0/N.
     #[arg(long, value_name = "I/N", requires = "output", help_heading = "Output")]
     pub shard: Option<Shard>,
 

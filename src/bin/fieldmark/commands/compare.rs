@@ -35,7 +35,7 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     let (photo, open_seconds) = super::open(&args.image, &args.output, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let with = |name: String| Settings { method: Some(name), ..settings.clone() };
-    let methods = super::methods(&args.methods, &explainer, &settings, terminal)?;
+    let methods = super::methods(&args.methods);
     check_page(args, methods.len())?;
     let options = super::page_options(&settings);
     let all = match methods.is_empty() {

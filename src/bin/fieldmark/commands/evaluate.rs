@@ -44,7 +44,7 @@ fn measure(args: &EvaluateArgs, dataset: &Path, terminal: &Terminal) -> Result<E
     let mut options = options(args, &dataset)?;
     let folder = Folder::new(args)?;
     let (explainer, _) = super::load(&args.model, terminal)?;
-    options.methods = super::methods(&args.method, &explainer, &options.settings, terminal)?;
+    options.methods = super::methods(&args.method);
     let evaluator = Evaluator::new(&explainer, options)?;
     let pictures = args.limit.unwrap_or(usize::MAX).min(dataset.looks());
     let description = Description {

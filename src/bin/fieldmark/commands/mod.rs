@@ -19,7 +19,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use fieldmark::{
-    Error, Explainer, Photo, PhotoOptions, Query, Settings,
+    Error, Explainer, Photo, PhotoOptions, Settings,
     attribution::{Combination, METHODS},
     device::DeviceChoice,
     files::prepare_folder,
@@ -152,40 +152,19 @@ fn rivals(args: &RivalArgs, concepts: ConceptList, synonym_threshold: f64) -> Ri
     }
 }
 
-/// The methods that a list names, each once. Of all methods, those that cannot be used with this checkpoint are left out
-/// with a note; one that was named is left in, to be refused.
-fn methods(
-    list: &[String],
-    explainer: &Explainer,
-    settings: &Settings,
-    terminal: &Terminal,
-) -> Result<Vec<String>> {
+/// The methods that a list names, or all of them, each once.
+fn methods(list: &[String]) -> Vec<String> {
+    if list.iter().any(|name| name == ALL_METHODS) {
+        return METHODS.iter().map(|method| method.name().into()).collect();
+    }
     let mut names: Vec<String> = Vec::new();
-    if !list.iter().any(|name| name == ALL_METHODS) {
-        for name in list {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
-        }
-        return Ok(names);
-    }
-    for method in METHODS {
-        let settings = Settings { method: Some(method.name().into()), ..settings.clone() };
-        match explainer.check(&Query::new(ANY_PROMPT).with(settings)) {
-            Err(Error::Option { option: "method", reason }) => {
-                terminal.note(&format!("left out: {reason}"));
-            }
-            checked => {
-                checked?;
-                names.push(method.name().into());
-            }
+    for name in list {
+        if !names.contains(name) {
+            names.push(name.clone());
         }
     }
-    Ok(names)
+    names
 }
-
-/// Whether settings fit a checkpoint does not depend on what is asked.
-const ANY_PROMPT: &str = "a photo";
 
 /// The settings that the maps of one run have in common; the others are the defaults.
 fn view(args: &ViewArgs) -> Result<Settings> {
