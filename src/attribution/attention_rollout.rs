@@ -36,7 +36,7 @@ impl Method for AttentionRollout {
             signed: false,
             linear: false,
             discriminative: false,
-            cost: Some(1.5),
+            cost: Some(1.6),
             paper: "Abnar and Zuidema, ACL 2020, arXiv 2005.00928",
         }
     }

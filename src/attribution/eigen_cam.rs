@@ -28,7 +28,7 @@ impl Method for EigenCam {
             signed: true,
             linear: false,
             discriminative: false,
-            cost: Some(1.0),
+            cost: Some(1.1),
             paper: "Muhammad and Yeasin, IJCNN 2020, arXiv 2008.00299",
         }
     }

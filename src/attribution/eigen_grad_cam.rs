@@ -25,7 +25,7 @@ impl Method for EigenGradCam {
             signed: true,
             linear: false,
             discriminative: true,
-            cost: Some(1.1),
+            cost: Some(1.0),
             paper: "pytorch-grad-cam, EigenGradCAM, after arXiv 2008.00299",
         }
     }

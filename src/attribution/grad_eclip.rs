@@ -49,7 +49,7 @@ impl Method for GradEclip {
             signed: true,
             linear: true,
             discriminative: true,
-            cost: Some(1.1),
+            cost: Some(1.0),
             paper: "Zhao et al., ICML 2024, arXiv 2502.18816",
         }
     }

@@ -34,7 +34,7 @@ impl Method for LeGrad {
             signed: false,
             linear: false,
             discriminative: true,
-            cost: Some(1.5),
+            cost: Some(1.4),
             paper: "Bousselham et al., ICCV 2025, arXiv 2404.03214",
         }
     }

@@ -30,7 +30,7 @@ impl Method for ScoreCam {
             signed: true,
             linear: false,
             discriminative: true,
-            cost: Some(475.0),
+            cost: Some(645.0),
             paper: "Wang et al., CVPR workshops 2020, arXiv 1910.01279",
         }
     }
@@ -65,7 +65,7 @@ impl Method for GScoreCam {
     fn facts(&self) -> Facts {
         Facts {
             measures: "score-cam over the 300 channels with the largest mean gradient",
-            cost: Some(185.0),
+            cost: Some(250.0),
             paper: "Chen et al., ACCV 2022, gScoreCAM",
             ..ScoreCam.facts()
         }

@@ -29,7 +29,7 @@ impl Method for XGradCam {
             signed: true,
             linear: true,
             discriminative: true,
-            cost: Some(1.1),
+            cost: Some(1.0),
             paper: "Fu et al., BMVC 2020, arXiv 2008.02312",
         }
     }

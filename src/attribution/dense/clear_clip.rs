@@ -23,7 +23,7 @@ impl Method for ClearClip {
     fn facts(&self) -> Facts {
         facts(
             "similarity above the photo's mean; patches attend to like queries only in the last block",
-            1.1,
+            1.0,
             "Lan et al., ECCV 2024, arXiv 2407.12442",
         )
     }

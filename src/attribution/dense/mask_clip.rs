@@ -30,7 +30,7 @@ impl Method for MaskClip {
     fn facts(&self) -> Facts {
         facts(
             "similarity above the photo's mean; patches keep their own values in the last attention",
-            1.2,
+            1.1,
             "Zhou et al., ECCV 2022, arXiv 2112.01071",
         )
     }

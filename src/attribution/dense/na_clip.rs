@@ -33,7 +33,7 @@ impl Method for NaClip {
     fn facts(&self) -> Facts {
         facts(
             "similarity above the photo's mean; last block attends to like keys and to neighbours",
-            1.1,
+            1.0,
             "Hajimiri et al., WACV 2025, arXiv 2404.08181",
         )
     }

@@ -26,7 +26,7 @@ impl Method for Sclip {
     fn facts(&self) -> Facts {
         facts(
             "similarity above the photo's mean; last block attends to like queries and like keys",
-            1.2,
+            1.1,
             "Wang et al., ECCV 2024, arXiv 2312.01597",
         )
     }
