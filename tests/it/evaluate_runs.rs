@@ -228,8 +228,8 @@ fn parts_are_joined_to_the_bytes_of_one_run() {
     let journal = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, &journal[..journal.len() - 5]).unwrap();
     merge(&["part-0", "part-1", "part-2"]).assert_refused(&["part-1", "1 of them missing"]);
-    let outcome = evaluate(&sandbox, "bad", &["--shard", "3/3"]);
-    assert!(outcome.status == Some(2) && outcome.stderr.contains("3/3"), "{outcome:#?}");
+    let outcome = evaluate(&sandbox, "bad", &["--shard", "4/3"]);
+    assert!(outcome.status == Some(2) && outcome.stderr.contains("4/3"), "{outcome:#?}");
     let outcome = sandbox.run(&["evaluate", "--merge", "part-0"]);
     assert!(outcome.status == Some(2) && outcome.stderr.contains("--output"), "{outcome:#?}");
 }

@@ -63,7 +63,6 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
     if args.resume && path.exists() {
         manifest.check_continues(&path)?;
     }
-    manifest.write(&path)?;
     let options = PageOptions {
         target: 0,
         templates: manifest.recipe.templates.clone(),
@@ -112,6 +111,8 @@ struct Run<'a> {
 impl Run<'_> {
     fn all(&self, mut manifest: Manifest, earlier: Option<&Manifest>) -> Result<Exit> {
         let results = Mutex::new(self.results(&self.folder.join("results.jsonl"))?);
+        // Only now: a run that ends here leaves no new description beside old results.
+        manifest.write(&self.folder.join("run.json"))?;
         let recipe = manifest.recipe.clone();
         let images = distinct(&recipe.images);
         let bar = self.terminal.photos(images.len());
