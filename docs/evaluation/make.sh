@@ -22,8 +22,7 @@ kept=$(sed '/^## The miniature.s table$/q' "$page")
     printf '%s\n\n' "$kept"
     printf '%s drawn scenes that had no part in training or choosing the miniature; `docs/evaluation/make.sh %s`\n' \
         "$pictures" "$pictures"
-    printf 'makes this table. They are the first of those whose localisation is in [the card](../../weights/miniature/README.md),\n'
-    printf 'where 500 make the intervals narrower.\n'
+    printf 'makes this table.\n'
     printf 'The miniature was trained to point, with the masks of parts, by HiResCAM: its figures say that the program shows\n'
     printf 'what the model has learnt, not that contrast helps other models.\n'
     sed -e '1d' -e 's/^## /### /' "$folder/result/summary.md"
