@@ -114,7 +114,8 @@ pub(super) fn item_error(path: &Path, field: &str, number: usize, reason: &str) 
     Error::Dataset { path: path.into(), reason: format!("{list}item {number}: {reason}") }
 }
 
-/// Finds the bounds of JSON values without reading what they are.
+/// Finds the bounds of JSON values without reading what they are. serde_json streams too, but neither says where an item
+/// begins, so that it can be read again, nor refuses one that is too long before it is in memory.
 struct Scanner {
     path: PathBuf,
     file: BufReader<File>,

@@ -27,6 +27,7 @@ mod voc;
 mod wording;
 
 use std::{
+    collections::HashSet,
     fmt,
     path::{Path, PathBuf},
 };
@@ -43,6 +44,9 @@ pub use mask_file::Inside;
 pub use options::{Ask, Options, Place};
 pub use region::{Region, Shape};
 pub use truth::{Extent, PointLabels, PointPixels, PointUnit, Truth};
+
+/// So many prompts of a set that lists no concepts are kept.
+const PROMPTS_KEPT: usize = 1000;
 
 /// So many questions at most are asked in one look at a picture: their maps are in memory together.
 const QUESTIONS_A_LOOK: usize = 64;
@@ -99,6 +103,8 @@ type Walk<'a> = Box<dyn Iterator<Item = Result<Picture>> + 'a>;
 pub struct Dataset {
     layout: Layout,
     looks: usize,
+    /// What is asked, of a set that lists no concepts.
+    asked: Vec<String>,
     source: Box<dyn Source>,
 }
 
@@ -122,23 +128,25 @@ impl Dataset {
             Layout::FunnyBirds => Box::new(funny_birds::FunnyBirds::open(path, options)?),
             Layout::Voc => Box::new(voc::Voc::open(path, options)?),
         };
-        let mut unread = Self { layout, looks: 0, source };
-        unread.looks = unread.count()?;
-        Ok(unread)
-    }
-
-    fn count(&self) -> Result<usize> {
-        let mut looks = 0;
-        for picture in self.pictures()? {
-            picture?;
+        let unread = Self { layout, looks: 0, asked: Vec::new(), source };
+        let (mut looks, mut seen, mut asked) = (0, HashSet::new(), Vec::new());
+        for picture in unread.pictures()? {
             looks += 1;
+            for Question { prompt, .. } in picture?.questions {
+                if unread.source.concepts().is_none()
+                    && asked.len() < PROMPTS_KEPT
+                    && seen.insert(prompt.clone())
+                {
+                    asked.push(prompt);
+                }
+            }
         }
         match looks {
             0 => {
                 let reason = "expected a picture with a question, found none".into();
-                Err(Error::Dataset { path: self.path().into(), reason })
+                Err(Error::Dataset { path: unread.path().into(), reason })
             }
-            _ => Ok(looks),
+            _ => Ok(Self { looks, asked, ..unread }),
         }
     }
 
@@ -163,7 +171,12 @@ impl Dataset {
         self.source.concepts().map_or(&[], Concepts::prompts)
     }
 
-    /// The same as a list of concepts, with the more general ones that the set knows: a category's supercategory, the
+    /// Prompts that the set asks about: its concepts; of a manifest, the first 1000 different prompts.
+    pub fn prompts(&self) -> &[String] {
+        self.source.concepts().map_or(&self.asked, Concepts::prompts)
+    }
+
+    /// The concepts as a list, with the more general ones that the set knows: a category's supercategory, the
     /// class of a part. What a prompt belongs to is none of its rivals. None for a manifest.
     ///
     /// # Errors

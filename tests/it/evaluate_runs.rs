@@ -282,3 +282,21 @@ fn a_folder_of_classes_needs_no_preparation() {
     assert!(metrics["pointing_game"].is_null() && metrics["average_drop"].is_object(), "{metrics}");
     assert!(metrics["gibberish_rank"].is_object(), "{metrics}");
 }
+
+#[test]
+fn a_manifests_other_prompts_are_the_other_concepts_of_sanity() {
+    let sandbox = Sandbox::new();
+    sandbox.copy_photo("shapes-96x64.png", "set/one.png");
+    let line =
+        |prompt: &str| serde_json::json!({"image": "one.png", "prompt": prompt, "box": [2, 5, 20, 18]});
+    sandbox.write("set/manifest.jsonl", format!("{}\n{}\n", line("a red square"), line("a green stripe")));
+    let other = |set: &str| {
+        let outcome =
+            sandbox.run(&["evaluate", set, "--model", "model", "--json", "--metrics", "other_concept_rank"]);
+        outcome.assert_done();
+        outcome.json()[0]["settings"][0]["metrics"]["other_concept_rank"].clone()
+    };
+    assert_eq!(other("set")["lines"], 2);
+    sandbox.write("set/alone.jsonl", format!("{}\n", line("a red square")));
+    assert!(other("set/alone.jsonl").is_null(), "there is no other prompt");
+}

@@ -122,7 +122,7 @@ fn options(args: &EvaluateArgs, dataset: &Dataset) -> Result<Options> {
         metrics: metrics(&args.metrics, &faithfulness),
         faithfulness,
         sanity: Sanity { blocks: args.metrics.shuffled_blocks.clone(), ..Sanity::default() },
-        concepts: dataset.concepts().to_vec(),
+        concepts: dataset.prompts().to_vec(),
         tolerance: tolerance.unwrap_or_default(),
         photo: PhotoOptions { pixel_limit: args.pixel_limit },
     })
