@@ -14,17 +14,17 @@ use fieldmark::{
     regions,
 };
 
-/// M_i = Σ_k max(G_ik A_ik, 0): HiResCAM, but what speaks against the concept is left out channel by channel.
-struct PositiveParts;
+/// M_i = ‖G_i‖: how far the score moves where a patch's activations change a little, whichever way.
+struct Sensitivity;
 
-impl Method for PositiveParts {
+impl Method for Sensitivity {
     fn name(&self) -> &'static str {
-        "positive-parts"
+        "sensitivity"
     }
     fn facts(&self) -> Facts {
         Facts {
-            measures: "the positive products of activations and gradients",
-            unit: Unit::Objective,
+            measures: "the length of the gradient at each patch",
+            unit: Unit::None,
             signed: false,
             linear: false,
             discriminative: true,
@@ -34,10 +34,7 @@ impl Method for PositiveParts {
     }
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
-        let activations = trace.patch_activations()?;
-        trace.each_gradient(targets.directions(), |gradients| {
-            Ok((gradients * &activations)?.relu()?.sum(1)?)
-        })
+        trace.each_gradient(targets.directions(), |gradients| Ok(gradients.sqr()?.sum(1)?.sqrt()?))
     }
 }
 
@@ -56,10 +53,10 @@ fn main() -> Result<()> {
     let texts = model.embed_texts(&[model.tokenize("red square")?, model.tokenize("blue circle")?])?;
     let weights = Tensor::new(&[[1.0_f32, -0.6]], model.device())?;
     let targets = Targets::new(&trace.embedding()?, &texts, &weights, model.logit_scale())?;
-    let values = PositiveParts.maps(&trace, &targets)?.get(0)?.to_vec1()?;
+    let values = Sensitivity.maps(&trace, &targets)?.get(0)?.to_vec1()?;
 
     // `regions`, `render` and `files` do not ask where a map came from.
     let map = ConceptMap::new(values, input.placement);
-    println!("{}: {:?}, {:?}", PositiveParts.name(), map.grid(), regions::peak(&map));
+    println!("{}: {:?}, {:?}", Sensitivity.name(), map.grid(), regions::peak(&map));
     Ok(())
 }

@@ -178,6 +178,11 @@ def gem(tower, _objective, weights, layer=None):
 
 def clip_surgery(tower, _objective, weights, layer=None):
     features = path(tower, layer or deepest(tower), lambda block: like(block.value, block.scale) @ block.value)
+    return surgery(tower, features, weights)
+
+
+def surgery(tower, features, weights):
+    """The maps of a mix of labels, less what the labels have in common."""
     labels = weights.nonzero().flatten()
     embeds = tower.scores.text_embeds[labels]
     if len(labels) == 1:

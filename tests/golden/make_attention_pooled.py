@@ -42,6 +42,7 @@ from make_attention import (
     near,
     rest_of_block,
     run_block,
+    surgery,
     texts,
     write,
 )
@@ -208,15 +209,7 @@ def gem(tower, _objective, weights, layer=None):
 
 def clip_surgery(tower, _objective, weights, layer=None):
     features = path(tower, layer or deepest(tower), lambda block: like(block.value, block.scale) @ block.value)
-    labels = weights.nonzero().flatten()
-    embeds = tower.scores.text_embeds[labels]
-    if len(labels) == 1:
-        similarity = features @ (embeds - tower.scores.empty).T
-    else:
-        obvious = (2 * tower.embedding @ embeds.T).softmax(dim=-1)
-        products = features[:, None] * embeds * (obvious / obvious.mean())[None, :, None]
-        similarity = (products - products.mean(dim=1, keepdim=True)).sum(dim=-1)
-    return tower.scores.model.logit_scale.exp() * similarity @ weights[labels]
+    return surgery(tower, features, weights)
 
 
 def one_block(change, whole):

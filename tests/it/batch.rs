@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     browser::Browser,
-    sandbox::{Outcome, Sandbox, wait},
+    sandbox::{Outcome, Sandbox, files, wait},
 };
 
 const LIST: &str = "# what to look for\nred square\nblue circle\n\ngreen stripe # a comment\n";
@@ -30,22 +30,9 @@ fn batch(sandbox: &Sandbox, folder: &str, more: &[&str]) -> Outcome {
 
 /// Every file of a run and what is in it, without the times.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(inside) = folders.pop() {
-        for entry in std::fs::read_dir(inside).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let name = path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
-            let mut bytes = std::fs::read(&path).unwrap();
-            if name == "results.jsonl" {
-                bytes = without_times(&String::from_utf8(bytes).unwrap()).into_bytes();
-            }
-            files.insert(name, bytes);
-        }
+    let mut files = files(folder);
+    if let Some(lines) = files.get_mut("results.jsonl") {
+        *lines = without_times(std::str::from_utf8(lines).unwrap()).into_bytes();
     }
     files
 }

@@ -1,11 +1,11 @@
 //! `fieldmark evaluate --output`: runs that are interrupted, resumed, split and joined give the same bytes.
 
-use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
+use std::{process::Stdio, time::Duration};
 
 use fieldmark::evaluate::RowsFile;
 use serde_json::Value;
 
-use crate::sandbox::{Outcome, Sandbox, wait};
+use crate::sandbox::{Outcome, Sandbox, files, wait};
 
 /// A data set of so many small pictures, two questions each: `set/manifest.jsonl`.
 fn sandbox(pictures: usize) -> Sandbox {
@@ -33,26 +33,8 @@ fn evaluate(sandbox: &Sandbox, folder: &str, more: &[&str]) -> Outcome {
     sandbox.run(&[&arguments[..], &GRID, more].concat())
 }
 
-/// Every file of a run and what is in it.
-fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(inside) = folders.pop() {
-        for entry in std::fs::read_dir(inside).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let name = path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
-            files.insert(name, std::fs::read(&path).unwrap());
-        }
-    }
-    files
-}
-
 fn assert_same_run(sandbox: &Sandbox, one: &str, other: &str) {
-    let (one, other) = (contents(&sandbox.path(one)), contents(&sandbox.path(other)));
+    let (one, other) = (files(&sandbox.path(one)), files(&sandbox.path(other)));
     assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
     for (name, bytes) in one {
         assert!(other[&name] == bytes, "{name} differs");
@@ -164,11 +146,11 @@ fn a_journal_that_ends_anywhere_is_gone_on_with() {
 fn a_run_with_other_options_is_not_resumed() {
     let sandbox = sandbox(1);
     evaluate(&sandbox, "out", &[]).assert_done();
-    let before = contents(&sandbox.path("out"));
+    let before = files(&sandbox.path("out"));
     let refused = |more: &[&str], parts: &[&str]| {
         evaluate(&sandbox, "out", &[more, &["--resume"]].concat())
             .assert_refused(&[&["run.json"], parts].concat());
-        assert!(contents(&sandbox.path("out")) == before, "nothing was touched");
+        assert!(files(&sandbox.path("out")) == before, "nothing was touched");
     };
     refused(&["--fit", "crop"], &["fit", "crop", "whole"]);
     refused(&["--layer", "-2"], &["settings[0].layer", "-2", "-1"]);
