@@ -11,9 +11,9 @@ use crate::{
     verdict::Verdict,
 };
 
-/// One question, and what every setting gave for it.
+/// One question, and what the model says of it whatever the setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct Case {
     /// The data set's line that asks.
     pub line: usize,
     /// The data set's name for it.
@@ -37,6 +37,14 @@ pub struct Answer {
     /// Whether the prompt is more similar to the picture than each of its rivals; none where there is none, or the
     /// concept is not in the picture.
     pub beats_rivals: Option<bool>,
+}
+
+/// One question, and what every setting gave for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// What does not depend on the setting.
+    #[serde(flatten)]
+    pub case: Case,
     /// One for every setting, in the run's order.
     pub outcomes: Vec<Outcome>,
 }
@@ -59,7 +67,7 @@ impl Answer {
         let (target, against) = (&first.report.target, &first.report.against);
         let beats = against.iter().all(|rival| target.similarity > rival.score.similarity);
         let present = question.truth.is_present();
-        Self {
+        let case = Case {
             line: question.line,
             id: question.id.clone(),
             image: picture.name.clone(),
@@ -71,8 +79,8 @@ impl Answer {
             similarity: target.similarity,
             probability: target.probability,
             beats_rivals: (present && !against.is_empty()).then_some(beats),
-            outcomes,
-        }
+        };
+        Self { case, outcomes }
     }
 
     /// A row for every contrasted map, beside the plain one of the same method and layer. `pairs` are the places of
@@ -86,18 +94,8 @@ impl Answer {
                 Some((name.parse::<Metric>().ok()?.name(), sides))
             });
             Some(Row {
-                line: self.line,
-                id: self.id.clone(),
-                image: self.image.clone(),
-                prompt: self.prompt.clone(),
-                label: self.label.clone(),
-                against: self.against.clone(),
-                part: self.part.clone(),
-                present: self.present,
+                case: self.case.clone(),
                 setting: settings.get(pair.contrasted)?.clone(),
-                similarity: self.similarity,
-                probability: self.probability,
-                beats_rivals: self.beats_rivals,
                 verdict: Sides { plain: plain.verdict, contrasted: contrasted.verdict },
                 metrics: both.collect(),
             })

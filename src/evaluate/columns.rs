@@ -78,14 +78,14 @@ type Field = for<'r> fn(&RowOf<'r>) -> Cell<'r>;
 /// The columns that every run has: name, kind, whether there is always a value, and the value.
 const FIXED: [(&str, Kind, bool, Field); 19] = [
     ("picture", Kind::Integer, true, |row| Cell::Integer(row.picture as i64)),
-    ("line", Kind::Integer, true, |row| Cell::Integer(row.answer.line as i64)),
-    ("id", Kind::Text, false, |row| Cell::or_null(row.answer.id.as_deref(), Cell::Text)),
-    ("image", Kind::Text, true, |row| Cell::Text(&row.answer.image)),
-    ("prompt", Kind::Text, true, |row| Cell::Text(&row.answer.prompt)),
-    ("label", Kind::Text, false, |row| Cell::or_null(row.answer.label.as_deref(), Cell::Text)),
-    ("against", Kind::Texts, false, |row| Cell::Texts(&row.answer.against)),
-    ("part", Kind::Text, false, |row| Cell::or_null(row.answer.part.as_deref(), Cell::Text)),
-    ("present", Kind::Flag, true, |row| Cell::Flag(row.answer.present)),
+    ("line", Kind::Integer, true, |row| Cell::Integer(row.answer.case.line as i64)),
+    ("id", Kind::Text, false, |row| Cell::or_null(row.answer.case.id.as_deref(), Cell::Text)),
+    ("image", Kind::Text, true, |row| Cell::Text(&row.answer.case.image)),
+    ("prompt", Kind::Text, true, |row| Cell::Text(&row.answer.case.prompt)),
+    ("label", Kind::Text, false, |row| Cell::or_null(row.answer.case.label.as_deref(), Cell::Text)),
+    ("against", Kind::Texts, false, |row| Cell::Texts(&row.answer.case.against)),
+    ("part", Kind::Text, false, |row| Cell::or_null(row.answer.case.part.as_deref(), Cell::Text)),
+    ("present", Kind::Flag, true, |row| Cell::Flag(row.answer.case.present)),
     ("method", Kind::Text, true, |row| Cell::Text(&row.setting.method)),
     ("layer", Kind::Integer, true, |row| Cell::Integer(row.setting.layer)),
     ("layers", Kind::Integers, false, |row| match &row.setting.layers[..] {
@@ -101,9 +101,9 @@ const FIXED: [(&str, Kind, bool, Field); 19] = [
         0.0 => Cell::Null,
         _ => Cell::Text(&row.setting.aggregate),
     }),
-    ("similarity", Kind::Real, true, |row| Cell::Real(row.answer.similarity)),
-    ("probability", Kind::Real, true, |row| Cell::Real(row.answer.probability)),
-    ("beats_rivals", Kind::Flag, false, |row| Cell::or_null(row.answer.beats_rivals, Cell::Flag)),
+    ("similarity", Kind::Real, true, |row| Cell::Real(row.answer.case.similarity)),
+    ("probability", Kind::Real, true, |row| Cell::Real(row.answer.case.probability)),
+    ("beats_rivals", Kind::Flag, false, |row| Cell::or_null(row.answer.case.beats_rivals, Cell::Flag)),
     ("verdict", Kind::Text, true, |row| Cell::Text(row.outcome.verdict.name())),
 ];
 

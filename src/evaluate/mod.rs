@@ -21,7 +21,7 @@ pub mod sanity;
 mod summary;
 mod tally;
 
-pub use answer::{Answer, Outcome};
+pub use answer::{Answer, Case, Outcome};
 pub use curves::{CURVES, Curve, CurveKind};
 pub use faithfulness::Faithfulness;
 pub use grid::pairs;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Case;
 use crate::{attribution::Combination, verdict::Verdict};
 
 /// The same thing of the plain and of the contrasted map.
@@ -44,32 +45,12 @@ pub struct Setting {
 /// One question under one setting, beside the plain map: a line of `evaluate --rows`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// The data set's line that asks.
-    pub line: usize,
-    /// The data set's name for it.
-    pub id: Option<String>,
-    /// The picture as the data set names it.
-    pub image: String,
-    /// The concept.
-    pub prompt: String,
-    /// The data set's own name of the concept.
-    pub label: Option<String>,
-    /// Its rivals.
-    pub against: Vec<String>,
-    /// The label of what is pointed at.
-    pub part: Option<String>,
-    /// Whether the concept is in the picture, as the data set says.
-    pub present: bool,
+    /// What does not depend on the setting.
+    #[serde(flatten)]
+    pub case: Case,
     /// How it was asked.
     #[serde(flatten)]
     pub setting: Setting,
-    /// The cosine of picture and prompt, from -1 to 1.
-    pub similarity: f64,
-    /// The softmax over prompt and rivals, from 0 to 1.
-    pub probability: f64,
-    /// Whether the prompt is more similar to the picture than each of its rivals; `null` where there is none, or the
-    /// concept is not in the picture.
-    pub beats_rivals: Option<bool>,
     /// What the model says about the concept's presence.
     pub verdict: Sides<Verdict>,
     /// The metrics that have a meaning here, by name.

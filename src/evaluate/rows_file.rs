@@ -229,7 +229,7 @@ impl<D: DataType> Batch<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::{Curve, Metric, Options, Outcome, Plan, Setting};
+    use crate::evaluate::{Case, Curve, Metric, Options, Outcome, Plan, Setting};
     use crate::{device::Precision, verdict::Verdict};
     use parquet::data_type::{BoolType, ByteArrayType, DoubleType, Int64Type};
 
@@ -258,7 +258,7 @@ mod tests {
                 .collect(),
             curves: [("deletion".to_owned(), Curve { at: vec![0.0, 1.0], values: vec![0.5; place] })].into(),
         };
-        Answer {
+        let case = Case {
             line,
             id: line.is_multiple_of(2).then(|| format!("number {line}")),
             image: format!("{line}.png"),
@@ -270,8 +270,8 @@ mod tests {
             similarity: 0.25,
             probability: 0.5,
             beats_rivals: None,
-            outcomes: (0..settings).map(outcome).collect(),
-        }
+        };
+        Answer { case, outcomes: (0..settings).map(outcome).collect() }
     }
 
     fn written(path: &Path, record: &Record, lines: usize) -> io::Result<()> {

@@ -94,7 +94,7 @@ fn expected(
     row: &Row,
     strength: f64,
 ) -> fieldmark::Result<(Vec<Option<f64>>, Verdict)> {
-    let photo = Photo::open(folder.join(&row.image))?;
+    let photo = Photo::open(folder.join(&row.case.image))?;
     let Size { width, height } = photo.size();
     let settings = Settings {
         strength: Strength::new(strength)?,
@@ -102,13 +102,13 @@ fn expected(
         layer: Some(row.setting.layer),
         ..Settings::default()
     };
-    let query = Query::new(&row.prompt).against(row.against.iter()).with(settings);
+    let query = Query::new(&row.case.prompt).against(row.case.against.iter()).with(settings);
     let found = explainer.localize(&photo, &query)?;
-    assert_same(Some(row.similarity), Some(found.report.target.similarity), "similarity");
-    assert_same(Some(row.probability), Some(found.report.target.probability), "probability");
+    assert_same(Some(row.case.similarity), Some(found.report.target.similarity), "similarity");
+    assert_same(Some(row.case.probability), Some(found.report.target.probability), "probability");
     let values = found.map.at_photo_size();
     let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-    let inside = |x: u32, y: u32| match row.line {
+    let inside = |x: u32, y: u32| match row.case.line {
         1 => x < 20,
         // Pixel centres from 6.2 to 36.2: rows 6 to 35.
         3 => (5..25).contains(&x) && (6..36).contains(&y),
@@ -116,8 +116,8 @@ fn expected(
         _ => false,
     };
     let mask: Vec<bool> = pixels.map(|(x, y)| inside(x, y)).collect();
-    let tolerance = if row.line == 4 { 15.0 } else { 0.0 };
-    let area = |mark: Option<f64>| mark.filter(|_| row.line != 4);
+    let tolerance = if row.case.line == 4 { 15.0 } else { 0.0 };
+    let area = |mark: Option<f64>| mark.filter(|_| row.case.line != 4);
     let marks = vec![
         metric::pointing_game(&values, &mask, width as usize, tolerance),
         area(metric::energy_pointing(&values, &mask)),
@@ -140,16 +140,16 @@ fn rows_say_what_single_queries_say() -> TestResult {
         let names = ["pointing_game", "energy_pointing", "average_precision", "best_iou"];
         for (index, name) in names.into_iter().enumerate() {
             let found = row.metrics.get(name);
-            let what = format!("{name} of line {}", row.line);
+            let what = format!("{name} of line {}", row.case.line);
             assert_same(found.map(|sides| sides.plain), plain[index], &what);
             assert_same(found.map(|sides| sides.contrasted), contrasted[index], &what);
         }
         assert_eq!((row.verdict.plain, row.verdict.contrasted), (plain_verdict, verdict));
-        assert_eq!(row.beats_rivals.is_some(), [1, 3].contains(&row.line));
+        assert_eq!(row.case.beats_rivals.is_some(), [1, 3].contains(&row.case.line));
     }
     // Only rivals can tell the two maps apart.
     let differs = |row: &&Row| row.metrics.values().any(|sides| sides.plain != sides.contrasted);
-    let lines: BTreeSet<usize> = rows.iter().filter(differs).map(|row| row.line).collect();
+    let lines: BTreeSet<usize> = rows.iter().filter(differs).map(|row| row.case.line).collect();
     assert_eq!(lines, BTreeSet::from([1, 3]));
     Ok(())
 }
@@ -203,7 +203,8 @@ fn a_summary_is_the_mean_of_its_rows() -> TestResult {
     let summary =
         Summary::of(&RowsFile::open(&path)?, manifest.path().into(), Vec::new(), &Bootstrap::default())?;
     let energy = &summary.settings[0].metrics["energy_pointing"];
-    let of_line = |line| rows.iter().find(|row| row.line == line).map(|row| row.metrics["energy_pointing"]);
+    let of_line =
+        |line| rows.iter().find(|row| row.case.line == line).map(|row| row.metrics["energy_pointing"]);
     let (one, three) = (of_line(1).ok_or("line 1")?, of_line(3).ok_or("line 3")?);
     assert_eq!(energy.means.plain.mean, (one.plain + three.plain) / 2.0);
     assert_eq!(energy.means.contrasted.mean, (one.contrasted + three.contrasted) / 2.0);
