@@ -64,16 +64,27 @@ impl<'a> LastBlock<'a> {
         &self.embedding
     }
 
+    /// The mean over the patches, taken before any product with a row a patch: with ā the mean of a_i and v̄ that of
+    /// a_i V_i over the patches, and o = Σ_j a_j V_j, the mean of ds_i is do·(v̄ - ā o). It multiplies one query a head,
+    /// so W_k meets as many rows as there are heads, whatever the number of directions.
     pub(super) fn mean_gradients(&self, directions: &Tensor) -> Result<Tensor> {
         let attended = self.attended_gradients(directions)?;
-        let scores = self.score_gradients(&attended.matmul(&self.value.t()?)?)?;
-        let cells = self.value.dim(1)? - 1;
-        let patch_mean = |tokens: &Tensor| tokens.narrow(D::Minus1, 1, cells)?.mean_keepdim(D::Minus1);
-        let to_values = attended.broadcast_mul(&patch_mean(&self.attention)?)?;
-        let to_keys = patch_mean(&scores)?.matmul(&self.query)?;
-        let (width, projections) = (self.after.middle.dim(1)?, &self.block.attention.projections);
-        let keys = projections.outputs(width, width)?.backward(&merge_heads(&to_keys)?)?;
-        let values = projections.outputs(2 * width, width)?.backward(&merge_heads(&to_values)?)?;
+        let (heads, tokens, head_width) = self.value.dims3()?;
+        let (width, cells) = (heads * head_width, tokens - 1);
+        let attention = self.attention.narrow(2, 1, cells)?.contiguous()?;
+        let value = self.value.narrow(1, 1, cells)?.contiguous()?;
+        let mean_attention = attention.mean_keepdim(2)?;
+        let mean_value = (attention.matmul(&value)? / cells as f64)?;
+        let output = self.attention.matmul(&self.value)?;
+        let along = mean_value.sub(&output.broadcast_mul(&mean_attention)?)?;
+        let scores = attended.matmul(&along.transpose(1, 2)?)?.squeeze(2)?;
+        // Each head's query in its own columns: [heads, width].
+        let own = Tensor::eye(heads, self.query.dtype(), self.query.device())?.unsqueeze(2)?;
+        let queries = own.broadcast_mul(&self.query.transpose(0, 1)?)?.reshape((heads, width))?;
+        let projections = &self.block.attention.projections;
+        let keys = scores.t()?.matmul(&projections.outputs(width, width)?.backward(&queries)?)?;
+        let to_values = merge_heads(&attended.broadcast_mul(&mean_attention)?)?;
+        let values = projections.outputs(2 * width, width)?.backward(&to_values)?;
         Ok((keys + values)?)
     }
 

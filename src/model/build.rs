@@ -16,7 +16,7 @@ use super::{
     names::{BlockPart, Branch, Kind, Stored, TensorId, TensorNames, Tower},
     nn::{
         Attention, AttentionPool, Block, LayerNorm, Linear, Mlp, OwnTextTower, Pool, TextTower, VisionTower,
-        reference_is_exact,
+        Weight, reference_is_exact,
     },
     weights::{Expected, Weights},
 };
@@ -210,10 +210,12 @@ pub(super) fn vision_tower(weights: &Weights, config: &ClipConfig, device: &Devi
     let parts = Parts::new(weights, config, device);
     let vision = &config.vision;
     let epsilon = vision.tower.epsilon;
-    let patches = parts.tensor(TensorId::Patches(Kind::Weight))?.flatten_from(1)?;
     let pre_norm = |_| parts.norm(TensorId::PreNorm, epsilon);
     Ok(VisionTower {
-        patches: Linear::new(patches, parts.optional(TensorId::Patches(Kind::Bias))?),
+        patches: Linear::new(
+            parts.weight(TensorId::Patches(Kind::Weight))?,
+            parts.optional(TensorId::Patches(Kind::Bias))?,
+        ),
         class: parts.optional(TensorId::ClassToken)?,
         positions: parts.tensor(TensorId::Positions(Tower::Vision))?,
         pre_norm: vision.pre_norm.then_some(()).map(pre_norm).transpose()?,
@@ -244,10 +246,12 @@ impl<'a> Parts<'a> {
     }
 
     fn tensor(&self, id: TensorId) -> Result<Tensor> {
-        self.optional(id)?.ok_or_else(|| Error::Weights {
-            path: self.weights.path().into(),
-            reason: format!("a model of this configuration has no tensor {id:?}"),
-        })
+        self.optional(id)?.ok_or_else(|| self.no_such(id))
+    }
+
+    fn no_such(&self, id: TensorId) -> Error {
+        let reason = format!("a model of this configuration has no tensor {id:?}");
+        Error::Weights { path: self.weights.path().into(), reason }
     }
 
     /// A tensor, unless a model of this configuration has none of that id.
@@ -266,17 +270,34 @@ impl<'a> Parts<'a> {
         Ok(Some(tensor.reshape(shape.as_slice())?))
     }
 
+    /// The weights of a linear layer.
+    fn weight(&self, id: TensorId) -> Result<Weight> {
+        self.optional_weight(id)?.ok_or_else(|| self.no_such(id))
+    }
+
+    fn optional_weight(&self, id: TensorId) -> Result<Option<Weight>> {
+        let Some(shape) = self.inventory.shapes.get(&id) else { return Ok(None) };
+        let inputs = shape.iter().skip(1).product();
+        let names = match self.inventory.names.locate(id) {
+            None => return Ok(None),
+            Some(Stored::Transposed(_)) => return Ok(self.optional(id)?.map(Weight::from)),
+            Some(Stored::Whole(name)) => vec![name],
+            Some(Stored::Pieces(pieces)) => pieces.into_iter().map(|(name, _)| name).collect(),
+        };
+        self.weights.linear(&names, inputs, self.device).map(Some)
+    }
+
     fn norm(&self, id: impl Fn(Kind) -> TensorId, epsilon: f64) -> Result<LayerNorm> {
         Ok(LayerNorm::new(self.tensor(id(Kind::Weight))?, self.tensor(id(Kind::Bias))?, epsilon))
     }
 
     fn linear(&self, id: impl Fn(Kind) -> TensorId) -> Result<Linear> {
-        Ok(Linear::new(self.tensor(id(Kind::Weight))?, Some(self.tensor(id(Kind::Bias))?)))
+        Ok(Linear::new(self.weight(id(Kind::Weight))?, Some(self.tensor(id(Kind::Bias))?)))
     }
 
     fn optional_linear(&self, id: impl Fn(Kind) -> TensorId) -> Result<Option<Linear>> {
         let bias = self.optional(id(Kind::Bias))?;
-        Ok(self.optional(id(Kind::Weight))?.map(|weight| Linear::new(weight, bias)))
+        Ok(self.optional_weight(id(Kind::Weight))?.map(|weight| Linear::new(weight, bias)))
     }
 
     /// The layer before a layer scale, and the scale in it: s · (W x + b) is (s · W) x + s · b.

@@ -1,18 +1,23 @@
 //! A safetensors file becomes tensors, each read when it is asked for, as float32.
 //!
-//! The file is read rather than memory-mapped. The pages of a map would count as memory of this process beside the
-//! tensors that were made from them, which doubles a float32 checkpoint; and a file that another program cuts short
-//! would end this one by a signal, where a read is an error. Opening reads the header alone. A tensor is read in
-//! pieces by all threads: float32 straight to where it stays, which is a copy that a map would need as well, since a
-//! tensor owns its memory. Other types are turned into float32 piece by piece, so a file in float16 never has a second
-//! copy in memory either.
+//! The weights of linear layers, nearly all of a checkpoint, stay where they are if they can be used as they lie there:
+//! float32 in a file is mapped into memory, whose pages belong to the system's cache of files and are shared by all
+//! programs that map it. Nothing is read before it is used. A mapped file must not be cut short by another program
+//! while this one runs: that ends a program by a signal, as with every loader that maps. Files in the Hub's cache are
+//! replaced as a whole, which does no harm.
+//!
+//! All else is read when it is asked for, in pieces by all threads, as float32. Other types are turned into float32
+//! piece by piece, so that a file in float16 never has a second copy in memory.
 
-use std::{fs::File, io, path::Path};
+use std::{fs::File, io, ops::Range, path::Path, sync::Arc};
 
 use candle_core::{DType, Device, Tensor, bail};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
+use memmap2::{Advice, Mmap};
 use rayon::prelude::*;
 use safetensors::tensor::{Metadata, TensorInfo};
+
+use super::nn::Numbers;
 
 /// The values of a tensor that are read at once: few enough to stay in a processor's cache on their way.
 const PIECE: usize = 1 << 18;
@@ -27,6 +32,21 @@ pub(super) struct TensorFile {
     metadata: Metadata,
     /// Where the tensors' data begin.
     start: u64,
+    /// The file in memory, where that can be had.
+    map: Option<Arc<Mmap>>,
+}
+
+/// The numbers of a tensor in a mapped file.
+struct Mapped {
+    map: Arc<Mmap>,
+    /// Bytes of whole and aligned numbers.
+    bytes: Range<usize>,
+}
+
+impl AsRef<[f32]> for Mapped {
+    fn as_ref(&self) -> &[f32] {
+        bytemuck::cast_slice(&self.map[self.bytes.clone()])
+    }
 }
 
 /// Where the bytes come from.
@@ -43,7 +63,8 @@ impl TensorFile {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let file = File::open(path).map_err(|error| error.to_string())?;
         let length = file.metadata().map_err(|error| error.to_string())?.len();
-        Self::new(Bytes::File(file), length)
+        let map = map(&file).map(Arc::new);
+        Ok(Self { map, ..Self::new(Bytes::File(file), length)? })
     }
 
     /// Takes the bytes of a file that is part of the program.
@@ -75,7 +96,7 @@ impl TensorFile {
             let found = length - start;
             return Err(format!("its tensors have {data} bytes, and {found} follow the header"));
         }
-        Ok(Self { bytes, metadata, start })
+        Ok(Self { bytes, metadata, start, map: None })
     }
 
     /// The tensors' names and what the header says of them.
@@ -99,6 +120,27 @@ impl TensorFile {
             Some(info) => Ok(info),
             None => bail!("it is missing"),
         }
+    }
+
+    /// A tensor's numbers where they lie; none if they cannot be used as they are there. The system is told to have
+    /// them at hand.
+    pub(super) fn numbers(&self, name: &str) -> candle_core::Result<Option<Numbers>> {
+        let info = self.info(name)?;
+        let Some(map) = &self.map else { return Ok(None) };
+        let place = |offset: usize| self.start as usize + offset;
+        let bytes = place(info.data_offsets.0)..place(info.data_offsets.1);
+        let is_usable = |bytes| bytemuck::try_cast_slice::<u8, f32>(bytes).is_ok();
+        if DType::try_from(info.dtype)? != DType::F32
+            || cfg!(target_endian = "big")
+            || !map.get(bytes.clone()).is_some_and(is_usable)
+        {
+            return Ok(None);
+        }
+        #[cfg(unix)]
+        if let Err(error) = map.advise_range(Advice::WillNeed, bytes.start, bytes.len()) {
+            bail!("{error}");
+        }
+        Ok(Some(Numbers::all(Arc::new(Mapped { map: Arc::clone(map), bytes }))))
     }
 
     /// Reads a tensor as float32 into a place of its number of values.
@@ -163,6 +205,16 @@ impl TensorFile {
     fn read(&self, info: &TensorInfo, from: usize, bytes: &mut [u8]) -> candle_core::Result<()> {
         let at = self.start + (info.data_offsets.0 + from) as u64;
         Ok(self.bytes.read_at(bytes, at)?)
+    }
+}
+
+/// A file in memory; none where the system does not do that.
+fn map(file: &File) -> Option<Mmap> {
+    // SAFETY: the numbers in the file may be any, so that it does no harm if they change; that the file must not be cut
+    // short is told above.
+    #[allow(unsafe_code)]
+    unsafe {
+        Mmap::map(file).ok()
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::{
     digest::{Digest, Hasher, digest},
     file_state::FileState,
+    nn::{Numbers, Weight},
     pytorch::PytorchFile,
     tensor_file::TensorFile,
 };
@@ -283,6 +284,31 @@ impl Weights {
     pub(crate) fn builder(&self, prefix: &str, device: &Device) -> VarBuilder<'_> {
         let backend: Box<dyn SimpleBackend + '_> = Box::new(Named { weights: self });
         VarBuilder::from_backend(backend, DType::F32, device.clone()).pp(prefix)
+    }
+
+    /// The weights of a linear layer: the rows of several tensors, one below the other, each of `inputs` values. On a
+    /// CPU they are not copied if they can be used as they lie in the file.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub(super) fn linear(&self, names: &[String], inputs: usize, device: &Device) -> Result<Weight> {
+        let mapped = match (&self.source, device) {
+            (Source::Safetensors(..), Device::Cpu) => self.mapped(names)?,
+            _ => None,
+        };
+        Ok(match mapped {
+            Some(pieces) => Weight::of_numbers(pieces, inputs)?,
+            None => self.joined(names, device)?.reshape(((), inputs))?.into(),
+        })
+    }
+
+    /// Several tensors as they lie in mapped files, if all of them do.
+    fn mapped(&self, names: &[String]) -> Result<Option<Vec<Numbers>>> {
+        let numbers = |name: &String| {
+            let found = self.file_of(name).and_then(|file| file.numbers(name));
+            found.map_err(|error| self.about_tensor(name, &error))
+        };
+        names.iter().map(numbers).collect()
     }
 
     /// Several tensors as one, float32: their values one behind the other, in one dimension.

@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::{Activation, Linear, softmax};
+use super::{Activation, Linear, softmax, times_row};
 
 /// Multi-head attention.
 #[derive(Clone, Debug)]
@@ -95,6 +95,6 @@ impl Mlp {
     /// [rows, width], where one of the two may have one row for all of the other's; returns [rows, width].
     pub(crate) fn backward(&self, expanded: &Tensor, gradient: &Tensor) -> Result<Tensor> {
         let slope = self.activation.derivative(expanded)?;
-        self.expand.backward(&self.contract.backward(gradient)?.broadcast_mul(&slope)?)
+        self.expand.backward(&times_row(&self.contract.backward(gradient)?, &slope)?)
     }
 }

@@ -5,12 +5,13 @@
 //! product reads rows at any distance; biases and residuals are where a product adds its result; the activation
 //! happens while the bias is added. So beside the products a block makes eight passes over a few megabytes.
 
-use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::{
     Block, LayerNorm, Linear, kernels,
-    product::{Matrix, Output, Threads, bf16, multiply},
+    product::{Matrix, Output, Threads, multiply},
+    weight::read,
 };
 
 /// Runs blocks one after the other, without a graph behind the result.
@@ -76,35 +77,21 @@ impl<'a> View<'a> {
 
         norm(&block.ln_1, hidden, normed)?;
         let projected = room(inner, rows * 3 * width);
-        self.product(&block.attention.projections, normed, projected, false)?;
+        block.attention.projections.multiply(normed, rows, projected, false)?;
         with_bias(&block.attention.projections, |bias| kernels::add_rows(projected, bias))?;
         self.attend(projected, mask, attended);
         with_bias(&block.attention.output, |bias| kernels::add_rows(hidden, bias))?;
-        self.product(&block.attention.output, attended, hidden, true)?;
+        block.attention.output.multiply(attended, rows, hidden, true)?;
 
         norm(&block.ln_2, hidden, normed)?;
-        let expanded = room(inner, rows * block.mlp.expand.weight.dim(0)?);
-        self.product(&block.mlp.expand, normed, expanded, false)?;
+        let expanded = room(inner, rows * block.mlp.expand.weight.outputs());
+        block.mlp.expand.multiply(normed, rows, expanded, false)?;
         match &block.mlp.expand.bias {
             Some(bias) => read(bias, |bias| block.mlp.activation.add_and_apply(expanded, bias))?,
             None => block.mlp.activation.add_and_apply(expanded, &[0.0]),
         }
         with_bias(&block.mlp.contract, |bias| kernels::add_rows(hidden, bias))?;
-        self.product(&block.mlp.contract, expanded, hidden, true)
-    }
-
-    /// output = (output +) input · weightᵀ, in bfloat16 where the layer is to be multiplied so.
-    fn product(&self, linear: &Linear, input: &[f32], output: &mut [f32], add: bool) -> Result<()> {
-        let (to, from) = linear.weight.dims2()?;
-        read(&linear.weight, |weight| {
-            let output = Output { values: output, row_step: to, add };
-            if let Some(rounded) = &linear.rounded {
-                let weights = rounded.weights.get_or_init(|| bf16::Weights::new(weight, to, from));
-                return bf16::multiply(rounded.kernel, output, input, self.rows, weights);
-            }
-            let left = Matrix::new(input, self.rows, from, from);
-            multiply(output, 1.0, left, Matrix::new(weight, to, from, from).transposed(), Threads::All);
-        })
+        block.mlp.contract.multiply(expanded, rows, hidden, true)
     }
 
     /// Attention, a piece of rows a thread: the piece's scores stay in the cache of its core.
@@ -157,13 +144,4 @@ fn norm(norm: &LayerNorm, input: &[f32], output: &mut [f32]) -> Result<()> {
 
 fn with_bias(linear: &Linear, add: impl FnOnce(&[f32])) -> Result<()> {
     linear.bias.as_ref().map_or(Ok(()), |bias| read(bias, add))
-}
-
-/// Hands out the values behind a tensor, which are not copied.
-fn read<T>(tensor: &Tensor, with: impl FnOnce(&[f32]) -> T) -> Result<T> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage @ CpuStorage::F32(_)) => Ok(with(super::slice(storage, layout)?)),
-        _ => bail!("expected float32 on a CPU, found {:?} on {:?}", tensor.dtype(), tensor.device()),
-    }
 }

@@ -17,7 +17,7 @@ const LANES: usize = 16;
 /// Layer norm of rows of `weight.len()` values: (x - mean) / sqrt(variance + epsilon) · weight + bias.
 pub(crate) fn layer_norm(input: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, output: &mut [f32]) {
     let width = weight.len();
-    each_row(input, output, width, |input, output| {
+    each_row(input, output, width, |_, input, output| {
         let scale = 1.0 / width as f32;
         let mean = sum(input, |x| x) * scale;
         let variance = sum(input, |x| (x - mean) * (x - mean)) * scale;
@@ -28,9 +28,48 @@ pub(crate) fn layer_norm(input: &[f32], weight: &[f32], bias: &[f32], epsilon: f
     });
 }
 
+/// The gradient with respect to the input of a layer norm without its weight: (g - mean(g) - n mean(g n)) · inverse of
+/// rows g = gradient · weight, where n is the normed input and `inverse` one over its deviation.
+///
+/// # Shapes
+/// `input`: one row of `weight.len()` values for all, or as many as `gradient` and `output` have.
+pub(crate) fn layer_norm_backward(
+    input: &[f32],
+    weight: &[f32],
+    epsilon: f32,
+    gradient: &[f32],
+    output: &mut [f32],
+) {
+    let width = weight.len();
+    let scale = 1.0 / width as f32;
+    each_row(gradient, output, width, |row, gradient, output| {
+        let input = if input.len() == width { input } else { &input[row * width..(row + 1) * width] };
+        let mean = sum(input, |x| x) * scale;
+        let variance = sum(input, |x| (x - mean) * (x - mean)) * scale;
+        let inverse = 1.0 / (variance + epsilon).sqrt();
+        for ((out, g), w) in output.iter_mut().zip(gradient).zip(weight) {
+            *out = g * w;
+        }
+        let level = sum(output, |g| g) * scale;
+        let along = sum_of_products(output, input, |x| x - mean) * inverse * scale;
+        for (out, x) in output.iter_mut().zip(input) {
+            *out = (*out - level - along * (x - mean) * inverse) * inverse;
+        }
+    });
+}
+
+/// Every row times one.
+pub(crate) fn times_row(input: &[f32], row: &[f32], output: &mut [f32]) {
+    each_row(input, output, row.len(), |_, input, output| {
+        for ((out, x), y) in output.iter_mut().zip(input).zip(row) {
+            *out = x * y;
+        }
+    });
+}
+
 /// Softmax of rows of `width` values.
 pub(crate) fn softmax(input: &[f32], width: usize, output: &mut [f32]) {
-    each_row(input, output, width, |input, output| {
+    each_row(input, output, width, |_, input, output| {
         output.copy_from_slice(input);
         softmax_row(output);
     });
@@ -73,7 +112,7 @@ pub(crate) fn add_rows(values: &mut [f32], row: &[f32]) {
 
 /// Applies `function` to every value.
 pub(crate) fn apply(input: &[f32], output: &mut [f32], function: impl Fn(f32) -> f32 + Sync) {
-    each_row(input, output, PIECE, |input, output| {
+    each_row(input, output, PIECE, |_, input, output| {
         for (out, x) in output.iter_mut().zip(input) {
             *out = function(*x);
         }
@@ -134,27 +173,30 @@ impl<F: Fn(&mut [f32])> NullaryFnOnce for InPlace<'_, F> {
     }
 }
 
-/// Runs `row` on every row of `width` values (the last one may be shorter), on all threads.
-fn each_row(input: &[f32], output: &mut [f32], width: usize, row: impl Fn(&[f32], &mut [f32]) + Sync) {
+/// Runs `row` on every row of `width` values (the last one may be shorter), on all threads. It is told the row's index.
+fn each_row(input: &[f32], output: &mut [f32], width: usize, row: impl Fn(usize, &[f32], &mut [f32]) + Sync) {
     struct Rows<'a, F> {
+        first: usize,
         input: &'a [f32],
         output: &'a mut [f32],
         width: usize,
         row: &'a F,
     }
-    impl<F: Fn(&[f32], &mut [f32])> NullaryFnOnce for Rows<'_, F> {
+    impl<F: Fn(usize, &[f32], &mut [f32])> NullaryFnOnce for Rows<'_, F> {
         type Output = ();
         #[inline(always)]
         fn call(self) {
-            for (input, output) in self.input.chunks(self.width).zip(self.output.chunks_mut(self.width)) {
-                (self.row)(input, output);
+            let rows = self.input.chunks(self.width).zip(self.output.chunks_mut(self.width));
+            for (index, (input, output)) in rows.enumerate() {
+                (self.row)(self.first + index, input, output);
             }
         }
     }
     let arch = Arch::new();
     let piece = PIECE.div_ceil(width) * width;
-    output.par_chunks_mut(piece).zip(input.par_chunks(piece)).for_each(|(output, input)| {
-        arch.dispatch(Rows { input, output, width, row: &row });
+    let pieces = output.par_chunks_mut(piece).zip(input.par_chunks(piece)).enumerate();
+    pieces.for_each(|(index, (output, input))| {
+        arch.dispatch(Rows { first: index * piece / width, input, output, width, row: &row });
     });
 }
 
@@ -168,6 +210,21 @@ fn sum(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     for chunk in chunks {
         for (total, x) in partial.iter_mut().zip(chunk) {
             *total += term(*x);
+        }
+    }
+    partial.iter().sum::<f32>() + rest
+}
+
+/// The sum of products of one row and a `term` of another.
+#[inline(always)]
+fn sum_of_products(one: &[f32], other: &[f32], term: impl Fn(f32) -> f32) -> f32 {
+    let mut partial = [0.0_f32; LANES];
+    let (ones, others) = (one.chunks_exact(LANES), other.chunks_exact(LANES));
+    let rest = ones.remainder().iter().zip(others.remainder());
+    let rest: f32 = rest.map(|(x, y)| x * term(*y)).sum();
+    for (ones, others) in ones.zip(others) {
+        for ((total, x), y) in partial.iter_mut().zip(ones).zip(others) {
+            *total += x * term(*y);
         }
     }
     partial.iter().sum::<f32>() + rest

@@ -8,98 +8,31 @@ mod attention;
 mod block;
 mod inference;
 mod kernels;
+mod linear;
 mod pool;
 mod product;
 mod record;
 mod shuffle;
 mod text;
 mod vision;
-
-use std::sync::{Arc, OnceLock};
+mod weight;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 
 pub(crate) use attention::{Attention, Mlp, Projected, attention_weights};
 pub(crate) use block::{Block, Queries};
+pub(crate) use linear::Linear;
 pub(crate) use pool::{AttentionPool, Pool};
 pub(crate) use product::Kernel;
-use product::bf16;
 pub use record::{AfterAttention, BlockRecord, Recorded, Recording};
 pub(crate) use record::{merge_heads, split_heads};
 pub(crate) use text::{OwnTextTower, TextTower, reference_is_exact};
 pub(crate) use vision::ClassTokenEnd;
 pub use vision::{BlockInput, VisionTower};
+use weight::read;
+pub(crate) use weight::{Numbers, Weight};
 
 use super::config::Activation;
-
-/// x · weightᵀ + bias.
-#[derive(Clone, Debug)]
-pub(crate) struct Linear {
-    weight: Tensor,
-    bias: Option<Tensor>,
-    rounded: Option<Rounded>,
-}
-
-/// How a layer is multiplied in bfloat16, where no graph is wanted.
-#[derive(Clone, Debug)]
-struct Rounded {
-    kernel: Kernel,
-    /// Made at the first use, half as large as the layer's own.
-    weights: Arc<OnceLock<bf16::Weights>>,
-}
-
-impl Linear {
-    /// # Shapes
-    /// `weight`: [out, in]; `bias`: `[out]`.
-    pub(crate) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self { weight, bias, rounded: None }
-    }
-
-    /// The same layer; its products without a graph are of numbers rounded to bfloat16.
-    pub(crate) fn rounding(self, kernel: Kernel) -> Self {
-        Self { rounded: Some(Rounded { kernel, weights: Arc::default() }), ..self }
-    }
-
-    /// # Shapes
-    /// `input`: [..., in]; returns [..., out].
-    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let mut shape = input.dims().to_vec();
-        let width = shape.pop().unwrap_or(1);
-        shape.push(self.weight.dim(0)?);
-        let product = input.reshape(((), width))?.matmul(&self.weight.t()?)?;
-        match &self.bias {
-            Some(bias) => product.broadcast_add(bias)?.reshape(shape),
-            None => product.reshape(shape),
-        }
-    }
-
-    /// The gradient with respect to the input, from the gradient with respect to the output.
-    ///
-    /// # Shapes
-    /// `gradient`: [rows, out]; returns [rows, in].
-    pub(crate) fn backward(&self, gradient: &Tensor) -> Result<Tensor> {
-        gradient.matmul(&self.weight)
-    }
-
-    /// The same layer for a range of its outputs.
-    pub(crate) fn outputs(&self, start: usize, length: usize) -> Result<Self> {
-        let bias = self.bias.as_ref().map(|bias| bias.narrow(0, start, length)).transpose()?;
-        Ok(Self::new(self.weight.narrow(0, start, length)?, bias))
-    }
-
-    /// The same layer with its outputs multiplied.
-    ///
-    /// # Shapes
-    /// `scale`: `[out]`.
-    pub(crate) fn scaled(&self, scale: &Tensor) -> Result<Self> {
-        let bias = self.bias.as_ref().map(|bias| bias.mul(scale)).transpose()?;
-        Ok(Self::new(self.weight.broadcast_mul(&scale.unsqueeze(1)?)?, bias))
-    }
-
-    pub(crate) fn bias(&self) -> Option<&Tensor> {
-        self.bias.as_ref()
-    }
-}
 
 /// Layer norm over the last dimension.
 #[derive(Clone, Debug)]
@@ -132,9 +65,27 @@ impl LayerNorm {
     /// `input`: [rows, width], or [1, width] for several gradients at one place; `gradient`: [rows, width]; returns
     /// [rows, width].
     pub(crate) fn backward(&self, input: &Tensor, gradient: &Tensor) -> Result<Tensor> {
-        let (normal, deviation) = standardized(input, self.epsilon)?;
-        standardized_backward(&normal, &deviation, &gradient.broadcast_mul(&self.weight)?)
+        norm_backward(input, &self.weight, self.epsilon, gradient)
     }
+}
+
+/// The gradient with respect to a layer norm's input: as [`LayerNorm::backward`] has it, whatever the dimensions before
+/// the last.
+fn norm_backward(input: &Tensor, weight: &Tensor, epsilon: f64, gradient: &Tensor) -> Result<Tensor> {
+    if !gradient.device().is_cpu() {
+        let (normal, inverse) = standardized(input, epsilon)?;
+        return standardized_backward(&normal, &inverse, &gradient.broadcast_mul(weight)?);
+    }
+    let (input, gradient) = (input.contiguous()?, gradient.contiguous()?);
+    let mut output = vec![0.0; gradient.elem_count()];
+    read(&input, |input| {
+        read(weight, |weight| {
+            read(&gradient, |gradient| {
+                kernels::layer_norm_backward(input, weight, epsilon as f32, gradient, &mut output);
+            })
+        })
+    })???;
+    Tensor::from_vec(output, gradient.shape(), gradient.device())
 }
 
 /// (x - mean) / deviation over the last dimension, and one over the deviation.
@@ -186,8 +137,8 @@ impl CustomOp3 for LayerNormOp {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let width = weight.dim(0)?;
-        let (normal, inverse) = standardized(input, self.epsilon)?;
-        let to_input = standardized_backward(&normal, &inverse, &gradient.broadcast_mul(weight)?)?;
+        let to_input = norm_backward(input, weight, self.epsilon, gradient)?;
+        let (normal, _) = standardized(input, self.epsilon)?;
         let to_weight = (gradient * normal)?.reshape(((), width))?.sum(0)?;
         let to_bias = gradient.reshape(((), width))?.sum(0)?;
         Ok((Some(to_input), Some(to_weight), Some(to_bias)))
@@ -296,6 +247,19 @@ impl CustomOp1 for Activation {
     fn bwd(&self, input: &Tensor, _output: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         (gradient * self.derivative(input)?).map(Some)
     }
+}
+
+/// Every row times one.
+///
+/// # Shapes
+/// `rows`: [rows, width]; `row`: [1, width], or as `rows`; returns [rows, width].
+fn times_row(rows: &Tensor, row: &Tensor) -> Result<Tensor> {
+    if !rows.device().is_cpu() || row.dim(0)? != 1 {
+        return rows.broadcast_mul(row);
+    }
+    let mut output = vec![0.0; rows.elem_count()];
+    read(rows, |rows| read(row, |row| kernels::times_row(rows, row, &mut output)))??;
+    Tensor::from_vec(output, rows.shape(), rows.device())
 }
 
 /// The values behind a contiguous float32 tensor.

@@ -38,7 +38,7 @@ impl Block {
 
 impl Linear {
     fn shuffled(&self, random: &mut Random) -> Result<Self> {
-        let weight = shuffled(&self.weight, random)?;
+        let weight = shuffled(&self.weight.tensor()?, random)?;
         let bias = self.bias.as_ref().map(|bias| shuffled(bias, random)).transpose()?;
         let layer = Self::new(weight, bias);
         // What was kept of the layer's own weights is of no use to others.

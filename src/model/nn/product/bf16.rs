@@ -27,9 +27,16 @@ impl Weights {
     /// Rounds and lays out weights.
     ///
     /// # Shapes
-    /// `weight`: [outputs, inner].
-    pub(crate) fn new(weight: &[f32], outputs: usize, inner: usize) -> Self {
-        Self { tiles: laid_out(weight, outputs, inner, Across::Rows), outputs, inner }
+    /// `pieces`, one below the other: each [some of the outputs, inner].
+    pub(crate) fn new(pieces: &[&[f32]], inner: usize) -> Self {
+        let outputs = pieces.iter().map(|piece| piece.len()).sum::<usize>() / inner.max(1);
+        let whole = |piece: &&[f32]| piece.len().is_multiple_of(TILE_SIDE * inner.max(1));
+        let tiles = match pieces {
+            [piece] => laid_out(&[piece], inner, Across::Rows),
+            pieces if pieces.iter().all(whole) => laid_out(pieces, inner, Across::Rows),
+            pieces => laid_out(&[&pieces.concat()], inner, Across::Rows),
+        };
+        Self { tiles, outputs, inner }
     }
 }
 
@@ -40,16 +47,17 @@ enum Across {
     Rows,
 }
 
-/// Lays out rows of `inner` values in tiles, rounded, two strips of them at the end if one is left over.
-fn laid_out(values: &[f32], rows: usize, inner: usize, across: Across) -> Vec<Tile> {
+/// Lays out rows of `inner` values in tiles, rounded, two strips of them at the end if one is left over. Only the last
+/// piece may end in less than a strip.
+fn laid_out(pieces: &[&[f32]], inner: usize, across: Across) -> Vec<Tile> {
+    let rows = TILE_SIDE * inner.max(1);
+    let strips: Vec<&[f32]> = pieces.iter().flat_map(|piece| piece.chunks(rows)).collect();
     let strip = inner.div_ceil(TILE_INNER);
-    let mut tiles = vec![Tile::default(); rows.div_ceil(SIDE) * (SIDE / TILE_SIDE) * strip];
+    let mut tiles = vec![Tile::default(); strips.len().next_multiple_of(SIDE / TILE_SIDE) * strip];
     let arch = Arch::new();
-    tiles.par_chunks_mut(strip).zip(values[..rows * inner].par_chunks(TILE_SIDE * inner)).for_each(
-        |(tiles, values)| {
-            arch.dispatch(Strip { tiles, values, inner, across });
-        },
-    );
+    tiles.par_chunks_mut(strip.max(1)).zip(strips).for_each(|(tiles, values)| {
+        arch.dispatch(Strip { tiles, values, inner, across });
+    });
     tiles
 }
 
@@ -117,7 +125,7 @@ pub(crate) fn multiply(kernel: Kernel, output: Output, left: &[f32], rows: usize
     let Weights { tiles: right, outputs, inner } = weights;
     assert!(*outputs <= output.row_step, "the rows of a product do not overlap");
     assert!(reach(rows, *outputs, output.row_step) <= output.values.len(), "a product fits its place");
-    let left = laid_out(left, rows, *inner, Across::Pairs);
+    let left = laid_out(&[&left[..rows * inner]], *inner, Across::Pairs);
     let place = Place { first: output.values.as_mut_ptr(), row_step: output.row_step, add: output.add };
     // Two strips of tiles, which make a square with two strips of the other side.
     let strips = SIDE / TILE_SIDE * inner.div_ceil(TILE_INNER);
@@ -173,7 +181,12 @@ mod tests {
                 let row_step = outputs + 3;
                 let mut values = vec![1.0; rows * row_step];
                 let output = Output { values: &mut values, row_step, add: true };
-                multiply(kernel, output, &left, rows, &Weights::new(&right, outputs, inner));
+                // Of two pieces the first may end in the middle of a tile.
+                let (upper, lower) = right.split_at(outputs / 2 * inner);
+                let whole = Weights::new(&[&right], inner);
+                let weights = Weights::new(&[upper, lower], inner);
+                assert_eq!(weights.tiles, whole.tiles);
+                multiply(kernel, output, &left, rows, &weights);
                 for (row, found) in values.chunks(row_step).enumerate() {
                     let left = &left[row * inner..(row + 1) * inner];
                     let mut expected = vec![1.0; row_step];

@@ -1,0 +1,142 @@
+//! Where the weights of a linear layer lie: in a tensor, or in the checkpoint's file as it is mapped into memory.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use candle_core::{CpuStorage, Device, Result, Storage, Tensor, bail};
+
+use super::slice;
+
+/// Frozen weights: [out, in].
+#[derive(Clone, Debug)]
+pub(crate) enum Weight {
+    /// On any device.
+    Tensor(Tensor),
+    /// On a CPU, where somebody else holds them.
+    Numbers(Pieces),
+}
+
+/// Numbers that are held elsewhere, such as in a mapped file.
+#[derive(Clone)]
+pub(crate) struct Numbers {
+    held: Arc<dyn AsRef<[f32]> + Send + Sync>,
+    range: Range<usize>,
+}
+
+/// Rows of `inputs` values, some in each piece.
+#[derive(Clone, Debug)]
+pub(crate) struct Pieces {
+    pieces: Vec<Numbers>,
+    inputs: usize,
+}
+
+impl Numbers {
+    /// All numbers of a holder.
+    pub(crate) fn all(held: Arc<dyn AsRef<[f32]> + Send + Sync>) -> Self {
+        let range = 0..held.as_ref().as_ref().len();
+        Self { held, range }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        &(*self.held).as_ref()[self.range.clone()]
+    }
+
+    /// Some of them.
+    fn part(&self, range: Range<usize>) -> Self {
+        let start = self.range.start;
+        Self { held: Arc::clone(&self.held), range: start + range.start..start + range.end }
+    }
+}
+
+impl fmt::Debug for Numbers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Numbers({})", self.range.len())
+    }
+}
+
+impl From<Tensor> for Weight {
+    fn from(tensor: Tensor) -> Self {
+        Self::Tensor(tensor)
+    }
+}
+
+impl Weight {
+    /// Rows of `inputs` values, those of the first piece first.
+    ///
+    /// # Errors
+    /// If a piece does not consist of whole rows.
+    pub(crate) fn of_numbers(pieces: Vec<Numbers>, inputs: usize) -> Result<Self> {
+        match pieces.iter().find(|piece| inputs == 0 || !piece.range.len().is_multiple_of(inputs)) {
+            Some(piece) => bail!("expected rows of {inputs} values, found {} values", piece.range.len()),
+            None => Ok(Self::Numbers(Pieces { pieces, inputs })),
+        }
+    }
+
+    pub(super) fn inputs(&self) -> usize {
+        match self {
+            Self::Tensor(tensor) => tensor.dims().get(1).copied().unwrap_or(0),
+            Self::Numbers(pieces) => pieces.inputs,
+        }
+    }
+
+    pub(super) fn outputs(&self) -> usize {
+        match self {
+            Self::Tensor(tensor) => tensor.dims().first().copied().unwrap_or(0),
+            Self::Numbers(Pieces { pieces, inputs }) => {
+                pieces.iter().map(|piece| piece.range.len()).sum::<usize>() / inputs
+            }
+        }
+    }
+
+    /// Some of the rows.
+    pub(super) fn rows(&self, start: usize, length: usize) -> Result<Self> {
+        let Pieces { pieces, inputs } = match self {
+            Self::Tensor(tensor) => return Ok(Self::Tensor(tensor.narrow(0, start, length)?)),
+            Self::Numbers(pieces) => pieces,
+        };
+        if start + length > self.outputs() {
+            bail!("expected rows below {}, found {}", self.outputs(), start + length);
+        }
+        let (mut before, mut kept) = (0, Vec::new());
+        for piece in pieces {
+            let here = before..before + piece.range.len();
+            let from = (start * inputs).clamp(here.start, here.end) - before;
+            let to = ((start + length) * inputs).clamp(here.start, here.end) - before;
+            if from < to {
+                kept.push(piece.part(from..to));
+            }
+            before = here.end;
+        }
+        Ok(Self::Numbers(Pieces { pieces: kept, inputs: *inputs }))
+    }
+
+    /// Hands out the pieces of rows, and how long a row is. Nothing is copied.
+    pub(super) fn read<T>(&self, with: impl FnOnce(&[&[f32]], usize) -> T) -> Result<T> {
+        match self {
+            Self::Tensor(tensor) => read(tensor, |values| with(&[values], self.inputs())),
+            Self::Numbers(Pieces { pieces, inputs }) => {
+                let pieces: Vec<&[f32]> = pieces.iter().map(Numbers::as_slice).collect();
+                Ok(with(&pieces, *inputs))
+            }
+        }
+    }
+
+    /// The weights as a tensor: [out, in].
+    pub(super) fn tensor(&self) -> Result<Tensor> {
+        match self {
+            Self::Tensor(tensor) => Ok(tensor.clone()),
+            Self::Numbers(_) => {
+                let values = self.read(|pieces, _| pieces.concat())?;
+                Tensor::from_vec(values, (self.outputs(), self.inputs()), &Device::Cpu)
+            }
+        }
+    }
+}
+
+/// Hands out the values behind a tensor, which are not copied.
+pub(super) fn read<T>(tensor: &Tensor, with: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage @ CpuStorage::F32(_)) => Ok(with(slice(storage, layout)?)),
+        _ => bail!("expected float32 on a CPU, found {:?} on {:?}", tensor.dtype(), tensor.device()),
+    }
+}
