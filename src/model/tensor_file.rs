@@ -13,7 +13,7 @@ use std::{fs::File, io, ops::Range, path::Path, sync::Arc};
 
 use candle_core::{DType, Device, Tensor, bail};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
-use memmap2::{Advice, Mmap};
+use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::tensor::{Metadata, TensorInfo};
 
@@ -136,11 +136,9 @@ impl TensorFile {
         {
             return Ok(None);
         }
-        #[cfg(unix)]
-        if let Err(error) = map.advise_range(Advice::WillNeed, bytes.start, bytes.len()) {
-            bail!("{error}");
-        }
-        Ok(Some(Numbers::all(Arc::new(Mapped { map: Arc::clone(map), bytes }))))
+        let numbers = Arc::new(Mapped { map: Arc::clone(map), bytes });
+        have_at_hand(Arc::clone(&numbers));
+        Ok(Some(Numbers::all(numbers)))
     }
 
     /// Reads a tensor as float32 into a place of its number of values.
@@ -206,6 +204,16 @@ impl TensorFile {
         let at = self.start + (info.data_offsets.0 + from) as u64;
         Ok(self.bytes.read_at(bytes, at)?)
     }
+}
+
+/// Has the system bring a tensor's pages while other work goes on, a photo is decoded for instance. Where it cannot, each
+/// page comes when it is first used.
+fn have_at_hand(numbers: Arc<Mapped>) {
+    #[cfg(target_os = "linux")]
+    rayon::spawn(move || {
+        let Range { start, end } = numbers.bytes;
+        drop(numbers.map.advise_range(memmap2::Advice::PopulateRead, start, end - start));
+    });
 }
 
 /// A file in memory; none where the system does not do that.
