@@ -83,18 +83,23 @@ impl Component {
 
 /// Joins runs that touch, corners included, in the order in which their first runs are read.
 pub(super) fn components(runs: &[Run]) -> Vec<Component> {
-    let (labels, lengths) = labels(runs);
+    let (mut labels, parents) = labels(runs);
+    let (numbers, count) = numbered(&parents);
+    let mut lengths = vec![0; count];
+    for label in &mut labels {
+        *label = numbers[*label];
+        lengths[*label] += 1;
+    }
     let mut parts: Vec<Vec<Run>> = lengths.into_iter().map(Vec::with_capacity).collect();
-    for (run, label) in runs.iter().zip(labels) {
-        parts[label].push(run.clone());
+    for (run, number) in runs.iter().zip(labels) {
+        parts[number].push(run.clone());
     }
     parts.into_iter().map(Component::new).collect()
 }
 
-/// For each run the number of its component, and for each component how many runs it has.
+/// A label for each run, and for each label a smaller one of the same component, or itself.
 fn labels(runs: &[Run]) -> (Vec<usize>, Vec<usize>) {
     let mut labels: Vec<usize> = Vec::with_capacity(runs.len());
-    // For each label a smaller one of the same component, or itself.
     let mut parents: Vec<usize> = Vec::new();
     let mut above = 0;
     for (index, run) in runs.iter().enumerate() {
@@ -107,7 +112,7 @@ fn labels(runs: &[Run]) -> (Vec<usize>, Vec<usize>) {
             touching.take_while(|(other, _)| other.y < run.y && other.pixels.start <= run.pixels.end);
         let mut label = parents.len();
         for (_, other) in touching {
-            let other = root(&parents, *other);
+            let other = root(&mut parents, *other);
             if label < parents.len() {
                 parents[label.max(other)] = label.min(other);
             }
@@ -118,21 +123,21 @@ fn labels(runs: &[Run]) -> (Vec<usize>, Vec<usize>) {
         }
         labels.push(label);
     }
-    let mut lengths = Vec::new();
-    let mut places = vec![0; parents.len()];
-    for label in 0..parents.len() {
-        places[label] = if parents[label] == label {
-            lengths.push(0);
-            lengths.len() - 1
+    (labels, parents)
+}
+
+/// For each label the number of its component, in the order of their smallest labels, and how many there are.
+fn numbered(parents: &[usize]) -> (Vec<usize>, usize) {
+    let (mut numbers, mut count) = (Vec::with_capacity(parents.len()), 0);
+    for (label, parent) in parents.iter().enumerate() {
+        if *parent == label {
+            numbers.push(count);
+            count += 1;
         } else {
-            places[parents[label]]
-        };
+            numbers.push(numbers[*parent]);
+        }
     }
-    for label in &mut labels {
-        *label = places[*label];
-        lengths[*label] += 1;
-    }
-    (labels, lengths)
+    (numbers, count)
 }
 
 /// Whether a run of the row above ends before another begins, with no corner shared.
@@ -140,8 +145,10 @@ fn is_left_of(above: &Run, run: &Run) -> bool {
     above.y < run.y && above.pixels.end < run.pixels.start
 }
 
-fn root(parents: &[usize], mut label: usize) -> usize {
+/// The smallest label of a component; the way there is halved for the next search.
+fn root(parents: &mut [usize], mut label: usize) -> usize {
     while parents[label] != label {
+        parents[label] = parents[parents[label]];
         label = parents[label];
     }
     label

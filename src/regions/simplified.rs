@@ -99,6 +99,8 @@ impl Chord {
         is_beside.then(|| highest.iter().copied().fold(-1.0, f64::max))
     }
 
+    /// The furthest of some corners, wherever they are: the highest of those beside the chord, or the outermost of the
+    /// others.
     fn furthest_anywhere(&self, corners: &[Corner]) -> Option<usize> {
         let (mut highest, mut outermost) = (None, None);
         let mut most = [-1.0, -1.0];
