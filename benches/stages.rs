@@ -19,6 +19,8 @@ use fieldmark::{
     geometry::Fit,
     gradient::{Differentiation, LayerTrace},
     model::{Model, preprocess::FitRequest},
+    regions::Threshold,
+    report,
 };
 use rayon::prelude::*;
 use support::{HEADS, LAYERS, MLP, TOKENS, WIDTH};
@@ -26,7 +28,7 @@ use support::{HEADS, LAYERS, MLP, TOKENS, WIDTH};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-criterion_group!(stages, trunk, head, text, photo, render, compare, command);
+criterion_group!(stages, trunk, head, text, photo, render, places, compare, command);
 criterion_main!(stages);
 
 fn group<'c>(criterion: &'c mut Criterion, name: &str) -> BenchmarkGroup<'c, WallTime> {
@@ -230,6 +232,19 @@ fn render(criterion: &mut Criterion) {
     let found = explainer.localize(&photo, &Query::new("a bird")).expect("it is localized");
     let mut group = group(criterion, "render");
     group.bench_function("overlay 1800 x 1200", |bencher| bencher.iter(|| found.overlay(&photo)));
+    group.finish();
+}
+
+/// Peaks, regions and points of maps that are there.
+fn places(criterion: &mut Criterion) {
+    let photo = Photo::open(support::photo()).expect("the photo is sound");
+    let found = explainer().compare(&photo, &prompts(200), &settings()).expect("it is compared");
+    let mut group = group(criterion, "places");
+    for count in [1, 200] {
+        group.bench_function(format!("{count} maps at 1800 x 1200"), |bencher| {
+            bencher.iter(|| report::Place::of_all(&found.maps[..count], Threshold::default()));
+        });
+    }
     group.finish();
 }
 

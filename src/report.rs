@@ -8,10 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    attribution::{self, Combination, ConceptMap},
+    attribution::{self, Combination, ConceptMap, resample::Resampled},
     device::Precision,
     geometry::{Fit, Placement},
     model::config::ProbabilityKind,
@@ -115,7 +116,18 @@ pub struct Place {
 impl Place {
     /// Reads a map.
     pub fn of(map: &ConceptMap, threshold: Threshold) -> Self {
-        let Some(reading) = Reading::of(map) else {
+        Self::read(Reading::of(map), threshold)
+    }
+
+    /// Reads maps of one placement: where the photo's pixels lie between the cells is found out once for all.
+    pub fn of_all(maps: &[ConceptMap], threshold: Threshold) -> Vec<Self> {
+        let Some(first) = maps.first() else { return Vec::new() };
+        let photo = Resampled::new(first, first.placement().photo);
+        maps.par_iter().map(|map| Self::read(Reading::at_pixels(photo.of_other(map)), threshold)).collect()
+    }
+
+    fn read(reading: Option<Reading>, threshold: Threshold) -> Self {
+        let Some(reading) = reading else {
             return Self { peak: None, regions: Vec::new(), points: Vec::new() };
         };
         let instances = reading.instances(threshold);

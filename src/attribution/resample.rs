@@ -37,8 +37,7 @@ pub(super) struct Line {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Segment {
     pub(super) pixels: Range<usize>,
-    pub(super) first: usize,
-    pub(super) second: usize,
+    pub(super) cells: [usize; 2],
 }
 
 impl<'map> Resampled<'map> {
@@ -129,7 +128,13 @@ impl Line {
         start..self.segments.last().map_or(start, |segment| segment.pixels.end)
     }
 
+    /// The two cells beside a pixel, and its share of the second; none where the map does not cover it.
+    pub(super) fn at(&self, pixel: usize) -> Option<([usize; 2], f32)> {
+        self.taps.get(pixel).copied().flatten().map(|tap| ([tap.first, tap.second], tap.share))
+    }
+
     /// The sum of the shares of some pixels.
+    #[inline(always)]
     pub(super) fn share_sum(&self, pixels: &Range<usize>) -> f64 {
         self.share_sums[pixels.end] - self.share_sums[pixels.start]
     }
@@ -138,7 +143,8 @@ impl Line {
 impl Segment {
     /// The value at the first cell, and how much higher the second is.
     pub(super) fn ends(&self, line: &[f32]) -> (f32, f32) {
-        (line[self.first], line[self.second] - line[self.first])
+        let [from, to] = self.cells.map(|cell| line[cell]);
+        (from, to - from)
     }
 }
 
@@ -186,10 +192,10 @@ fn segments(taps: &[Option<Tap>]) -> Vec<Segment> {
     for (at, tap) in taps.iter().enumerate() {
         let Some(Tap { first, second, .. }) = *tap else { continue };
         match out.last_mut() {
-            Some(last) if (last.first, last.second, last.pixels.end) == (first, second, at) => {
+            Some(last) if (last.cells, last.pixels.end) == ([first, second], at) => {
                 last.pixels.end = at + 1;
             }
-            _ => out.push(Segment { pixels: at..at + 1, first, second }),
+            _ => out.push(Segment { pixels: at..at + 1, cells: [first, second] }),
         }
     }
     out

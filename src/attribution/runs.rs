@@ -7,8 +7,9 @@
 //! and whose crossing of a level is computed, not searched. Every pixel is decided by the value that
 //! [`Resampled::row`] gives it, bit by bit.
 
-use std::ops::Range;
+use std::{borrow::Borrow, ops::Range};
 
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::resample::{Line, Resampled, Segment};
@@ -20,15 +21,20 @@ const BANDS: usize = 64;
 /// is the result of six roundings.
 const ROUNDING: f32 = 16.0 * f32::EPSILON;
 
+/// Rows whose sums are kept side by side: a vector register's worth of the widest.
+const LANES: usize = 8;
+
 /// A run of pixels of one row.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Run {
+    /// The row.
+    pub(crate) y: u32,
     /// The columns of the pixels.
-    pub(crate) pixels: Range<usize>,
-    /// The sum of the map's values over the pixels.
-    pub(crate) sum: f64,
-    /// The largest of the values.
+    pub(crate) pixels: Range<u32>,
+    /// The largest of the map's values over the pixels.
     pub(crate) max: f32,
+    /// The sum of the values.
+    pub(crate) sum: f64,
 }
 
 /// The sums of a map over all pixels that it covers.
@@ -41,21 +47,29 @@ pub(crate) struct Sums {
 }
 
 impl Resampled<'_> {
-    /// Every run whose values are at least `level` and above zero, with its row, in the order of reading.
-    pub(crate) fn runs(&self, level: f32) -> Vec<(usize, Run)> {
-        let slack = self.slack();
+    /// Every run whose values are at least `level` and above zero, in the order of reading.
+    pub(crate) fn runs(&self, level: f32) -> Vec<Run> {
+        let (level, slack) = (above_zero(level), self.slack());
         let chunks = self.samples().rows.segments.par_chunks(BANDS);
         chunks.flat_map_iter(|bands| self.runs_of(bands, level, slack)).collect()
     }
 
     /// The runs of row `y` whose values are at least `level` and above zero, from left to right.
     pub(crate) fn runs_at_least(&self, y: u32, level: f32) -> Vec<Run> {
-        let (mut line, mut runs) = (Vec::new(), Vec::new());
-        if self.line(y as usize, &mut line) {
-            let columns = &self.samples().columns;
-            columns.add_runs(&mut runs, (0, &line), level, &columns.segments);
+        let mut runs = Vec::new();
+        if let Some((cells, share)) = self.samples().rows.at(y as usize) {
+            add_runs(&mut runs, (y, share), above_zero(level), self.quads(cells));
         }
-        runs.into_iter().map(|(_, run)| run).collect()
+        runs
+    }
+
+    /// Adds the parts of a run whose values are at least `level`, which is no lower than the run's own.
+    pub(crate) fn add_parts(&self, parts: &mut Vec<Run>, run: &Run, level: f32) {
+        let Some((cells, share)) = self.samples().rows.at(run.y as usize) else { return };
+        let [start, end] = [run.pixels.start as usize, run.pixels.end as usize];
+        let before = self.samples().columns.segments.partition_point(|segment| segment.pixels.end <= start);
+        let quads = self.quads(cells).skip(before).take_while(|quad| quad.segment.pixels.start < end);
+        add_runs(parts, (run.y, share), level, quads);
     }
 
     /// The largest value of all pixels, or 0 where none is above it.
@@ -68,7 +82,7 @@ impl Resampled<'_> {
     /// The sums over all pixels.
     pub(crate) fn sums(&self) -> Sums {
         let chunks = self.samples().rows.segments.par_chunks(BANDS);
-        let sums: Vec<Sums> = chunks.map(|bands| self.sums_of(bands)).collect();
+        let sums: Vec<Sums> = chunks.map(|bands| Arch::new().dispatch(SumsOf(self, bands))).collect();
         // Added in their order, whatever the threads do: the sums are the same in every run.
         sums.iter().fold(Sums::default(), |all, part| Sums {
             positive: all.positive + part.positive,
@@ -76,65 +90,63 @@ impl Resampled<'_> {
         })
     }
 
-    fn runs_of(&self, bands: &[Segment], level: f32, slack: f32) -> Vec<(usize, Run)> {
-        let columns = &self.samples().columns;
-        let (mut runs, mut line, mut reaching) = (Vec::new(), Vec::new(), Vec::new());
+    fn runs_of(&self, bands: &[Segment], level: f32, slack: f32) -> Vec<Run> {
+        let (mut runs, mut reaching) = (Vec::new(), Vec::new());
         for band in bands {
-            let reaches = |segment: &&Segment| {
-                let highest = self.quad(band, segment).highest() + slack;
-                highest >= level && highest > 0.0
+            let reaches = |quad: &Quad| {
+                let highest = quad.highest();
+                highest + slack >= level && highest > 0.0
             };
             reaching.clear();
-            reaching.extend(columns.segments.iter().filter(reaches).cloned());
+            reaching.extend(self.quads(band.cells).filter(reaches));
             if reaching.is_empty() {
                 continue;
             }
-            for y in band.pixels.clone() {
-                if self.line(y, &mut line) {
-                    columns.add_runs(&mut runs, (y, &line), level, &reaching);
-                }
+            let shares = &self.samples().rows.shares[band.pixels.clone()];
+            for (y, share) in band.pixels.clone().zip(shares) {
+                add_runs(&mut runs, (y as u32, *share), level, reaching.iter());
             }
         }
         runs
     }
 
     fn highest_of(&self, bands: &[Segment], slack: f32) -> f32 {
-        let Line { segments, shares, .. } = &self.samples().columns;
         let mut highest = 0.0_f32;
-        for (band, segment) in pairs(bands, segments) {
-            let quad = self.quad(band, segment);
-            if quad.highest() + slack <= highest {
-                continue;
-            }
-            let ends = [shares[segment.pixels.start], shares[segment.pixels.end - 1]];
-            for share in &self.samples().rows.shares[band.pixels.clone()] {
-                let (from, rise) = quad.ends(*share);
-                highest = ends.iter().fold(highest, |highest, end| highest.max(from + rise * end));
+        for band in bands {
+            for quad in self.quads(band.cells) {
+                if quad.highest() + slack <= highest {
+                    continue;
+                }
+                let shares = &self.samples().rows.shares[band.pixels.clone()];
+                for share in shares {
+                    let [first, last] = quad.row(*share).ends();
+                    highest = larger(highest, larger(first, last));
+                }
             }
         }
         highest
     }
 
+    #[inline(always)]
     fn sums_of(&self, bands: &[Segment]) -> Sums {
         let (rows, columns) = (&self.samples().rows, &self.samples().columns);
         let mut sums = Sums::default();
-        for (band, segment) in pairs(bands, &columns.segments) {
-            let quad = self.quad(band, segment);
-            let all = quad.sum(
-                [band.pixels.len() as f64, rows.share_sum(&band.pixels)],
-                [segment.pixels.len() as f64, columns.share_sum(&segment.pixels)],
-            );
-            let positive = match (quad.lowest() >= 0.0, quad.highest() <= 0.0) {
-                (true, _) => all,
-                (_, true) => 0.0,
-                _ => {
-                    let shares = rows.shares[band.pixels.clone()].iter();
-                    let runs = shares.filter_map(|share| columns.run_in(segment, quad.ends(*share), 0.0));
-                    runs.map(|run| run.sum).sum()
-                }
-            };
-            sums.positive += positive;
-            sums.negative += all - positive;
+        for band in bands {
+            let (shares, band_sum) = (&rows.shares[band.pixels.clone()], rows.share_sum(&band.pixels));
+            for quad in self.quads(band.cells) {
+                let pixels = &quad.segment.pixels;
+                let all = quad.sum(
+                    [band.pixels.len() as f64, band_sum],
+                    [pixels.len() as f64, columns.share_sum(pixels)],
+                );
+                let positive = match (quad.lowest() >= 0.0, quad.highest() <= 0.0) {
+                    (true, _) => all,
+                    (_, true) => 0.0,
+                    _ => quad.positive(shares),
+                };
+                sums.positive += positive;
+                sums.negative += all - positive;
+            }
         }
         sums
     }
@@ -143,108 +155,194 @@ impl Resampled<'_> {
         ROUNDING * self.map.max_abs() + f32::MIN_POSITIVE
     }
 
-    fn quad(&self, band: &Segment, segment: &Segment) -> Quad {
-        let columns = self.map.grid().columns;
-        let cell = |row: usize, column: usize| self.map.values()[row * columns + column];
-        let row = |row: usize| [cell(row, segment.first), cell(row, segment.second)];
-        Quad { top: row(band.first), bottom: row(band.second) }
+    /// What lies between two rows of cells, from left to right.
+    fn quads(&self, cells: [usize; 2]) -> impl Iterator<Item = Quad<'_>> {
+        let columns = &self.samples().columns;
+        let width = self.map.grid().columns;
+        let [top, bottom] = cells.map(|row| &self.map.values()[row * width..][..width]);
+        columns.segments.iter().map(move |segment| {
+            let [left, right] = segment.cells;
+            Quad { top: [top[left], top[right]], bottom: [bottom[left], bottom[right]], segment, columns }
+        })
     }
 }
 
-/// The values of four neighbouring cells, from left to right.
-struct Quad {
-    top: [f32; 2],
-    bottom: [f32; 2],
+/// The least that is at least `level` and above zero: what reaches it is both.
+fn above_zero(level: f32) -> f32 {
+    level.max(0.0_f32.next_up())
 }
 
-impl Quad {
+struct SumsOf<'s>(&'s Resampled<'s>, &'s [Segment]);
+
+impl NullaryFnOnce for SumsOf<'_> {
+    type Output = Sums;
+
+    #[inline(always)]
+    fn call(self) -> Sums {
+        self.0.sums_of(self.1)
+    }
+}
+
+/// The values of four neighbouring cells, from left to right, and the columns of pixels between them.
+struct Quad<'s> {
+    top: [f32; 2],
+    bottom: [f32; 2],
+    segment: &'s Segment,
+    columns: &'s Line,
+}
+
+impl<'s> Quad<'s> {
+    #[inline(always)]
     fn highest(&self) -> f32 {
         self.top[0].max(self.top[1]).max(self.bottom[0].max(self.bottom[1]))
     }
 
+    #[inline(always)]
     fn lowest(&self) -> f32 {
         self.top[0].min(self.top[1]).min(self.bottom[0].min(self.bottom[1]))
     }
 
-    /// As [`Segment::ends`] has it, of a row with this share of the lower cells.
-    fn ends(&self, share: f32) -> (f32, f32) {
+    /// The row with this share of the lower cells.
+    #[inline(always)]
+    fn row(&self, share: f32) -> Row<'s> {
         let [from, to] = [0, 1].map(|side| self.top[side] + (self.bottom[side] - self.top[side]) * share);
-        (from, to - from)
+        Row { from, rise: to - from, segment: self.segment, columns: self.columns }
     }
 
     /// The sum over some rows and columns: of each, how many there are and the sum of their shares.
+    #[inline(always)]
     fn sum(&self, rows: [f64; 2], columns: [f64; 2]) -> f64 {
         let across = |[left, right]: [f32; 2]| {
             (columns[0] - columns[1]) * f64::from(left) + columns[1] * f64::from(right)
         };
         (rows[0] - rows[1]) * across(self.top) + rows[1] * across(self.bottom)
     }
-}
 
-fn pairs<'s>(
-    bands: &'s [Segment],
-    segments: &'s [Segment],
-) -> impl Iterator<Item = (&'s Segment, &'s Segment)> {
-    bands.iter().flat_map(move |band| segments.iter().map(move |segment| (band, segment)))
-}
-
-impl Line {
-    /// Adds the runs of a row in some of its segments, from left to right; those that touch become one.
-    fn add_runs(
-        &self,
-        runs: &mut Vec<(usize, Run)>,
-        (y, line): (usize, &[f32]),
-        level: f32,
-        segments: &[Segment],
-    ) {
-        for segment in segments {
-            let Some(run) = self.run_in(segment, segment.ends(line), level) else { continue };
-            match runs.last_mut() {
-                Some((row, last)) if *row == y && last.pixels.end == run.pixels.start => last.append(&run),
-                _ => runs.push((y, run)),
+    /// The sum of the values above zero over rows with these shares.
+    ///
+    /// Each row falls evenly from its higher end to its lower one, so what is above zero is a series. Where it ends need
+    /// not be known to the pixel: a value that rounding takes for its neighbour across zero is next to nothing.
+    #[inline(always)]
+    fn positive(&self, shares: &[f32]) -> f64 {
+        let count = self.segment.pixels.len() as f64;
+        let part = 1.0 / (count - 1.0).max(1.0);
+        let ends = [
+            self.columns.shares[self.segment.pixels.start],
+            self.columns.shares[self.segment.pixels.end - 1],
+        ]
+        .map(f64::from);
+        let top = self.top.map(f64::from);
+        let fall = [f64::from(self.bottom[0]) - top[0], f64::from(self.bottom[1]) - top[1]];
+        let sum = |share: f32| {
+            let share = f64::from(share);
+            let (from, to) = (top[0] + fall[0] * share, top[1] + fall[1] * share);
+            let (first, last) = (from + (to - from) * ends[0], from + (to - from) * ends[1]);
+            let (high, low) = if first > last { (first, last) } else { (last, first) };
+            let step = (high - low) * part;
+            let above = (high / step).ceil().max(0.0).min(count);
+            above * (high - 0.5 * step * (above - 1.0))
+        };
+        let mut sums = [0.0; LANES];
+        let chunks = shares.chunks_exact(LANES);
+        let rest: f64 = chunks.remainder().iter().map(|share| sum(*share)).sum();
+        for chunk in chunks {
+            for (total, share) in sums.iter_mut().zip(chunk) {
+                *total += sum(*share);
             }
         }
-    }
-
-    /// The part of a segment that is at least `level` and above zero, of a row with these ends.
-    fn run_in(&self, segment: &Segment, (from, rise): (f32, f32), level: f32) -> Option<Run> {
-        let Range { start, end } = segment.pixels;
-        let shares = &self.shares[start..end];
-        let value = |share: f32| from + rise * share;
-        let is_in = |share: &f32| value(*share) >= level && value(*share) > 0.0;
-        let place = (level - from) / rise;
-        let pixels = match (is_in(shares.first()?), is_in(shares.last()?)) {
-            (true, true) => start..end,
-            (false, false) => return None,
-            (true, false) => start..start + change(shares, place, is_in),
-            (false, true) => start + change(shares, place, |share| !is_in(share))..end,
-        };
-        let max = value(self.shares[pixels.start]).max(value(self.shares[pixels.end - 1]));
-        let sum = f64::from(from) * pixels.len() as f64 + f64::from(rise) * self.share_sum(&pixels);
-        Some(Run { pixels, sum, max })
+        sums.iter().sum::<f64>() + rest
     }
 }
 
-/// The first of some evenly spaced shares that does not hold what the first one holds and the last one does not. It is
-/// looked for near the place of a share, where it is up to rounding.
-fn change(shares: &[f32], near: f32, holds: impl Fn(&f32) -> bool) -> usize {
+/// A row of pixels between two neighbouring cells: a straight line.
+struct Row<'s> {
+    /// The value at the first cell, and how much higher the second is: as [`Segment::ends`] has it.
+    from: f32,
+    rise: f32,
+    segment: &'s Segment,
+    columns: &'s Line,
+}
+
+impl Row<'_> {
+    #[inline(always)]
+    fn value(&self, share: f32) -> f32 {
+        self.from + self.rise * share
+    }
+
+    /// The first and the last value.
+    #[inline(always)]
+    fn ends(&self) -> [f32; 2] {
+        let Range { start, end } = self.segment.pixels;
+        [start, end - 1].map(|pixel| self.value(self.columns.shares[pixel]))
+    }
+
+    /// The part that is at least `level`.
+    #[inline(always)]
+    fn run(&self, y: u32, level: f32) -> Option<Run> {
+        let Range { start, end } = self.segment.pixels;
+        let [first, last] = self.ends();
+        let shares = &self.columns.shares[start..end];
+        let near = (level - first) / (last - first);
+        let (pixels, max) = match (first >= level, last >= level) {
+            (true, true) => (start..end, larger(first, last)),
+            (false, false) => return None,
+            (true, false) => {
+                let change = start + change(shares, near, |share| self.value(share) >= level);
+                (start..change, larger(first, self.value(self.columns.shares[change - 1])))
+            }
+            (false, true) => {
+                let change = start + change(shares, near, |share| self.value(share) < level);
+                (change..end, larger(last, self.value(self.columns.shares[change])))
+            }
+        };
+        let sum = f64::from(self.from) * pixels.len() as f64
+            + f64::from(self.rise) * self.columns.share_sum(&pixels);
+        Some(Run { y, pixels: pixels.start as u32..pixels.end as u32, max, sum })
+    }
+}
+
+/// Of two numbers; unlike [`f32::max`] one instruction.
+fn larger(one: f32, other: f32) -> f32 {
+    if one > other { one } else { other }
+}
+
+/// Adds the runs of a row in some quads, from left to right; those that touch become one.
+#[inline(always)]
+fn add_runs<'q>(
+    runs: &mut Vec<Run>,
+    (y, share): (u32, f32),
+    level: f32,
+    quads: impl Iterator<Item = impl Borrow<Quad<'q>>>,
+) {
+    let mut open: Option<Run> = None;
+    for quad in quads {
+        let Some(run) = quad.borrow().row(share).run(y, level) else { continue };
+        match &mut open {
+            Some(last) if last.pixels.end == run.pixels.start => last.append(&run),
+            _ => runs.extend(open.replace(run)),
+        }
+    }
+    runs.extend(open);
+}
+
+/// How many of some evenly spaced shares hold what the first one holds and the last one does not. They end about `near`
+/// of the way from the first to the last, up to rounding.
+#[inline(always)]
+fn change(shares: &[f32], near: f32, holds: impl Fn(f32) -> bool) -> usize {
     let last = shares.len() - 1;
-    let step = (shares[last] - shares[0]) / last as f32;
-    let mut at = (((near - shares[0]) / step) as usize).clamp(1, last);
-    while holds(&shares[at]) {
-        at += 1;
+    let near = ((near * last as f32) as i32 as usize + 1).min(last);
+    if holds(shares[near - 1]) && !holds(shares[near]) {
+        near
+    } else {
+        shares.partition_point(|share| holds(*share))
     }
-    while !holds(&shares[at - 1]) {
-        at -= 1;
-    }
-    at
 }
 
 impl Run {
     fn append(&mut self, next: &Run) {
         self.pixels.end = next.pixels.end;
         self.sum += next.sum;
-        self.max = self.max.max(next.max);
+        self.max = larger(self.max, next.max);
     }
 }
 
@@ -295,7 +393,7 @@ pub(crate) mod tests {
         let map = map(&[0.0, 4.0], Grid::new(1, 2), photo, Rect::whole(photo));
         let runs = Resampled::new(&map, photo).runs_at_least(0, 1.0);
         // Pixels 3 to 7 hold 1.5, 2.5, 3.5, 4 and 4.
-        assert_eq!(runs, [Run { pixels: 3..8, sum: 15.5, max: 4.0 }]);
+        assert_eq!(runs, [Run { y: 0, pixels: 3..8, max: 4.0, sum: 15.5 }]);
     }
 
     #[test]
@@ -328,19 +426,20 @@ pub(crate) mod tests {
         for (y, row) in pixels.chunks_exact(width).enumerate() {
             let columns: Vec<usize> = (0..width).filter(|x| is_in(&row[*x])).collect();
             for run in columns.chunk_by(|one, other| one + 1 == *other) {
-                expected.push((y, run[0]..run[run.len() - 1] + 1));
+                expected.push((y as u32, run[0] as u32..run[run.len() - 1] as u32 + 1));
             }
         }
         let runs = resampled.runs(level);
-        let found: Vec<_> = runs.iter().map(|(y, run)| (*y, run.pixels.clone())).collect();
+        let found: Vec<_> = runs.iter().map(|run| (run.y, run.pixels.clone())).collect();
         assert_eq!(found, expected, "at level {level}");
-        for (y, run) in &runs {
-            let row = &pixels[y * width..][..width];
-            let sum: f64 = row[run.pixels.clone()].iter().map(|value| f64::from(*value)).sum();
-            let rounding = 1e-6 * f64::from(resampled.map().max_abs()) * run.pixels.len() as f64;
+        for run in &runs {
+            let y = run.y;
+            let row = &pixels[y as usize * width..][run.pixels.start as usize..run.pixels.end as usize];
+            let sum: f64 = row.iter().map(|value| f64::from(*value)).sum();
+            let rounding = 1e-6 * f64::from(resampled.map().max_abs()) * row.len() as f64;
             assert!((run.sum - sum).abs() <= rounding, "row {y} at level {level}: {} {sum}", run.sum);
-            assert_eq!(run.max, row[run.pixels.clone()].iter().copied().fold(f32::MIN, f32::max));
-            assert!(resampled.runs_at_least(*y as u32, level).contains(run));
+            assert_eq!(run.max, row.iter().copied().fold(f32::MIN, f32::max));
+            assert!(resampled.runs_at_least(y, level).contains(run));
         }
     }
 }

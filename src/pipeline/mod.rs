@@ -13,8 +13,6 @@ mod texts;
 
 use std::{sync::Arc, time::Instant};
 
-use rayon::prelude::*;
-
 pub use answer::{Compare, Found, methods_sheet, strip};
 pub use input::{Embedding, ModelInput, Prompts};
 pub use settings::{Layers, Lineup, LoadOptions, Pairs, Query, Rivals, Settings};
@@ -232,7 +230,7 @@ fn places(maps: &[ConceptMap], setup: &Setup, photo: &Photo) -> Vec<Place> {
     match setup.refined.contains(&Refinement::Guided) {
         // Maps on the photo's pixels are large: one at a time, which keeps all threads busy by itself.
         true => maps.iter().map(|map| place(map, setup, photo)).collect(),
-        false => maps.par_iter().map(|map| place(map, setup, photo)).collect(),
+        false => Place::of_all(maps, setup.threshold),
     }
 }
 

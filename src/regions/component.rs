@@ -7,143 +7,149 @@ use crate::attribution::{resample::Resampled, runs::Run};
 const OUTLINE_PART: f64 = 0.05;
 
 /// Of the pixels of some runs (at least one), the one nearest to their centre of mass.
-pub(super) fn nearest_to_centre(runs: &[(usize, Run)]) -> Peak {
+pub(super) fn nearest_to_centre(runs: &[Run]) -> Peak {
     let (mut count, mut sum_x, mut sum_y) = (0.0, 0.0, 0.0);
-    for (y, run) in runs {
-        let pixels = run.pixels.len() as f64;
-        count += pixels;
-        sum_x += pixels * (run.pixels.start + run.pixels.end - 1) as f64 / 2.0;
-        sum_y += pixels * *y as f64;
+    for Run { y, pixels, .. } in runs {
+        let length = f64::from(pixels.end - pixels.start);
+        count += length;
+        sum_x += length * f64::from(pixels.start + pixels.end - 1) / 2.0;
+        sum_y += length * f64::from(*y);
     }
     let (centre_x, centre_y) = (sum_x / count, sum_y / count);
     let mut best = (f64::INFINITY, Peak { x: 0, y: 0 });
-    for (y, run) in runs {
-        let x = centre_x.clamp(run.pixels.start as f64, (run.pixels.end - 1) as f64).round();
-        let distance = (x - centre_x).powi(2) + (*y as f64 - centre_y).powi(2);
+    for Run { y, pixels, .. } in runs {
+        let x = centre_x.clamp(f64::from(pixels.start), f64::from(pixels.end - 1)).round();
+        let distance = (x - centre_x).powi(2) + (f64::from(*y) - centre_y).powi(2);
         if distance < best.0 {
-            best = (distance, Peak { x: x as u32, y: *y as u32 });
+            best = (distance, Peak { x: x as u32, y: *y });
         }
     }
     best.1
 }
 
-/// Runs that touch each other.
+/// Runs that touch each other, in the order of reading.
 pub(super) struct Component {
-    left: usize,
-    right: usize,
-    top: usize,
-    bottom: usize,
-    pub(super) area: usize,
+    runs: Vec<Run>,
+    pub(super) area: u64,
     pub(super) sum: f64,
     pub(super) max: f32,
-    /// Which of all runs they are, in the order of reading.
-    runs: Vec<usize>,
 }
 
 impl Component {
-    fn of(index: usize, y: usize, run: &Run) -> Self {
-        Self {
-            left: run.pixels.start,
-            right: run.pixels.end,
-            top: y,
-            bottom: y + 1,
-            area: run.pixels.len(),
-            sum: run.sum,
-            max: run.max,
-            runs: vec![index],
+    fn new(runs: Vec<Run>) -> Self {
+        let (mut area, mut sum, mut max) = (0, 0.0, f32::MIN);
+        for run in &runs {
+            area += u64::from(run.pixels.end - run.pixels.start);
+            sum += run.sum;
+            max = max.max(run.max);
         }
-    }
-
-    fn join(&mut self, index: usize, y: usize, run: &Run) {
-        self.left = self.left.min(run.pixels.start);
-        self.right = self.right.max(run.pixels.end);
-        self.bottom = self.bottom.max(y + 1);
-        self.area += run.pixels.len();
-        self.sum += run.sum;
-        self.max = self.max.max(run.max);
-        self.runs.push(index);
+        Self { runs, area, sum, max }
     }
 
     /// What it is called outside; `positive`: the sum of all positive evidence.
-    pub(super) fn instance(&self, resampled: &Resampled, runs: &[(usize, Run)], positive: f64) -> Instance {
+    pub(super) fn instance(&self, resampled: &Resampled, positive: f64) -> Instance {
         let photo = resampled.map().placement().photo;
-        let own = self.runs.iter().map(|index| &runs[*index]);
-        let pixels = own.map(|(y, run)| (*y as u32, run.pixels.start as u32..run.pixels.end as u32));
-        let mask = Mask::new(photo, pixels.collect());
+        let mask = Mask::new(photo, self.runs.iter().map(|run| (run.y, run.pixels.clone())).collect());
         let finest = (f64::from(photo.width.max(photo.height)) / 1000.0).max(1.0);
         let tolerance = finest.min(OUTLINE_PART * (self.area as f64).sqrt());
+        let mut across = self.runs[0].pixels.clone();
+        for run in &self.runs {
+            across = across.start.min(run.pixels.start)..across.end.max(run.pixels.end);
+        }
+        let down = self.runs[0].y..self.runs[self.runs.len() - 1].y + 1;
         let region = Region {
-            x: self.left as u32,
-            y: self.top as u32,
-            width: (self.right - self.left) as u32,
-            height: (self.bottom - self.top) as u32,
+            x: across.start,
+            y: down.start,
+            width: across.end - across.start,
+            height: down.end - down.start,
             // The two sums are rounded differently, so the quotient may pass 1 by a hair.
             share: (self.sum / positive).min(1.0),
-            area: self.area as u64,
-            peak: self.peak(resampled, runs),
+            area: self.area,
+            peak: self.peak(resampled),
             polygon: mask.polygon(tolerance),
         };
         Instance { region, evidence: self.max, mask }
     }
 
     /// As [`peak`](super::peak) has it, of these pixels alone.
-    pub(super) fn peak(&self, resampled: &Resampled, runs: &[(usize, Run)]) -> Peak {
-        let highest = self.runs.iter().map(|index| &runs[*index]).filter(|(_, run)| run.max >= self.max);
-        let ties = highest.flat_map(|(y, whole)| {
-            let tops = resampled.runs_at_least(*y as u32, self.max).into_iter();
-            tops.filter(|top| whole.pixels.contains(&top.pixels.start)).map(|top| (*y, top))
-        });
-        nearest_to_centre(&ties.collect::<Vec<_>>())
+    pub(super) fn peak(&self, resampled: &Resampled) -> Peak {
+        let mut ties = Vec::new();
+        for run in self.runs.iter().filter(|run| run.max >= self.max) {
+            resampled.add_parts(&mut ties, run, self.max);
+        }
+        nearest_to_centre(&ties)
     }
 }
 
 /// Joins runs that touch, corners included, in the order in which their first runs are read.
-pub(super) fn components(runs: &[(usize, Run)]) -> Vec<Component> {
-    let parents = touching(runs);
-    let mut found: Vec<Component> = Vec::new();
-    let mut places: Vec<Option<usize>> = vec![None; runs.len()];
-    for (index, (y, run)) in runs.iter().enumerate() {
-        let root = root(&parents, index);
-        match places[root] {
-            Some(place) => found[place].join(index, *y, run),
-            None => {
-                places[root] = Some(found.len());
-                found.push(Component::of(index, *y, run));
-            }
-        }
+pub(super) fn components(runs: &[Run]) -> Vec<Component> {
+    let (mut labels, parents) = labels(runs);
+    let (numbers, count) = numbered(&parents);
+    let mut lengths = vec![0; count];
+    for label in &mut labels {
+        *label = numbers[*label];
+        lengths[*label] += 1;
     }
-    found
+    let mut parts: Vec<Vec<Run>> = lengths.into_iter().map(Vec::with_capacity).collect();
+    for (run, number) in runs.iter().zip(labels) {
+        parts[number].push(run.clone());
+    }
+    parts.into_iter().map(Component::new).collect()
 }
 
-/// For each run a run that it is joined to, or itself: following them leads to one run per component.
-fn touching(runs: &[(usize, Run)]) -> Vec<usize> {
-    let mut parents: Vec<usize> = (0..runs.len()).collect();
+/// A label for each run, and for each label a smaller one of the same component, or itself.
+fn labels(runs: &[Run]) -> (Vec<usize>, Vec<usize>) {
+    let mut labels: Vec<usize> = Vec::with_capacity(runs.len());
+    let mut parents: Vec<usize> = Vec::new();
     let mut above = 0;
-    for index in 0..runs.len() {
-        let (y, run) = &runs[index];
+    for (index, run) in runs.iter().enumerate() {
         // Runs above that end before this one begins touch none of the later ones in this row either.
-        while above < index && (runs[above].0 + 1 < *y || is_left_of(&runs[above], *y, run)) {
+        while above < index && (runs[above].y + 1 < run.y || is_left_of(&runs[above], run)) {
             above += 1;
         }
-        let mut other = above;
-        while other < index && runs[other].0 < *y && runs[other].1.pixels.start <= run.pixels.end {
-            let (a, b) = (root(&parents, other), root(&parents, index));
-            parents[a.max(b)] = a.min(b);
-            other += 1;
+        let touching = runs[above..index].iter().zip(&labels[above..]);
+        let touching =
+            touching.take_while(|(other, _)| other.y < run.y && other.pixels.start <= run.pixels.end);
+        let mut label = parents.len();
+        for (_, other) in touching {
+            let other = root(&mut parents, *other);
+            if label < parents.len() {
+                parents[label.max(other)] = label.min(other);
+            }
+            label = label.min(other);
         }
-        parents[index] = root(&parents, index);
+        if label == parents.len() {
+            parents.push(label);
+        }
+        labels.push(label);
     }
-    parents
+    (labels, parents)
 }
 
-/// Whether a run of the row above ends before the run of row `y` begins, with no corner shared.
-fn is_left_of(above: &(usize, Run), y: usize, run: &Run) -> bool {
-    above.0 < y && above.1.pixels.end < run.pixels.start
+/// For each label the number of its component, in the order of their smallest labels, and how many there are.
+fn numbered(parents: &[usize]) -> (Vec<usize>, usize) {
+    let (mut numbers, mut count) = (Vec::with_capacity(parents.len()), 0);
+    for (label, parent) in parents.iter().enumerate() {
+        if *parent == label {
+            numbers.push(count);
+            count += 1;
+        } else {
+            numbers.push(numbers[*parent]);
+        }
+    }
+    (numbers, count)
 }
 
-fn root(parents: &[usize], mut index: usize) -> usize {
-    while parents[index] != index {
-        index = parents[index];
+/// Whether a run of the row above ends before another begins, with no corner shared.
+fn is_left_of(above: &Run, run: &Run) -> bool {
+    above.y < run.y && above.pixels.end < run.pixels.start
+}
+
+/// The smallest label of a component; the way there is halved for the next search.
+fn root(parents: &mut [usize], mut label: usize) -> usize {
+    while parents[label] != label {
+        parents[label] = parents[parents[label]];
+        label = parents[label];
     }
-    index
+    label
 }

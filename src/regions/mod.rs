@@ -6,6 +6,7 @@
 mod component;
 mod outline;
 mod points;
+mod simplified;
 mod threshold;
 
 use std::cell::OnceCell;
@@ -18,10 +19,7 @@ pub use points::{Label, MOST_POINTS, Point, points};
 pub use threshold::Threshold;
 
 use crate::attribution::ConceptMap;
-use crate::attribution::{
-    resample::Resampled,
-    runs::{Run, Sums},
-};
+use crate::attribution::{resample::Resampled, runs::Sums};
 
 /// A region smaller than this part of a patch is a speck: a tip that just reaches the threshold, smaller
 /// than anything that the map can resolve. An isolated cell as strong as the peak covers 0.61 of a cell at
@@ -120,7 +118,8 @@ impl<'map> Reading<'map> {
         Self::at_pixels(Resampled::new(map, map.placement().photo))
     }
 
-    fn at_pixels(resampled: Resampled<'map>) -> Option<Self> {
+    /// Reads a map that is seen at the photo's pixels; none if none of them has positive evidence.
+    pub(crate) fn at_pixels(resampled: Resampled<'map>) -> Option<Self> {
         let highest = resampled.highest();
         (highest > 0.0).then(|| Self { resampled, highest, sums: OnceCell::new() })
     }
@@ -133,27 +132,26 @@ impl<'map> Reading<'map> {
     /// As [`instances`] has them.
     pub(crate) fn instances(&self, threshold: Threshold) -> Vec<Instance> {
         let positive = self.sums().positive;
-        let (runs, parts) = self.parts(threshold, positive);
-        parts.iter().map(|part| part.instance(&self.resampled, &runs, positive)).collect()
+        let parts = self.parts(threshold, positive);
+        parts.iter().map(|part| part.instance(&self.resampled, positive)).collect()
     }
 
     fn sums(&self) -> Sums {
         *self.sums.get_or_init(|| self.resampled.sums())
     }
 
-    /// The runs that reach the threshold, and those connected parts of them that are instances; `positive`: the sum of
-    /// all positive evidence.
-    fn parts(&self, threshold: Threshold, positive: f64) -> (Vec<(usize, Run)>, Vec<Component>) {
+    /// Those connected parts of what reaches the threshold that are instances; `positive`: the sum of all positive
+    /// evidence.
+    fn parts(&self, threshold: Threshold, positive: f64) -> Vec<Component> {
         let map = self.resampled.map();
-        let runs = self.resampled.runs(threshold.level(map, self.highest));
-        let mut parts = components(&runs);
+        let mut parts = components(&self.resampled.runs(threshold.level(map, self.highest)));
         let is_large = |part: &Component| {
             part.area as f64 >= SPECK_PATCHES * map.patch_area() && part.sum >= LEAST_SHARE * positive
         };
         parts.retain(|part| is_large(part) || part.max >= self.highest);
         // Ties keep the order of reading: the sort is stable.
         parts.sort_by(|a, b| b.sum.total_cmp(&a.sum));
-        (runs, parts)
+        parts
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::simplified::simplified;
 use crate::geometry::Size;
 
 /// The pixels of a region, as runs of columns in rows from top to bottom, in each row from left to right. No two
@@ -88,16 +89,17 @@ impl Mask {
             return Vec::new();
         };
         let rows = Rows::of(&self.runs);
-        let (y, run) = &self.runs[leftmost];
-        let start = [run.start, *y];
-        let (mut line, mut here) = (vec![start], Walk { run: leftmost, side: Side::Top, at: start });
+        let start = Walk { run: leftmost, side: Side::Left };
+        let (mut line, mut here) = (Vec::new(), start);
         loop {
-            let next = rows.next_corner(here);
-            if next.at == start {
-                return line;
+            let next = rows.next(here);
+            let (from, to) = (rows.column(here), rows.column(next));
+            if from != to {
+                let height = rows.height(here);
+                line.extend([[from, height], [to, height]]);
             }
-            if next.side != here.side {
-                line.push(next.at);
+            if next == start {
+                return line;
             }
             here = next;
         }
@@ -147,92 +149,87 @@ impl Mask {
     }
 }
 
-/// The side of a run along which the outer line goes, clockwise.
+/// A side of a run that the outer line passes, clockwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
-    Top,
-    Right,
-    Bottom,
+    /// Upwards.
     Left,
+    /// Downwards.
+    Right,
 }
 
-/// A corner of the outer line, and along which side of which run it goes on from there.
-#[derive(Clone, Copy, Debug)]
+/// Where the outer line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Walk {
     run: usize,
     side: Side,
-    at: Corner,
 }
 
 /// Runs that can be found by their row.
 struct Rows<'m> {
     runs: &'m [(u32, Range<u32>)],
     top: u32,
-    /// Where the runs of each row from `top` on begin, and where the last row's end.
+    /// Where the runs of each row begin, from the empty one above the first to where the empty one below the last ends.
     starts: Vec<usize>,
 }
 
 impl<'m> Rows<'m> {
     fn of(runs: &'m [(u32, Range<u32>)]) -> Self {
         let (top, end) = (runs.first().map_or(0, |(y, _)| *y), runs.last().map_or(0, |(y, _)| y + 1));
-        let mut starts = Vec::with_capacity((end - top) as usize + 1);
+        let mut starts = Vec::with_capacity((end - top) as usize + 3);
+        starts.push(0);
         for (index, (y, _)) in runs.iter().enumerate() {
-            starts.resize(starts.len().max((y - top) as usize + 1), index);
+            starts.resize(starts.len().max((y - top) as usize + 2), index);
         }
-        starts.push(runs.len());
+        starts.extend([runs.len(); 2]);
         Self { runs, top, starts }
     }
 
-    /// The runs of the row `down` rows below that of a run, and the place of the first of them.
-    fn beside(&self, run: usize, down: i64) -> (usize, &'m [(u32, Range<u32>)]) {
-        let row = usize::try_from(i64::from(self.runs[run].0) - i64::from(self.top) + down).ok();
-        let bounds = row.and_then(|row| Some((*self.starts.get(row)?, *self.starts.get(row + 1)?)));
-        bounds.map_or((0, &[]), |(start, end)| (start, &self.runs[start..end]))
+    /// The column of the side.
+    fn column(&self, Walk { run, side }: Walk) -> u32 {
+        let (_, Range { start, end }) = self.runs[run];
+        if side == Side::Left { start } else { end }
     }
 
-    /// The run in the row `down` rows below that of a run that has the corner `x` on its rim or inside.
-    fn touching(&self, run: usize, down: i64, x: u32) -> Option<usize> {
-        let (first, row) = self.beside(run, down);
-        let place = row.partition_point(|(_, other)| other.end < x);
-        row.get(place).filter(|(_, other)| other.start <= x).map(|_| first + place)
+    /// The height at which the line leaves the side.
+    fn height(&self, Walk { run, side }: Walk) -> u32 {
+        self.runs[run].0 + u32::from(side == Side::Right)
     }
 
-    /// Where the line turns next, or where the next run continues its side. Pixels that touch at a corner belong
-    /// together, so a turn to the left comes first.
-    fn next_corner(&self, Walk { run, side, at: [x, y] }: Walk) -> Walk {
-        let Range { start, end } = self.runs[run].1;
-        match side {
-            Side::Top => {
-                let (first, above) = self.beside(run, -1);
-                let place = above.partition_point(|(_, other)| other.start <= x);
-                match above.get(place).filter(|(_, other)| other.start <= end) {
-                    Some((_, other)) => Walk { run: first + place, side: Side::Left, at: [other.start, y] },
-                    None => Walk { run, side: Side::Right, at: [end, y] },
+    /// The side that the line passes next. Pixels that touch at a corner belong together, so a turn to the left comes
+    /// first.
+    fn next(&self, here: Walk) -> Walk {
+        let Walk { run, side } = here;
+        let (y, Range { start, end }) = &self.runs[run];
+        let x = self.column(here);
+        // Of the rows from the empty one on, the next above or below.
+        let row = (y - self.top) as usize + if side == Side::Left { 0 } else { 2 };
+        let beside = &self.runs[self.starts[row]..self.starts[row + 1]];
+        let place = beside.partition_point(|(_, other)| other.end < x);
+        let at = |place: usize, side| Walk { run: self.starts[row] + place, side };
+        let is_beside = |run: &(u32, Range<u32>)| run.0 == *y;
+        let on = beside.get(place).filter(|(_, other)| other.start <= x);
+        match (side, on) {
+            // Up the run above, or before that to the left along it as far as the neighbour.
+            (Side::Left, Some((_, above))) => match run.checked_sub(1).map(|before| &self.runs[before]) {
+                Some(before) if is_beside(before) && before.1.end >= above.start => {
+                    Walk { run: run - 1, side: Side::Right }
                 }
-            }
-            Side::Right => match self.touching(run, 1, x) {
-                Some(below) if self.runs[below].1.end > x => {
-                    Walk { run: below, side: Side::Top, at: [x, y + 1] }
-                }
-                Some(below) => Walk { run: below, side, at: [x, y + 1] },
-                None => Walk { run, side: Side::Bottom, at: [x, y + 1] },
+                _ => at(place, Side::Left),
             },
-            Side::Bottom => {
-                let (first, below) = self.beside(run, 1);
-                let place = below.partition_point(|(_, other)| other.end < x).checked_sub(1);
-                match place.filter(|place| below[*place].1.end >= start) {
-                    Some(place) => {
-                        Walk { run: first + place, side: Side::Right, at: [below[place].1.end, y] }
-                    }
-                    None => Walk { run, side: Side::Left, at: [start, y] },
+            (Side::Left, None) => match beside.get(place) {
+                Some((_, above)) if above.start <= *end => at(place, Side::Left),
+                _ => Walk { run, side: Side::Right },
+            },
+            (Side::Right, Some((_, below))) => match self.runs.get(run + 1) {
+                Some(after) if is_beside(after) && after.1.start <= below.end => {
+                    Walk { run: run + 1, side: Side::Left }
                 }
-            }
-            Side::Left => match self.touching(run, -1, x) {
-                Some(above) if self.runs[above].1.start < x => {
-                    Walk { run: above, side: Side::Bottom, at: [x, y - 1] }
-                }
-                Some(above) => Walk { run: above, side, at: [x, y - 1] },
-                None => Walk { run, side: Side::Top, at: [x, y - 1] },
+                _ => at(place, Side::Right),
+            },
+            (Side::Right, None) => match place.checked_sub(1) {
+                Some(place) if beside[place].1.end >= *start => at(place, Side::Right),
+                _ => Walk { run, side: Side::Left },
             },
         }
     }
@@ -289,7 +286,7 @@ fn turn(from: Edge, to: Edge) -> i64 {
     cross(direction(from.start, from.end), direction(to.start, to.end)).signum()
 }
 
-fn direction(from: Corner, to: Corner) -> [i64; 2] {
+pub(super) fn direction(from: Corner, to: Corner) -> [i64; 2] {
     [i64::from(to[0]) - i64::from(from[0]), i64::from(to[1]) - i64::from(from[1])]
 }
 
@@ -314,91 +311,13 @@ fn twice_area(line: &[Corner]) -> i64 {
     line.iter().zip(next).map(|(one, other)| cross(wide(one), wide(other))).sum()
 }
 
-/// A closed line with fewer corners: halved at its first corner and the one furthest from it, each half is a line
-/// that is cut at its furthest corner as long as that is too far away.
-fn simplified(line: &[Corner], tolerance: f64) -> Vec<Corner> {
-    let Some(first) = line.first() else { return Vec::new() };
-    let closed: Vec<Corner> = line.iter().chain([first]).copied().collect();
-    let distance = |corner: &Corner| {
-        let [x, y] = direction(*first, *corner);
-        x * x + y * y
-    };
-    let middle = (0..closed.len()).max_by_key(|index| distance(&closed[*index])).unwrap_or(0);
-    let mut kept = vec![false; closed.len()];
-    kept[0] = true;
-    kept[middle] = true;
-    let mut open = vec![(0, middle), (middle, closed.len() - 1)];
-    while let Some((from, to)) = open.pop() {
-        let chord = Chord::new(closed[from], closed[to]);
-        let furthest = chord.furthest(&closed[from + 1..to]).filter(|(_, distance)| *distance > tolerance);
-        if let Some((place, _)) = furthest {
-            let furthest = from + 1 + place;
-            kept[furthest] = true;
-            open.extend([(from, furthest), (furthest, to)]);
-        }
-    }
-    (0..line.len()).filter(|index| kept[*index]).map(|index| line[index]).collect()
-}
-
-/// A straight line between two corners.
-struct Chord {
-    from: Corner,
-    to: Corner,
-    along: [f64; 2],
-    length: f64,
-}
-
-impl Chord {
-    fn new(from: Corner, to: Corner) -> Self {
-        let along = direction(from, to).map(|x| x as f64);
-        Self { from, to, along, length: along[0].hypot(along[1]) }
-    }
-
-    /// Which of some corners is furthest away, the last one of several, and how far; none if there are none.
-    ///
-    /// Beside the chord the distance is the height over it times its length, whole numbers that need no root to be
-    /// compared. That leaves two corners whose distances must be known: the highest, and the furthest beyond the ends.
-    fn furthest(&self, corners: &[Corner]) -> Option<(usize, f64)> {
-        let (mut highest, mut outermost) = (None, None);
-        let mut most = [-1.0, -1.0];
-        for (place, corner) in corners.iter().enumerate() {
-            let [x, y] = direction(self.from, *corner).map(|x| x as f64);
-            let along = x * self.along[0] + y * self.along[1];
-            if self.length > 0.0 && (0.0..=self.length * self.length).contains(&along) {
-                let height = (self.along[0] * y - self.along[1] * x).abs();
-                if height >= most[0] {
-                    (most[0], highest) = (height, Some(place));
-                }
-            } else {
-                let distance = self.distance(*corner);
-                if distance >= most[1] {
-                    (most[1], outermost) = (distance, Some(place));
-                }
-            }
-        }
-        let candidates = [highest, outermost].into_iter().flatten();
-        let candidates = candidates.map(|place| (place, self.distance(corners[place])));
-        candidates.max_by(|one, other| one.1.total_cmp(&other.1).then(one.0.cmp(&other.0)))
-    }
-
-    fn distance(&self, corner: Corner) -> f64 {
-        let Self { from, to, along, length } = *self;
-        let there = direction(from, corner).map(|x| x as f64);
-        let part = (there[0] * along[0] + there[1] * along[1]) / (length * length);
-        if length == 0.0 || !(0.0..=1.0).contains(&part) {
-            let end = if part > 1.0 { direction(to, corner).map(|x| x as f64) } else { there };
-            return end[0].hypot(end[1]);
-        }
-        (along[0] * there[1] - along[1] * there[0]).abs() / length
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+    use crate::regions::simplified::Chord;
 
     /// The mask of the `#` in some rows of text.
     fn mask(rows: &[&str]) -> Mask {

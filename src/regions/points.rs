@@ -68,9 +68,8 @@ impl Reading<'_> {
         }
         let negated = map.negated();
         let Some(reading) = Reading::at_pixels(self.resampled.of_other(&negated)) else { return Vec::new() };
-        let (runs, parts) = reading.parts(threshold, -self.sums().negative);
-        let deepest =
-            |part: &Component| Point::at(part.peak(&reading.resampled, &runs), Label::Other, -part.max);
+        let parts = reading.parts(threshold, -self.sums().negative);
+        let deepest = |part: &Component| Point::at(part.peak(&reading.resampled), Label::Other, -part.max);
         parts.iter().take(most).map(deepest).collect()
     }
 }

@@ -79,7 +79,7 @@ pub fn mask(map: &ConceptMap, threshold: Threshold) -> GrayImage {
     let resampled = Resampled::new(map, photo);
     for y in 0..photo.height {
         for x in resampled.runs_at_least(y, level).into_iter().flat_map(|run| run.pixels) {
-            picture.put_pixel(x as u32, y, Luma([255]));
+            picture.put_pixel(x, y, Luma([255]));
         }
     }
     picture
