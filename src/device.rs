@@ -5,7 +5,7 @@ use std::str::FromStr;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, first_line};
 
 /// The device to compute on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,21 +26,19 @@ impl DeviceChoice {
     /// Opens the device.
     ///
     /// # Errors
-    /// [`Error::Device`] if it was not compiled in or is not there; nothing else is taken in its place.
+    /// [`Error::DeviceNotCompiledIn`], or [`Error::Device`] if it is not there: nothing else is taken in its place, nor
+    /// in the place of what [`Best`](Self::Best) stands for in this build.
     pub fn open(self) -> Result<Device> {
         let opened = |device: &'static str, result: candle_core::Result<Device>| {
-            result.map_err(|error| Error::Device { device, reason: error.to_string() })
-        };
-        let missing = |device: &'static str| {
-            Err(Error::Device { device, reason: "this build has no support for it".into() })
+            result.map_err(|error| Error::Device { device, reason: first_line(&error) })
         };
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Best | Self::Cuda if cfg!(feature = "cuda") => opened("cuda", Device::new_cuda(0)),
             Self::Best | Self::Metal if cfg!(feature = "metal") => opened("metal", Device::new_metal(0)),
             Self::Best => Ok(Device::Cpu),
-            Self::Cuda => missing("cuda"),
-            Self::Metal => missing("metal"),
+            Self::Cuda => Err(Error::DeviceNotCompiledIn { device: "cuda" }),
+            Self::Metal => Err(Error::DeviceNotCompiledIn { device: "metal" }),
         }
     }
 }

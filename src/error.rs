@@ -128,7 +128,13 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The device that was asked for is not there, or was not compiled in.
+    /// The device that was asked for was not compiled in.
+    #[error("device {device}: this build has no support for it")]
+    DeviceNotCompiledIn {
+        /// The device's name.
+        device: &'static str,
+    },
+    /// The device that was asked for could be used by this build, but is not there.
     #[error("device {device}: {reason}")]
     Device {
         /// The device's name.
@@ -147,4 +153,9 @@ pub enum Error {
     /// candle failed.
     #[error("tensor computation failed")]
     Tensor(#[from] candle_core::Error),
+}
+
+/// The first line of candle's message: the rest is a backtrace.
+pub(crate) fn first_line(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }

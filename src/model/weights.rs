@@ -20,7 +20,7 @@ use super::{
     pytorch::PytorchFile,
     tensor_file::TensorFile,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, first_line};
 
 /// The name of a checkpoint that lies in one file.
 pub(crate) const SINGLE_FILE: &str = "model.safetensors";
@@ -396,11 +396,6 @@ const LEFTOVERS: [&str; 6] =
 
 fn is_leftover(name: &str) -> bool {
     LEFTOVERS.contains(&name.rsplit('.').next().unwrap_or(name))
-}
-
-/// The first line of candle's message: the rest is a backtrace.
-fn first_line(error: &candle_core::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// The shards that the index names, each of them there.

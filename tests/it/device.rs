@@ -1,4 +1,5 @@
-//! The same maps on a GPU as on the CPU: `cargo test --features cuda --test it -- --ignored device` where there is one.
+//! A device that this build cannot use is refused; and where there is a GPU, its maps are those of the CPU:
+//! `cargo test --features cuda --test it -- --ignored device`.
 
 use std::path::Path;
 
@@ -30,5 +31,19 @@ fn every_method_gives_the_maps_of_the_cpu() {
         let size = norm(&mut expected.values().iter().copied());
         println!("{}: {:.1e}", method.name(), off / size);
         assert!(off < 1e-3 * size, "{}: {off} of {size}", method.name());
+    }
+}
+
+/// In one line, with nothing done, and the advice names the feature to build with.
+#[test]
+#[cfg(feature = "cli")]
+fn a_device_that_was_not_compiled_in_is_refused() {
+    let sandbox = crate::sandbox::Sandbox::new();
+    let devices = [("cuda", cfg!(feature = "cuda")), ("metal", cfg!(feature = "metal"))];
+    for (device, _) in devices.into_iter().filter(|(_, is_compiled_in)| !is_compiled_in) {
+        let outcome = sandbox.localize("a bird", &["wide.png", "--device", device]);
+        outcome.assert_refused(&[&format!("device {device}: this build has no support for it")]);
+        let hints = outcome.hints();
+        assert!(hints.len() == 1 && hints[0].contains(&format!("--features {device}")), "{outcome:#?}");
     }
 }

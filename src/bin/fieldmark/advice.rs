@@ -41,7 +41,16 @@ fn for_error(error: &Error) -> Option<&'static str> {
             "run `fieldmark prompts` for the lists and templates that ship; prompts/README.md describes a list of your \
              own",
         ),
-        Error::Device { .. } => Some("use --device cpu, or build with --features cuda or metal"),
+        Error::DeviceNotCompiledIn { device: "metal" } => {
+            Some("use --device cpu, or build with --features metal on a Mac")
+        }
+        Error::DeviceNotCompiledIn { .. } => Some(
+            "use --device cpu, or build with --features cuda; the README's section on GPUs says what that needs",
+        ),
+        Error::Device { device: "cuda", .. } => {
+            Some("use --device cpu, or see whether nvidia-smi lists a GPU")
+        }
+        Error::Device { .. } => Some("use --device cpu"),
         _ => None,
     }
 }
