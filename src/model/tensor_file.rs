@@ -310,6 +310,33 @@ mod tests {
     }
 
     #[test]
+    fn only_float32_in_a_file_is_used_where_it_lies() -> candle_core::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a.safetensors");
+        let numbers = |bytes: &[u8]| -> candle_core::Result<Option<Vec<f32>>> {
+            std::fs::write(&path, bytes)?;
+            let found = TensorFile::open(&path).unwrap().numbers("t")?;
+            Ok(found.map(|numbers| numbers.as_slice().to_vec()))
+        };
+        let data: Vec<u8> = [1.5_f32, -2.0].into_iter().flat_map(f32::to_le_bytes).collect();
+        // As safetensors writes them: spaces behind the header, so that what follows is aligned.
+        let padded = |dtype: &str, shape: &[usize], spaces: usize| {
+            let mut bytes = file(dtype, shape, &data);
+            let end = bytes.len() - data.len();
+            let spaces = end.next_multiple_of(4) - end + spaces;
+            bytes.splice(end..end, vec![b' '; spaces]);
+            let header = (end - LENGTH as usize + spaces) as u64;
+            bytes[..LENGTH as usize].copy_from_slice(&header.to_le_bytes());
+            bytes
+        };
+        assert_eq!(numbers(&padded("F32", &[2], 0))?, Some(vec![1.5, -2.0]));
+        assert_eq!(numbers(&padded("F32", &[2], 1))?, None);
+        assert_eq!(numbers(&padded("F16", &[4], 0))?, None);
+        assert!(opened(padded("F32", &[2], 0)).unwrap().numbers("t")?.is_none());
+        Ok(())
+    }
+
+    #[test]
     fn a_file_cut_short_while_it_is_open_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.safetensors");

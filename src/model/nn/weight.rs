@@ -140,3 +140,55 @@ pub(super) fn read<T>(tensor: &Tensor, with: impl FnOnce(&[f32]) -> T) -> Result
         _ => bail!("expected float32 on a CPU, found {:?} on {:?}", tensor.dtype(), tensor.device()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::nn::{Linear, tests::Source};
+
+    fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+        tensor.flatten_all()?.to_vec1()
+    }
+
+    /// The rows of a tensor in pieces, each of so many rows.
+    fn in_pieces(tensor: &Tensor, rows: &[usize]) -> Result<Weight> {
+        let (all, inputs) = (values(tensor)?, tensor.dim(1)?);
+        let mut rest = all.as_slice();
+        let pieces = rows.iter().map(|rows| {
+            let (piece, others) = rest.split_at(rows * inputs);
+            rest = others;
+            Numbers::all(Arc::new(piece.to_vec()))
+        });
+        Weight::of_numbers(pieces.collect(), inputs)
+    }
+
+    #[test]
+    fn weights_in_pieces_are_those_of_one_tensor() -> Result<()> {
+        let mut source = Source::new(41);
+        let (tensor, bias) = (source.tensor(&[9, 5]), source.tensor(&[9]));
+        let (inputs, gradients) = (source.tensor(&[4, 5]), source.tensor(&[4, 9]));
+        let whole = Linear::new(tensor.clone(), Some(bias.clone()));
+        let pieces = Linear::new(in_pieces(&tensor, &[2, 3, 4])?, Some(bias));
+        let close = |one: Tensor, other: Tensor| -> Result<bool> {
+            Ok(one.dims() == other.dims() && (one - other)?.abs()?.max_all()?.to_scalar::<f32>()? < 1e-6)
+        };
+        assert!(close(pieces.forward(&inputs)?, whole.forward(&inputs)?)?);
+        assert!(close(pieces.backward(&gradients)?, whole.backward(&gradients)?)?);
+        assert_eq!(values(&pieces.weight.tensor()?)?, values(&tensor)?);
+        // Rows of two pieces, and of all three.
+        for (start, length) in [(1, 3), (0, 9), (5, 4), (1, 7)] {
+            let (part, expected) = (pieces.outputs(start, length)?, whole.outputs(start, length)?);
+            assert!(close(part.forward(&inputs)?, expected.forward(&inputs)?)?, "{start} and {length}");
+        }
+        assert!(pieces.outputs(5, 5).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn pieces_that_end_within_a_row_are_refused() {
+        let piece = || Numbers::all(Arc::new(vec![0.0; 7]));
+        assert!(Weight::of_numbers(vec![piece()], 7).is_ok());
+        assert!(Weight::of_numbers(vec![piece()], 3).is_err());
+        assert!(Weight::of_numbers(vec![piece()], 0).is_err());
+    }
+}
