@@ -114,16 +114,54 @@ impl<'a> LayerTrace<'a> {
         differentiation: Differentiation,
         recording: &Recording,
     ) -> Result<Vec<Self>> {
+        Ok(Self::of_each(tower, std::slice::from_ref(pixels), layers, differentiation, recording)?.remove(0))
+    }
+
+    /// [`at_layers`](Self::at_layers) for several images, of any sizes, which share one pass through the trunk as far as
+    /// nothing of its blocks is recorded. On a CPU an image's numbers are the same whatever passes with it.
+    ///
+    /// Returns the images' traces, in their order.
+    ///
+    /// # Shapes
+    /// `pixels`, for each image: [3, height, width].
+    ///
+    /// # Errors
+    /// As `at_layers`, if any of the images fails.
+    pub fn of_each(
+        tower: &'a VisionTower,
+        pixels: &[Tensor],
+        layers: &[usize],
+        differentiation: Differentiation,
+        recording: &Recording,
+    ) -> Result<Vec<Vec<Self>>> {
         let mut layers = layers.to_vec();
         layers.sort_unstable();
         layers.dedup();
-        let (inputs, recorded) = tower.run_recording(&pixels.unsqueeze(0)?, &layers, recording)?;
+        let images: Vec<Tensor> =
+            pixels.iter().map(|pixels| pixels.unsqueeze(0)).collect::<candle_core::Result<_>>()?;
+        let passed = tower.run_recording(&images, &layers, recording)?;
+        let each = pixels.iter().zip(passed);
+        each.map(|(pixels, (inputs, recorded))| {
+            Self::behind(tower, pixels, (&layers, inputs), recorded, differentiation)
+        })
+        .collect()
+    }
+
+    /// The traces of one image, from what enters its layers.
+    fn behind(
+        tower: &'a VisionTower,
+        pixels: &Tensor,
+        (layers, inputs): (&[usize], Vec<BlockInput>),
+        recorded: Recorded,
+        differentiation: Differentiation,
+    ) -> Result<Vec<Self>> {
         let end = tower.class_token_end().filter(|_| differentiation == Differentiation::Fastest);
         let is_closed = |layer: usize| end.is_some() && layer + 1 == tower.layers();
         let stops: Vec<usize> = layers.iter().copied().filter(|layer| !is_closed(*layer)).collect();
         let start = inputs.first().cloned();
         let shared = Arc::new(Shared { stops, start, graph: OnceLock::new(), recorded });
-        let trace = |(layer, input): (usize, BlockInput)| -> Result<Self> {
+        let trace = |(layer, input): (&usize, BlockInput)| -> Result<Self> {
+            let layer = *layer;
             let head = match tower.class_token_end().filter(|_| is_closed(layer)) {
                 Some(end) => Head::Closed(Box::new(LastBlock::new(end, &input)?)),
                 None => Head::Graph,
@@ -131,7 +169,7 @@ impl<'a> LayerTrace<'a> {
             let (pixels, shared, masked) = (pixels.clone(), shared.clone(), masked::Known::default());
             Ok(Self { tower, pixels, layer, input, head, shared, masked, progress: &Silent })
         };
-        layers.into_iter().zip(inputs).map(trace).collect()
+        layers.iter().zip(inputs).map(trace).collect()
     }
 
     /// What was kept of the insides of the blocks.

@@ -38,7 +38,7 @@ impl Explainer {
     /// # Errors
     /// If there is no prompt, one is empty or there twice, or a setting is not one of the checkpoint's.
     pub fn compare(&self, photo: &Photo, prompts: &[String], settings: &Settings) -> Result<Compare> {
-        self.rank(photo, &Lineup { prompts: prompts.to_vec(), ..Lineup::default() }, settings)
+        Looks::new(self, photo).compare(prompts, settings)
     }
 
     /// Scores of many prompts, and maps of those that were asked for and of the best of the others. At strength 0
@@ -56,13 +56,21 @@ impl Explainer {
     /// # Errors
     /// As [`rank`](Self::rank), if any of them fails.
     pub fn rank_all(&self, photo: &Photo, lineup: &Lineup, settings: &[Settings]) -> Result<Vec<Compare>> {
+        self.rank_looks(&mut Looks::new(self, photo), lineup, settings)
+    }
+
+    pub(super) fn rank_looks(
+        &self,
+        looks: &mut Looks,
+        lineup: &Lineup,
+        settings: &[Settings],
+    ) -> Result<Vec<Compare>> {
         // What cannot be done is told before the first of many passes.
         let names = names(lineup)?;
         let plans: Result<Vec<_>> =
             settings.iter().map(|settings| Plan::new(self.model(), settings)).collect();
-        let mut looks = Looks::new(self, photo);
         let each = plans?.into_iter().zip(settings);
-        each.map(|(plan, settings)| self.rank_with(&mut looks, (lineup, &names), settings, plan)).collect()
+        each.map(|(plan, settings)| self.rank_with(looks, (lineup, &names), settings, plan)).collect()
     }
 
     fn rank_with(

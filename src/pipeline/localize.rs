@@ -99,10 +99,15 @@ impl Explainer {
     /// # Errors
     /// As [`localize`](Self::localize).
     pub fn sweep(&self, photo: &Photo, query: &Query, strengths: &[Strength]) -> Result<Vec<Found>> {
-        self.answer_timed(&mut Looks::new(self, photo), query, strengths)
+        Looks::new(self, photo).sweep(query, strengths)
     }
 
-    fn answer_timed(&self, looks: &mut Looks, query: &Query, strengths: &[Strength]) -> Result<Vec<Found>> {
+    pub(super) fn answer_timed(
+        &self,
+        looks: &mut Looks,
+        query: &Query,
+        strengths: &[Strength],
+    ) -> Result<Vec<Found>> {
         let mut clock = Clock::start();
         let asked = self.ask(query)?;
         let text = clock.lap();

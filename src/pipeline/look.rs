@@ -24,6 +24,12 @@ use super::{
 /// The most memory that attention scores may take.
 const ATTENTION_BYTES: u64 = 4 << 30;
 
+/// Photos pass the tower together until they have about so many cells: products of more rows are no faster a row.
+const ENOUGH_CELLS: usize = 784;
+
+/// No more photos pass together: they all are in memory.
+const MOST_TOGETHER: usize = 4;
+
 /// What decides how the vision tower sees a photo.
 #[derive(Clone)]
 pub(super) struct View {
@@ -69,6 +75,15 @@ impl View {
         how(self) == how(other)
     }
 
+    /// How many photos should pass the tower together: so many that it is used well, and fewer of those that it cuts
+    /// into many patches. What is recorded of blocks takes too much memory for more than one.
+    pub(super) fn photos_together(&self) -> usize {
+        match self.recording == Recording::default() {
+            true => (ENOUGH_CELLS / self.request.trained.cells().max(1)).clamp(1, MOST_TOGETHER),
+            false => 1,
+        }
+    }
+
     /// The same for a square tile of a photo.
     pub(super) fn of_tile(&self) -> Self {
         Self { request: FitRequest { fit: Fit::Squash, detail: 1.0, ..self.request }, ..self.clone() }
@@ -91,6 +106,28 @@ pub(super) struct Look<'m> {
     pub(super) seconds: Seconds,
 }
 
+/// A photo before its pass.
+pub(super) struct Prepared {
+    /// [3, height, width].
+    pixels: Tensor,
+    placement: Placement,
+    /// What it took.
+    seconds: f64,
+}
+
+impl Prepared {
+    pub(super) fn new(model: &Model, photo: &Photo, view: &View) -> Result<Self> {
+        let mut clock = Clock::start();
+        let prepared = model.preprocess().prepare(photo, &view.request)?;
+        let tokens = model.config().vision.prefix_tokens() + prepared.placement.grid.cells();
+        refuse_too_many_tokens(model, tokens, &view.recording)?;
+        let input = prepared.placement.input;
+        let shape = (3, input.height as usize, input.width as usize);
+        let pixels = Tensor::from_vec(prepared.pixels, shape, model.device())?;
+        Ok(Self { pixels, placement: prepared.placement, seconds: clock.lap() })
+    }
+}
+
 impl<'m> Look<'m> {
     /// Runs the vision tower on a photo.
     pub(super) fn new(
@@ -99,16 +136,40 @@ impl<'m> Look<'m> {
         view: &View,
         progress: &'m dyn ProgressHandler,
     ) -> Result<Self> {
+        Ok(Self::of_each(model, vec![Prepared::new(model, photo, view)?], view, progress)?.remove(0))
+    }
+
+    /// Runs the vision tower on several photos, which pass it together. The trunk's time is shared out by the photos'
+    /// sizes.
+    pub(super) fn of_each(
+        model: &'m Model,
+        photos: Vec<Prepared>,
+        view: &View,
+        progress: &'m dyn ProgressHandler,
+    ) -> Result<Vec<Self>> {
         let mut clock = Clock::start();
-        let prepared = model.preprocess().prepare(photo, &view.request)?;
-        let prefix = model.config().vision.prefix_tokens();
-        refuse_too_many_tokens(model, prefix + prepared.placement.grid.cells(), &view.recording)?;
-        let input = prepared.placement.input;
-        let shape = (3, input.height as usize, input.width as usize);
-        let pixels = Tensor::from_vec(prepared.pixels, shape, model.device())?;
-        let decode = clock.lap();
+        let pixels: Vec<Tensor> = photos.iter().map(|photo| photo.pixels.clone()).collect();
         let (tower, fastest) = (model.vision()?, Differentiation::Fastest);
-        let traces = LayerTrace::at_layers(tower, &pixels, &view.layers, fastest, &view.recording)?;
+        let traces = LayerTrace::of_each(tower, &pixels, &view.layers, fastest, &view.recording)?;
+        let seen = photos.into_iter().zip(traces);
+        let looks: Result<Vec<Self>> =
+            seen.map(|(photo, traces)| Self::behind(model, photo, traces, view, progress)).collect();
+        let (mut looks, seconds) = (looks?, clock.lap());
+        let size = |look: &Self| look.placement.grid.cells() as f64;
+        let all: f64 = looks.iter().map(size).sum();
+        for look in &mut looks {
+            look.seconds.trunk = seconds * size(look) / all;
+        }
+        Ok(looks)
+    }
+
+    fn behind(
+        model: &'m Model,
+        photo: Prepared,
+        traces: Vec<LayerTrace<'m>>,
+        view: &View,
+        progress: &'m dyn ProgressHandler,
+    ) -> Result<Self> {
         let traces: Vec<_> = traces.into_iter().map(|trace| trace.telling(progress)).collect();
         let Some(last) = traces.last() else {
             let reason = "expected at least one, found none".into();
@@ -116,7 +177,7 @@ impl<'m> Look<'m> {
         };
         let embedding = last.embedding()?;
         let unit = model.unit(&embedding.unsqueeze(0)?, "image embedding")?.get(0)?;
-        let attention = attending_blocks(tower.layers());
+        let attention = attending_blocks(last.tower().layers());
         let affinity = view.by_affinity.then(|| affinity(&last.patch_attention(attention)?));
         let outliers: Result<Vec<_>> =
             traces.iter().map(|trace| Ok(refine::find(&trace.patch_norms()?))).collect();
@@ -129,8 +190,8 @@ impl<'m> Look<'m> {
             affinity: affinity.transpose()?,
             artifacts: view.artifacts,
             logit_bias: model.logit_bias(),
-            placement: prepared.placement,
-            seconds: Seconds { decode, trunk: clock.lap(), ..Default::default() },
+            placement: photo.placement,
+            seconds: Seconds { decode: photo.seconds, ..Default::default() },
         })
     }
 

@@ -5,6 +5,7 @@ mod compare;
 mod input;
 mod localize;
 mod look;
+mod looks;
 mod passes;
 mod plan;
 mod rivals;
@@ -15,6 +16,7 @@ use std::{sync::Arc, time::Instant};
 
 pub use answer::{Compare, Found, methods_sheet, strip};
 pub use input::{Embedding, ModelInput, Prompts};
+pub use looks::Looks;
 pub use settings::{Layers, Lineup, LoadOptions, Pairs, Query, Rivals, Settings};
 
 use crate::{
@@ -30,7 +32,6 @@ use crate::{
     report::{Evidence, Place, Setup},
     verdict::{NEUTRAL, Presence, verdict},
 };
-use look::{Look, View};
 use plan::Plan;
 use texts::Texts;
 
@@ -153,40 +154,6 @@ impl Explainer {
                     .any(|logit| *logit > scores.logits[target]),
             },
         }
-    }
-}
-
-/// The passes over one photo: settings that see it alike share one.
-struct Looks<'m> {
-    explainer: &'m Explainer,
-    photo: &'m Photo,
-    /// What will be asked, as far as it is known: the first pass serves all of it that one pass can.
-    ahead: Vec<View>,
-    known: Vec<(View, Look<'m>)>,
-}
-
-impl<'m> Looks<'m> {
-    fn new(explainer: &'m Explainer, photo: &'m Photo) -> Self {
-        Self { explainer, photo, ahead: Vec::new(), known: Vec::new() }
-    }
-
-    /// Tells what will be asked.
-    fn expect(&mut self, settings: &Settings, plan: &Plan) {
-        self.ahead.push(View::new(&self.explainer.model, settings, plan));
-    }
-
-    fn of(&mut self, settings: &Settings, plan: &Plan) -> Result<(&View, &Look<'m>)> {
-        let Explainer { model, progress, .. } = self.explainer;
-        let mut view = View::new(model, settings, plan);
-        let known = self.known.iter().position(|(other, _)| other.covers(&view));
-        let index = known.unwrap_or(self.known.len());
-        if known.is_none() {
-            self.ahead.iter().for_each(|other| view.join(other));
-            let look = Look::new(model, self.photo, &view, &**progress)?;
-            self.known.push((view, look));
-        }
-        let (view, look) = &self.known[index];
-        Ok((view, look))
     }
 }
 

@@ -1,6 +1,7 @@
 //! All passes over one photo become its maps: one pass over the whole, and with tiles one over each of them.
 
 use candle_core::Tensor;
+use rayon::prelude::*;
 
 use crate::{
     attribution::ConceptMap,
@@ -14,7 +15,7 @@ use crate::{
 
 use super::{
     Explainer, evidence,
-    look::{Look, View},
+    look::{Look, Prepared, View},
     plan::Plan,
     settings::Settings,
 };
@@ -60,7 +61,7 @@ impl Explainer {
         }
     }
 
-    /// Looks at every tile, one after the other, so that their number costs no memory.
+    /// Looks at every tile, a few at a time, so that their number costs no memory.
     fn see_tiles(&self, photo: &Photo, layout: &Layout, task: &Task, mut seen: Seen) -> Result<Seen> {
         let view = task.view.of_tile();
         let mut blends = vec![Blend::new(layout, view.request.trained); seen.maps.len()];
@@ -71,16 +72,23 @@ impl Explainer {
             artifacts: 0,
         };
         self.progress.event(Event::PassesStarted { passes: layout.count() });
-        for corner in layout.corners() {
-            let tile = photo.part(corner, Size::new(layout.side(), layout.side())).ok_or_else(outside)?;
-            let look = Look::new(&self.model, &tile, &view, &*self.progress)?;
-            let maps = self.maps_of(&look, task)?;
-            tiling.artifacts += look.outliers(task.plan).len();
-            seen.seconds.decode += look.seconds.decode;
-            seen.seconds.trunk += look.seconds.trunk;
-            self.keep_best(&mut seen.best_tiles, &look, task, (corner, &maps))?;
-            blends.iter_mut().zip(&maps).for_each(|(blend, map)| blend.add(corner, map));
-            self.progress.event(Event::PassesAdvanced { passes: 1 });
+        let corners: Vec<_> = layout.corners().collect();
+        let side = Size::new(layout.side(), layout.side());
+        for corners in corners.chunks(view.photos_together()) {
+            let prepared = corners.par_iter().map(|corner| {
+                let tile = photo.part(*corner, side).ok_or_else(outside)?;
+                Prepared::new(&self.model, &tile, &view)
+            });
+            let looks = Look::of_each(&self.model, prepared.collect::<Result<_>>()?, &view, &*self.progress)?;
+            for (corner, look) in corners.iter().zip(&looks) {
+                let maps = self.maps_of(look, task)?;
+                tiling.artifacts += look.outliers(task.plan).len();
+                seen.seconds.decode += look.seconds.decode;
+                seen.seconds.trunk += look.seconds.trunk;
+                self.keep_best(&mut seen.best_tiles, look, task, (*corner, &maps))?;
+                blends.iter_mut().zip(&maps).for_each(|(blend, map)| blend.add(*corner, map));
+                self.progress.event(Event::PassesAdvanced { passes: 1 });
+            }
         }
         self.progress.event(Event::PassesFinished);
         seen.maps = blends.into_iter().zip(&seen.maps).map(|(blend, whole)| blend.finish(whole)).collect();

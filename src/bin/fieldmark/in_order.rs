@@ -1,12 +1,76 @@
 //! Several photos are at work at once, and their results come in the photos' order.
 
-use std::{sync::mpsc::sync_channel, thread};
+use std::{fs, path::Path, sync::mpsc::sync_channel, thread};
 
 use anyhow::Result;
 
-/// Photos at work at once: while one is decoded or drawn, which keeps one core busy, the other has the vision tower,
-/// which keeps all. More would only cost memory.
+/// Groups of photos at work at once: while those of one are decoded or drawn, those of the other have the vision tower.
+/// More would only cost memory.
 pub const AT_ONCE: usize = 2;
+
+/// A group's files are together no larger: all its photos are in memory.
+const GROUP_BYTES: u64 = 32 << 20;
+
+/// Groups of items that follow each other, of no more than `most`; `file` gives an item's photo, if it has one.
+pub fn groups<T>(items: Vec<T>, most: usize, file: impl Fn(&T) -> Option<&Path>) -> Vec<Vec<T>> {
+    let mut groups: Vec<Vec<T>> = Vec::new();
+    let mut room = 0;
+    for item in items {
+        let bytes = file(&item).and_then(|path| fs::metadata(path).ok()).map_or(0, |file| file.len());
+        match groups.last_mut() {
+            Some(group) if group.len() < most && bytes <= room => {
+                group.push(item);
+                room -= bytes;
+            }
+            _ => {
+                groups.push(vec![item]);
+                room = GROUP_BYTES.saturating_sub(bytes);
+            }
+        }
+    }
+    groups
+}
+
+/// What opening an item gives.
+pub enum Opening<P, R> {
+    /// There is an answer to be found.
+    Open(P),
+    /// The result is known already.
+    Done(R),
+}
+
+/// Works on a group in three steps: each item is opened on a thread of its own; those that are open are answered
+/// together, in their order; and each answer is finished on a thread of its own. What fails on the way is its own result.
+pub fn in_steps<T: Send, P: Send + Sync, A: Send, R: Send>(
+    group: Vec<T>,
+    open: impl Fn(T) -> Result<Opening<P, R>> + Sync,
+    answer: impl Fn(&[P]) -> Vec<Result<A>>,
+    finish: impl Fn(&P, A) -> Result<R> + Sync,
+) -> Vec<Result<R>> {
+    let mut opened = Vec::with_capacity(group.len());
+    let mut known = |opening| match opening {
+        Ok(Opening::Open(item)) => {
+            opened.push(item);
+            None
+        }
+        Ok(Opening::Done(result)) => Some(Ok(result)),
+        Err(error) => Some(Err(error)),
+    };
+    let known: Vec<Option<Result<R>>> = each(group, open).into_iter().map(&mut known).collect();
+    let answers = opened.iter().zip(answer(&opened)).collect();
+    let mut finished = each(answers, |(item, answer)| finish(item, answer?)).into_iter();
+    known.into_iter().filter_map(|known| known.or_else(|| finished.next())).collect()
+}
+
+/// Works on every item, each on a thread of its own.
+fn each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let work = &work;
+    thread::scope(|scope| {
+        let threads: Vec<_> = items.into_iter().map(|item| scope.spawn(move || work(item))).collect();
+        let results = threads.into_iter().map(|thread| thread.join());
+        results.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
 
 /// Does some work on every item, `at_once` of them at a time, and hands the results on in the items' order. No more than
 /// one result a thread waits for those before it. An error of `take` ends it all; what is at work is finished.
@@ -60,6 +124,49 @@ mod tests {
             .expect("nothing fails");
             assert_eq!(taken, (0..20).collect::<Vec<_>>(), "{at_once} at once");
         }
+    }
+
+    #[test]
+    fn groups_are_bounded_by_number_and_by_the_size_of_their_files() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        // Holes take no room on the disk.
+        let file = |(index, megabytes): (usize, &u64)| {
+            let path = folder.path().join(index.to_string());
+            fs::File::create(&path).expect("it can be made").set_len(megabytes << 20).expect("it grows");
+            path
+        };
+        let paths: Vec<_> = [1, 2, 3, 20, 9, 40, 1, 1].iter().enumerate().map(file).collect();
+        let sizes = |most| -> Vec<usize> {
+            groups(paths.clone(), most, |path| Some(path)).iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(4), [4, 1, 1, 2]);
+        assert_eq!(sizes(3), [3, 2, 1, 2]);
+        assert_eq!(sizes(1), [1; 8]);
+        assert_eq!(groups(vec![1, 2, 3], 2, |_| None), [vec![1, 2], vec![3]], "what is no file has no size");
+        assert!(groups(Vec::<u8>::new(), 4, |_| None).is_empty());
+    }
+
+    #[test]
+    fn what_fails_in_any_step_fails_in_its_place() {
+        let fails_at = |item: usize, step: usize| match item % 5 == step {
+            true => Err(anyhow::anyhow!("{item} in step {step}")),
+            false => Ok(item),
+        };
+        let open = |item| match item % 5 {
+            4 => Ok(Opening::Done(100 * item)),
+            _ => fails_at(item, 1).map(Opening::Open),
+        };
+        let answer = |opened: &[usize]| opened.iter().map(|item| fails_at(*item, 2)).collect();
+        let finish = |item: &usize, answer| {
+            assert_eq!(*item, answer);
+            fails_at(answer, 3)
+        };
+        let results = in_steps((0..10).collect(), open, answer, finish).into_iter();
+        let told =
+            results.map(|result| result.map_or_else(|error| error.to_string(), |item| item.to_string()));
+        let expected =
+            "0|1 in step 1|2 in step 2|3 in step 3|400|5|6 in step 1|7 in step 2|8 in step 3|900".split('|');
+        assert!(told.eq(expected));
     }
 
     #[test]

@@ -31,10 +31,34 @@ pub(crate) struct Block {
 /// # Shapes
 /// As [`Block::forward`].
 pub(crate) fn forward(blocks: &[Block], hidden: Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    match hidden.device().is_cpu() && !hidden.track_op() {
-        true => inference::run(blocks, &hidden, mask),
-        false => blocks.iter().try_fold(hidden, |hidden, block| block.forward(&hidden, mask)),
+    if !without_graph(&hidden) {
+        return blocks.iter().try_fold(hidden, |hidden, block| block.forward(&hidden, mask));
     }
+    Ok(inference::run(blocks, &[hidden], mask)?.remove(0))
+}
+
+/// [`forward`] of several tensors, in their order: without a graph all pass together, elsewhere those of one shape that
+/// follow each other.
+///
+/// # Shapes
+/// As [`Block::forward`] for each; the numbers of tokens may differ.
+pub(crate) fn forward_each(blocks: &[Block], hidden: Vec<Tensor>) -> Result<Vec<Tensor>> {
+    if hidden.iter().all(without_graph) {
+        return inference::run(blocks, &hidden, None);
+    }
+    let mut leaving = Vec::with_capacity(hidden.len());
+    for alike in hidden.chunk_by(|one, other| one.dims() == other.dims()) {
+        let together = forward(blocks, Tensor::cat(alike, 0)?, None)?;
+        let batch = together.dim(0)? / alike.len();
+        for index in 0..alike.len() {
+            leaving.push(together.narrow(0, index * batch, batch)?);
+        }
+    }
+    Ok(leaving)
+}
+
+fn without_graph(hidden: &Tensor) -> bool {
+    hidden.device().is_cpu() && !hidden.track_op()
 }
 
 impl Block {

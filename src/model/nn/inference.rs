@@ -14,24 +14,42 @@ use super::{
     weight::read,
 };
 
-/// Runs blocks one after the other, without a graph behind the result.
+/// Runs blocks one after the other, without a graph behind the results. The tokens of all tensors pass together, which
+/// only attention tells apart: so they may be of images of any size.
+///
+/// What becomes of an image is the same to the last bit, whatever passes with it: no sum is cut otherwise for having
+/// more rows beside it, save in products of no more than 256 numbers.
 ///
 /// # Shapes
-/// `hidden`, float32 on a CPU: [batch, tokens, width]; `mask`, added to the attention scores: [tokens, tokens];
-/// returns the same shape as `hidden`.
+/// `hidden`, float32 on a CPU: each [batch, tokens, width]; `mask`, added to the attention scores: [tokens, tokens],
+/// for one number of tokens; returns the same shapes as `hidden`.
 ///
 /// # Errors
-/// If a tensor is not on the CPU, not float32 or not contiguous.
-pub(crate) fn run(blocks: &[Block], hidden: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    let shape = hidden.dims3()?;
-    let mut values = hidden.flatten_all()?.to_vec1::<f32>()?;
+/// If a tensor is not on the CPU, not float32 or not contiguous, or the widths differ.
+pub(crate) fn run(blocks: &[Block], hidden: &[Tensor], mask: Option<&Tensor>) -> Result<Vec<Tensor>> {
+    let shapes: Vec<(usize, usize, usize)> = hidden.iter().map(Tensor::dims3).collect::<Result<_>>()?;
+    let Some((_, _, width)) = shapes.first().copied() else { return Ok(Vec::new()) };
+    let images: Vec<usize> =
+        shapes.iter().flat_map(|(batch, tokens, _)| std::iter::repeat_n(*tokens, *batch)).collect();
+    if let Some((_, _, other)) = shapes.iter().find(|shape| shape.2 != width) {
+        bail!("expected tokens of {width} numbers, found {other}");
+    }
+    let mut values = Vec::with_capacity(images.iter().sum::<usize>() * width);
+    for hidden in hidden {
+        values.extend(hidden.flatten_all()?.to_vec1::<f32>()?);
+    }
     let mask = mask.map(|mask| mask.flatten_all()?.to_vec1::<f32>()).transpose()?;
     let mut workspace = Workspace::default();
     for block in blocks {
-        let view = View::new(block, shape)?;
-        view.run(&mut values, mask.as_deref(), &mut workspace)?;
+        View::new(block, &images, width)?.run(&mut values, mask.as_deref(), &mut workspace)?;
     }
-    Tensor::from_vec(values, shape, hidden.device())
+    let mut values = values.as_slice();
+    let leaving = hidden.iter().zip(shapes).map(|(hidden, shape)| {
+        let (own, others) = values.split_at(hidden.elem_count());
+        values = others;
+        Tensor::from_slice(own, shape, hidden.device())
+    });
+    leaving.collect()
 }
 
 /// The memory between the steps of a block.
@@ -56,17 +74,19 @@ fn room(values: &mut Vec<f32>, length: usize) -> &mut [f32] {
 /// One block and the shape of what passes it.
 struct View<'a> {
     block: &'a Block,
-    tokens: usize,
+    /// The number of every image's tokens.
+    images: &'a [usize],
     width: usize,
+    /// All tokens.
     rows: usize,
 }
 
 impl<'a> View<'a> {
-    fn new(block: &'a Block, (batch, tokens, width): (usize, usize, usize)) -> Result<Self> {
+    fn new(block: &'a Block, images: &'a [usize], width: usize) -> Result<Self> {
         if block.attention.heads == 0 || !width.is_multiple_of(block.attention.heads) {
             bail!("expected a width that {} heads divide, found {width}", block.attention.heads);
         }
-        Ok(Self { block, tokens, width, rows: batch * tokens })
+        Ok(Self { block, images, width, rows: images.iter().sum() })
     }
 
     /// u = x + attention(ln_1(x)); x = u + mlp(ln_2(u)).
@@ -94,27 +114,33 @@ impl<'a> View<'a> {
         block.mlp.contract.multiply(expanded, rows, hidden, true)
     }
 
-    /// Attention, a piece of rows a thread: the piece's scores stay in the cache of its core.
+    /// Attention, a piece of an image's rows at a time: the piece's scores stay in the cache of its core. How large the
+    /// pieces are must not depend on the other images (see [`run`]).
     ///
     /// # Shapes
     /// `projected`: [rows, 3 · width]; `attended`: [rows, width].
     fn attend(&self, projected: &[f32], mask: Option<&[f32]>, attended: &mut [f32]) {
-        let Self { tokens, width, .. } = *self;
-        let threads = rayon::current_num_threads().max(1);
-        let pieces = threads.div_ceil((self.rows / tokens.max(1)).max(1));
-        let piece = tokens.div_ceil(pieces).max(1);
-        let images = attended.par_chunks_mut(tokens * width).zip(projected.par_chunks(tokens * 3 * width));
-        images.for_each(|(attended, projected)| {
-            attended.par_chunks_mut(piece * width).enumerate().for_each(|(index, attended)| {
-                self.attend_piece(projected, index * piece, mask, attended);
-            });
+        let (width, threads) = (self.width, rayon::current_num_threads().max(1));
+        let (mut projected, mut attended) = (projected, attended);
+        let mut pieces = Vec::new();
+        for tokens in self.images {
+            let (asked, others) = projected.split_at(tokens * 3 * width);
+            let (found, rest) = attended.split_at_mut(tokens * width);
+            (projected, attended) = (others, rest);
+            let piece = tokens.div_ceil(threads).max(1);
+            let found = found.chunks_mut(piece * width).enumerate();
+            pieces.extend(found.map(|(index, found)| (asked, index * piece, found)));
+        }
+        pieces.into_par_iter().for_each(|(projected, first, attended)| {
+            self.attend_piece(projected, first, mask, attended);
         });
     }
 
     /// What the tokens from `first` on find in all tokens of their image.
     fn attend_piece(&self, projected: &[f32], first: usize, mask: Option<&[f32]>, attended: &mut [f32]) {
-        let Self { tokens, width, block, .. } = *self;
-        let (asking, head) = (attended.len() / width, width / block.attention.heads);
+        let Self { width, block, .. } = *self;
+        let (asking, tokens) = (attended.len() / width, projected.len() / (3 * width));
+        let head = width / block.attention.heads;
         let scale = 1.0 / (head as f32).sqrt();
         let mut scores = vec![0.0; asking * tokens];
         for at in (0..width).step_by(head) {

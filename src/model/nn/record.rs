@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{Block, BlockInput, Projected, Queries, VisionTower, attention_weights, block::forward};
+use super::{Block, BlockInput, Projected, Queries, VisionTower, attention_weights, block::forward_each};
 
 /// What is kept of a pass through the tower, beside the activations of one layer. Nothing, by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,11 @@ impl Recording {
             .filter(|range| !range.is_empty())
             .map(|range| range.start)
             .min()
+    }
+
+    /// Whether anything is kept of a block.
+    fn keeps(&self, block: usize) -> bool {
+        self.attention.contains(&block) || self.insides.contains(&block)
     }
 
     /// The number of blocks that have to be run.
@@ -183,19 +188,22 @@ impl VisionTower {
     /// The trunk as [`run_until`](Self::run_until) has it, in one pass to each of some layers, keeping what is asked
     /// for on the way. Blocks behind the layers are run as far as the recording needs them.
     ///
-    /// Returns what enters each of the layers, which ascend; none of them may be there twice.
+    /// The images pass together where nothing is kept, and on a CPU what comes of one is the same to the last bit
+    /// whatever passes with it.
+    ///
+    /// Returns for every image what enters each of the layers, which ascend; none of them may be there twice.
     ///
     /// # Shapes
-    /// `pixels`, of one image: [1, 3, height, width].
+    /// `pixels`, for each image: [1, 3, height, width].
     ///
     /// # Errors
     /// As `run_until`, and if a block to be recorded is not one of the tower's.
     pub fn run_recording(
         &self,
-        pixels: &Tensor,
+        pixels: &[Tensor],
         layers: &[usize],
         recording: &Recording,
-    ) -> Result<(Vec<BlockInput>, Recorded)> {
+    ) -> Result<Vec<(Vec<BlockInput>, Recorded)>> {
         let (lowest, highest) = match layers {
             [] => (0, 0),
             [first, rest @ ..] => (*first, *rest.last().unwrap_or(first)),
@@ -209,38 +217,51 @@ impl VisionTower {
         }
         // The blocks before the first that is looked at run as one.
         let first = recording.first().map_or(lowest, |first| first.min(lowest));
-        let mut hidden = forward(&self.blocks[..first], self.embed(pixels)?, None)?;
-        let mut recorded = Recorded { asked: recording.clone(), ..Recorded::default() };
-        let mut inputs = Vec::with_capacity(layers.len());
+        let embedded = pixels.iter().map(|pixels| self.embed(pixels)).collect::<Result<_>>()?;
+        let mut hidden = forward_each(&self.blocks[..first], embedded)?;
+        let empty = || (Vec::with_capacity(layers.len()), Recorded::of(recording));
+        let mut kept: Vec<(Vec<BlockInput>, Recorded)> = hidden.iter().map(|_| empty()).collect();
         // Where all tokens are pooled, the embedding needs every token's way out of the last block.
         let pooled =
             recording.insides.contains(&self.layers().saturating_sub(1)) && self.class_token_end().is_none();
         for (index, block) in self.blocks.iter().enumerate().take(depth.max(highest + 1)).skip(first) {
-            let entering = || -> Result<_> {
-                Ok(BlockInput { activations: block.ln_1.forward(&hidden)?, hidden: hidden.clone() })
+            for (hidden, (inputs, recorded)) in hidden.iter().zip(&mut kept) {
+                let entering = || -> Result<_> {
+                    Ok(BlockInput { activations: block.ln_1.forward(hidden)?, hidden: hidden.clone() })
+                };
+                if layers.contains(&index) {
+                    inputs.push(entering()?);
+                } else if index > highest && index + 1 == depth {
+                    recorded.furthest = Some((index, entering()?));
+                }
+            }
+            if index >= depth.max(highest) {
+                continue;
+            }
+            let onward = index < highest || index + 1 < depth || pooled;
+            hidden = match recording.keeps(index) {
+                true => {
+                    let each = hidden.into_iter().zip(&mut kept);
+                    let leaving =
+                        each.map(|(hidden, (_, recorded))| recorded.pass(index, block, hidden, onward));
+                    leaving.collect::<Result<_>>()?
+                }
+                false => forward_each(std::slice::from_ref(block), hidden)?,
             };
-            if layers.contains(&index) {
-                inputs.push(entering()?);
-            } else if index > highest && index + 1 == depth {
-                recorded.furthest = Some((index, entering()?));
-            }
-            if index < depth.max(highest) {
-                let onward = index < highest || index + 1 < depth || pooled;
-                hidden = recorded.pass(index, block, hidden, onward)?;
-            }
         }
-        Ok((inputs, recorded))
+        Ok(kept)
     }
 }
 
 impl Recorded {
-    /// Runs one block and keeps of it what was asked for; `onward`: whether somebody needs its output.
+    /// Nothing yet.
+    fn of(asked: &Recording) -> Self {
+        Self { asked: asked.clone(), ..Self::default() }
+    }
+
+    /// Runs a block of which something is kept; `onward`: whether somebody needs its output.
     fn pass(&mut self, index: usize, block: &Block, hidden: Tensor, onward: bool) -> Result<Tensor> {
         let keep_attention = self.asked.attention.contains(&index);
-        let keep_inside = self.asked.insides.contains(&index);
-        if !keep_attention && !keep_inside {
-            return forward(std::slice::from_ref(block), hidden, None);
-        }
         let Projected { query, key, value } = block.project(&block.ln_1.forward(&hidden)?, Queries::All)?;
         let (query, key, value) = (query.squeeze(0)?, key.squeeze(0)?, value.squeeze(0)?);
         let entering = hidden.squeeze(0)?;
@@ -258,7 +279,7 @@ impl Recorded {
             Some(after) => after.output.unsqueeze(0)?,
             None => hidden,
         };
-        if keep_inside {
+        if self.asked.insides.contains(&index) {
             self.insides.push(BlockRecord { hidden: entering, query, key, value, after });
         }
         Ok(leaving)
@@ -286,6 +307,15 @@ mod tests {
         tensor.abs()?.max_all()?.to_scalar::<f32>()
     }
 
+    fn run_one(
+        tower: &VisionTower,
+        pixels: &Tensor,
+        layers: &[usize],
+        recording: &Recording,
+    ) -> Result<(Vec<BlockInput>, Recorded)> {
+        Ok(tower.run_recording(std::slice::from_ref(pixels), layers, recording)?.remove(0))
+    }
+
     #[test]
     fn recording_changes_nothing_and_agrees_with_itself() -> Result<()> {
         let mut source = Source::new(21);
@@ -297,7 +327,7 @@ mod tests {
                 [(0..3, 0..3), (1..3, 0..0), (0..0, 1..2), (2..3, 0..1), (0..2, 0..2), (0..0, 0..0)]
             {
                 let recording = Recording { attention: attention.clone(), insides: insides.clone() };
-                let (inputs, recorded) = tower.run_recording(&pixels, &[layer], &recording)?;
+                let (inputs, recorded) = run_one(&tower, &pixels, &[layer], &recording)?;
                 let [input] = &inputs[..] else { panic!("one layer was asked for") };
                 assert!(largest((&input.activations - &plain.activations)?)? < 1e-5);
                 assert!(largest((&input.hidden - &plain.hidden)?)? < 1e-5);
@@ -319,7 +349,7 @@ mod tests {
         let tower = source.tower(Activation::QuickGelu);
         let pixels = source.tensor(&[1, 3, 6, 6]);
         let recording = Recording { attention: 0..3, insides: 0..3 };
-        let (_, recorded) = tower.run_recording(&pixels, &[2], &recording)?;
+        let (_, recorded) = run_one(&tower, &pixels, &[2], &recording)?;
         for block in 0..3 {
             let inside = recorded.inside(block)?;
             let expected = tower.blocks[block].forward(&inside.hidden.unsqueeze(0)?, None)?.squeeze(0)?;
@@ -341,8 +371,8 @@ mod tests {
         let tower = source.tower(Activation::Gelu);
         let pixels = source.tensor(&[1, 3, 6, 6]);
         let recording = Recording { attention: 2..4, insides: 0..0 };
-        assert!(tower.run_recording(&pixels, &[2], &recording).is_err());
-        assert!(tower.run_recording(&pixels, &[0, 3], &Recording::default()).is_err());
+        assert!(run_one(&tower, &pixels, &[2], &recording).is_err());
+        assert!(run_one(&tower, &pixels, &[0, 3], &Recording::default()).is_err());
         Ok(())
     }
 
@@ -351,12 +381,37 @@ mod tests {
         let mut source = Source::new(24);
         let tower = source.tower(Activation::Gelu);
         let pixels = source.tensor(&[1, 3, 4, 8]);
-        let (inputs, _) = tower.run_recording(&pixels, &[0, 1, 2], &Recording::default())?;
+        let (inputs, _) = run_one(&tower, &pixels, &[0, 1, 2], &Recording::default())?;
         assert_eq!(inputs.len(), 3);
         for (layer, input) in inputs.iter().enumerate() {
             let alone = tower.run_until(&pixels, layer)?;
             assert_eq!(largest((&input.hidden - &alone.hidden)?)?, 0.0, "layer {layer}");
             assert_eq!(largest((&input.activations - &alone.activations)?)?, 0.0, "layer {layer}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn images_of_any_size_pass_together_and_none_notices() -> Result<()> {
+        let mut source = Source::new(25);
+        let tower = source.tower(Activation::QuickGelu);
+        let pixels =
+            [[6, 6], [4, 10], [12, 8], [6, 6]].map(|[height, width]| source.tensor(&[1, 3, height, width]));
+        for (attention, insides) in [(0..0, 0..0), (1..2, 0..0), (0..3, 2..3)] {
+            let recording = Recording { attention, insides };
+            let together = tower.run_recording(&pixels, &[1, 2], &recording)?;
+            assert_eq!(together.len(), 4);
+            for (pixels, (inputs, recorded)) in pixels.iter().zip(&together) {
+                let (alone, recorded_alone) = run_one(&tower, pixels, &[1, 2], &recording)?;
+                for (one, other) in inputs.iter().zip(&alone) {
+                    assert!(largest((&one.hidden - &other.hidden)?)? < 1e-5);
+                    assert!(largest((&one.activations - &other.activations)?)? < 1e-5);
+                }
+                for (one, other) in recorded.attention.iter().zip(&recorded_alone.attention) {
+                    assert!(largest((one - other)?)? < 1e-5);
+                }
+                assert_eq!(recorded.insides.len(), recorded_alone.insides.len());
+            }
         }
         Ok(())
     }

@@ -15,7 +15,6 @@ use fieldmark::{
     files::{Names, prepare_folder, remove_leftovers, write_atomically},
     page::{self, Gallery, PageOptions},
     pipeline::Compare,
-    refine::Tiles,
     report::Comparison,
 };
 
@@ -23,7 +22,7 @@ use crate::{
     args::{BatchArgs, CompareKind},
     exit::Exit,
     hashes, images,
-    in_order::{AT_ONCE, in_order},
+    in_order::{Opening, groups, in_order, in_steps},
     manifest::{Failed, Input, Manifest, Recipe},
     output,
     results::{Entry, Results},
@@ -89,6 +88,14 @@ fn tell_differences(new: &Manifest, earlier: &Manifest, terminal: &Terminal) {
     }
 }
 
+/// A photo that is to be answered, the names of its files and the seconds that opening it took.
+struct Opened {
+    input: Input,
+    names: PhotoNames,
+    photo: Photo,
+    seconds: f64,
+}
+
 /// A photo whose files are written.
 enum Answered {
     /// By an earlier run.
@@ -120,29 +127,32 @@ impl Run<'_> {
         let mut named = |image: PathBuf| (PhotoNames::new(&mut names, &image, &recipe.prompts), image);
         let images: Vec<_> = images.into_iter().map(|image| image.map(&mut named)).collect();
         let mut entries: Vec<Entry> = Vec::new();
-        let work = |image: Result<(PhotoNames, PathBuf)>| match image {
-            Ok((names, image)) => {
-                let shown = image.to_string_lossy().into_owned();
-                (shown, self.one(&image, &names, &recipe, &results))
-            }
-            Err(error) => (String::new(), Err(error)),
+        let (at_once, together) = super::at_once(self.explainer, &self.settings)?;
+        let groups = groups(images, together, |image| image.as_ref().ok().map(|(_, image)| image.as_path()));
+        let work = |group: Vec<Result<(PhotoNames, PathBuf)>>| {
+            let shown = |image: &Result<(PhotoNames, PathBuf)>| match image {
+                Ok((_, image)) => image.to_string_lossy().into_owned(),
+                Err(_) => String::new(),
+            };
+            let shown: Vec<String> = group.iter().map(shown).collect();
+            shown.into_iter().zip(self.some(group, &recipe, &results)).collect::<Vec<_>>()
         };
-        // Passes over tiles are told one by one, of one photo.
-        let at_once = if self.settings.tiles == Tiles::Off { AT_ONCE } else { 1 };
-        in_order(images, at_once, work, |(image, result)| {
-            match result {
-                Ok(answered) => {
-                    let entry = self.entry(answered, &results)?;
-                    self.tell_change(&entry.input, earlier);
-                    entries.push(entry);
+        in_order(groups, at_once, work, |group| {
+            for (image, result) in group {
+                match result {
+                    Ok(answered) => {
+                        let entry = self.entry(answered, &results)?;
+                        self.tell_change(&entry.input, earlier);
+                        entries.push(entry);
+                    }
+                    Err(error) if super::is_about_the_model(&error) => return Err(error),
+                    Err(error) => {
+                        self.terminal.error(&error);
+                        manifest.failed.push(Failed { image, reason: format!("{error:#}") });
+                    }
                 }
-                Err(error) if super::is_about_the_model(&error) => return Err(error),
-                Err(error) => {
-                    self.terminal.error(&error);
-                    manifest.failed.push(Failed { image, reason: format!("{error:#}") });
-                }
+                bar.inc(1);
             }
-            bar.inc(1);
             Ok(())
         })?;
         bar.finish_and_clear();
@@ -161,39 +171,62 @@ impl Run<'_> {
         Results::begin(path)
     }
 
-    /// Answers one photo, or finds the answer of before.
-    fn one(
+    /// Answers photos that pass the vision tower together, or finds the answers of before.
+    fn some(
         &self,
-        image: &Path,
-        names: &PhotoNames,
+        group: Vec<Result<(PhotoNames, PathBuf)>>,
         recipe: &Recipe,
         results: &Mutex<Results>,
-    ) -> Result<Answered> {
+    ) -> Vec<Result<Answered>> {
+        let open = |image: Result<(PhotoNames, PathBuf)>| {
+            let (names, image) = image?;
+            self.open(&image, names, recipe, results)
+        };
+        let answer = |opened: &[Opened]| {
+            let looks = self.explainer.look(opened.iter().map(|opened| &opened.photo), &self.settings);
+            looks.into_iter().map(|mut looks| Ok(looks.compare(&recipe.prompts, &self.settings)?)).collect()
+        };
+        in_steps(group, open, answer, |opened, compared| self.save(opened, compared))
+    }
+
+    /// Opens a photo, or finds its answer of before.
+    fn open(
+        &self,
+        image: &Path,
+        names: PhotoNames,
+        recipe: &Recipe,
+        results: &Mutex<Results>,
+    ) -> Result<Opening<Opened, Answered>> {
         let input = input(image)?;
         let thumbnails: Vec<String> = names.prompts.iter().map(|name| thumbnail(name)).collect();
         if let Some(input) = &input {
             let results = results.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(entry) = results.known(input, self.folder, &thumbnails)? {
-                return Ok(Answered::Before(entry));
+                return Ok(Opening::Done(Answered::Before(entry)));
             }
         }
         let start = Instant::now();
         let photo = Photo::open_with(image, &recipe.photo_options())?;
         self.terminal.warn(photo.warnings());
-        let open_seconds = start.elapsed().as_secs_f64();
-        let mut compared = self.explainer.compare(&photo, &recipe.prompts, &self.settings)?;
+        let seconds = start.elapsed().as_secs_f64();
+        // The photo could be read, so it is a file.
+        let input = input.with_context(|| format!("{}: expected a regular file", image.display()))?;
+        Ok(Opening::Open(Opened { input, names, photo, seconds }))
+    }
+
+    /// Writes a photo's files.
+    fn save(&self, opened: &Opened, mut compared: Compare) -> Result<Answered> {
+        let Opened { input, names, photo, seconds: open_seconds } = opened;
         self.terminal.warn(&compared.warnings);
         let start = Instant::now();
-        let files = ComparisonFiles { folder: self.folder, names, photo: &photo, options: &self.options };
+        let files = ComparisonFiles { folder: self.folder, names, photo, options: &self.options };
         files.save(&self.kinds, &mut compared)?;
-        self.save_thumbnails(&photo, &mut compared, names)?;
+        self.save_thumbnails(photo, &mut compared, names)?;
         let mut report = compared.report;
         report.seconds.render = start.elapsed().as_secs_f64();
         report.seconds.decode += open_seconds;
         report.seconds.load = self.load_seconds;
-        // The photo could be read, so it is a file.
-        let input = input.with_context(|| format!("{}: expected a regular file", image.display()))?;
-        Ok(Answered::Now(input, Box::new(report)))
+        Ok(Answered::Now(input.clone(), Box::new(report)))
     }
 
     /// Tells of a photo and enters it into the journal, unless it is there.

@@ -15,7 +15,6 @@ use fieldmark::{
     pipeline::{Found, Rivals, strip},
     progress::Warning,
     prompt::ConceptList,
-    refine::Tiles,
     regions::Instance,
     render::Scale,
     report::Localization,
@@ -26,7 +25,7 @@ use crate::{
     args::{Kind, LocalizeArgs, RivalArgs},
     exit::Exit,
     images,
-    in_order::{AT_ONCE, in_order},
+    in_order::{Opening, groups, in_order, in_steps},
     output,
     preview::Protocol,
     saving::{Files, save_page},
@@ -74,6 +73,14 @@ fn rivals(args: &RivalArgs) -> Result<Option<Rivals>> {
     Ok(Some(super::rivals(args, ConceptList::open(concepts)?, SYNONYM_THRESHOLD)))
 }
 
+/// A photo, the name of its files and the seconds that opening it took.
+struct Opened {
+    name: String,
+    path: PathBuf,
+    photo: Photo,
+    seconds: f64,
+}
+
 /// What one photo gave.
 struct Answers {
     found: Vec<Localization>,
@@ -102,47 +109,61 @@ impl Run<'_> {
         let mut names = Names::new();
         let mut named = |image: PathBuf| (names.for_prompt(&image, &self.query.target), image);
         let images: Vec<_> = images.into_iter().map(|image| image.map(&mut named)).collect();
-        // Passes over tiles are told one by one, of one photo.
-        let at_once = if self.query.settings.tiles == Tiles::Off { AT_ONCE } else { 1 };
+        let (at_once, together) = super::at_once(self.explainer, &self.query.settings)?;
+        let groups = groups(images, together, |image| image.as_ref().ok().map(|(_, image)| image.as_path()));
         let (mut done, mut failed) = (0, 0);
-        let work = |image: Result<(String, PathBuf)>| {
-            image.and_then(|(name, image)| self.one(&image, &name, preview.is_some()))
-        };
-        in_order(images, at_once, work, |answers| {
-            match answers {
-                Ok(answers) => {
-                    self.finish(answers, preview, coco)?;
-                    done += 1;
+        let work = |group| self.some(group, preview.is_some());
+        in_order(groups, at_once, work, |group| {
+            for answers in group {
+                match answers {
+                    Ok(answers) => {
+                        self.tell(answers, preview, coco)?;
+                        done += 1;
+                    }
+                    // What is wrong with the model is wrong for every photo.
+                    Err(error) if super::is_about_the_model(&error) => return Err(error),
+                    Err(error) => {
+                        self.terminal.error(&error);
+                        failed += 1;
+                    }
                 }
-                // What is wrong with the model is wrong for every photo.
-                Err(error) if super::is_about_the_model(&error) => return Err(error),
-                Err(error) => {
-                    self.terminal.error(&error);
-                    failed += 1;
-                }
+                bar.inc(1);
             }
-            bar.inc(1);
             Ok(())
         })?;
         bar.finish_and_clear();
         Ok(Exit::of(done, failed))
     }
 
+    /// The answers on photos that pass the vision tower together, with their files written.
+    fn some(&self, group: Vec<Result<(String, PathBuf)>>, shows: bool) -> Vec<Result<Answers>> {
+        let open = |image: Result<(String, PathBuf)>| {
+            let (name, path) = image?;
+            let (photo, seconds) = super::open(&path, &self.args.output, self.terminal)?;
+            Ok(Opening::Open(Opened { name, path, photo, seconds }))
+        };
+        let answer = |opened: &[Opened]| {
+            let photos = opened.iter().map(|opened| &opened.photo);
+            let looks = self.explainer.look(photos, &self.query.settings);
+            looks.into_iter().map(|mut looks| Ok(looks.sweep(&self.query, &self.strengths)?)).collect()
+        };
+        in_steps(group, open, answer, |opened, answers| self.finish(opened, answers, shows))
+    }
+
     /// A photo's answers, one for every strength, with their files written; and the picture of them, if it is to be
     /// shown.
-    fn one(&self, image: &Path, name: &str, shows: bool) -> Result<Answers> {
-        let (photo, open_seconds) = super::open(image, &self.args.output, self.terminal)?;
-        let mut answers = self.explainer.sweep(&photo, &self.query, &self.strengths)?;
+    fn finish(&self, opened: &Opened, mut answers: Vec<Found>, shows: bool) -> Result<Answers> {
+        let Opened { name, path, photo, seconds: open_seconds } = opened;
         let picture = match &answers[..] {
-            [found] if shows => Some(found.overlay(&photo)),
-            _ if shows => strip(&photo, &answers),
+            [found] if shows => Some(found.overlay(photo)),
+            _ if shows => strip(photo, &answers),
             _ => None,
         };
         let start = Instant::now();
-        self.save(&photo, name, &mut answers)?;
-        self.save_page(&photo, &mut answers)?;
+        self.save(photo, name, &mut answers)?;
+        self.save_page(photo, &mut answers)?;
         let instances = self.args.show.coco.is_some().then(|| {
-            (image.to_owned(), photo.size(), answers.iter().map(|found| found.instances(&photo)).collect())
+            (path.clone(), photo.size(), answers.iter().map(|found| found.instances(photo)).collect())
         });
         let render_seconds = start.elapsed().as_secs_f64();
         let warnings = answers.iter().flat_map(|found| found.warnings.clone()).collect();
@@ -158,7 +179,7 @@ impl Run<'_> {
     }
 
     /// Tells what a photo gave.
-    fn finish(&self, answers: Answers, preview: Option<Protocol>, coco: &mut Coco) -> Result<()> {
+    fn tell(&self, answers: Answers, preview: Option<Protocol>, coco: &mut Coco) -> Result<()> {
         self.terminal.warn(&answers.warnings);
         if let Some((image, size, instances)) = &answers.instances {
             let id = coco.add_image(image, *size);

@@ -29,6 +29,7 @@ use fieldmark::{
     page::PageOptions,
     pipeline::{Layers, LoadOptions, Rivals},
     prompt::{ConceptList, templates},
+    refine::Tiles,
 };
 
 use crate::{
@@ -36,7 +37,9 @@ use crate::{
         ALL_METHODS, ByName, CombinationName, DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, Preview,
         RivalArgs, ShowArgs, ViewArgs,
     },
-    hashes, output,
+    hashes,
+    in_order::AT_ONCE,
+    output,
     preview::Protocol,
     terminal::Terminal,
 };
@@ -75,6 +78,15 @@ fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
     let explainer = Explainer::load_with(&args.model, &options, terminal)?;
     let explainer = explainer.telling(Arc::new(terminal.clone()));
     Ok((explainer, start.elapsed().as_secs_f64()))
+}
+
+/// How many groups of photos are at work at once, and how many photos are in one.
+fn at_once(explainer: &Explainer, settings: &Settings) -> Result<(usize, usize)> {
+    match settings.tiles {
+        Tiles::Off => Ok((AT_ONCE, explainer.photos_together(settings)?)),
+        // Passes over tiles are told one by one, of one photo.
+        _ => Ok((1, 1)),
+    }
 }
 
 /// The hash of the checkpoint's files; none of the miniature, which is a part of the program.

@@ -1,0 +1,108 @@
+//! The passes of photos through the vision tower: of several photos at once, and of one that is asked several things.
+
+use rayon::prelude::*;
+
+use crate::{error::Result, objective::Strength, photo::Photo};
+
+use super::{
+    Compare, Explainer, Found, Lineup, Query, Settings,
+    look::{Look, Prepared, View},
+    plan::Plan,
+};
+
+/// A photo and its passes through the vision tower. Questions that see the photo alike (the same fit and detail,
+/// affinity and artifacts) share one pass.
+pub struct Looks<'m> {
+    pub(super) explainer: &'m Explainer,
+    pub(super) photo: &'m Photo,
+    /// What will be asked, as far as it is known: the first pass serves all of it that one pass can.
+    ahead: Vec<View>,
+    known: Vec<(View, Look<'m>)>,
+}
+
+impl Explainer {
+    /// How many photos [`look`](Self::look) should be given at a time: up to 4, fewer of a tower that cuts them into many
+    /// patches, and 1 for a method that keeps what happens inside its blocks.
+    ///
+    /// # Errors
+    /// If a setting is not one of the checkpoint's.
+    pub fn photos_together(&self, settings: &Settings) -> Result<usize> {
+        Ok(View::new(&self.model, settings, &Plan::new(&self.model, settings)?).photos_together())
+    }
+
+    /// Looks at photos, which pass the vision tower together: that is faster than one after the other, the more so the
+    /// smaller the tower is. They may be of any sizes. On a CPU a photo's answers are the same to the last digit as if
+    /// it were looked at alone. More photos than [`photos_together`](Self::photos_together) pass in several groups.
+    ///
+    /// What is wrong with the settings or a photo is told when it is asked: it is looked at then.
+    pub fn look<'m>(
+        &'m self,
+        photos: impl IntoIterator<Item = &'m Photo>,
+        settings: &Settings,
+    ) -> Vec<Looks<'m>> {
+        let mut all: Vec<_> = photos.into_iter().map(|photo| Looks::new(self, photo)).collect();
+        let Ok(plan) = Plan::new(&self.model, settings) else { return all };
+        let view = View::new(&self.model, settings, &plan);
+        for looks in all.chunks_mut(view.photos_together()) {
+            let prepared: Vec<_> =
+                looks.par_iter().map(|looks| Prepared::new(&self.model, looks.photo, &view).ok()).collect();
+            let ready = prepared.into_iter().zip(looks);
+            let (prepared, looks): (Vec<_>, Vec<_>) =
+                ready.filter_map(|(prepared, looks)| Some((prepared?, looks))).unzip();
+            if let Ok(seen) = Look::of_each(&self.model, prepared, &view, &*self.progress) {
+                looks.into_iter().zip(seen).for_each(|(looks, look)| looks.known.push((view.clone(), look)));
+            }
+        }
+        all
+    }
+}
+
+impl<'m> Looks<'m> {
+    pub(super) fn new(explainer: &'m Explainer, photo: &'m Photo) -> Self {
+        Self { explainer, photo, ahead: Vec::new(), known: Vec::new() }
+    }
+
+    /// [`Explainer::localize`] on the photo.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn localize(&mut self, query: &Query) -> Result<Found> {
+        Ok(self.sweep(query, &[query.settings.strength])?.remove(0))
+    }
+
+    /// [`Explainer::sweep`] on the photo.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn sweep(&mut self, query: &Query, strengths: &[Strength]) -> Result<Vec<Found>> {
+        self.explainer.answer_timed(self, query, strengths)
+    }
+
+    /// [`Explainer::compare`] on the photo.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn compare(&mut self, prompts: &[String], settings: &Settings) -> Result<Compare> {
+        let lineup = Lineup { prompts: prompts.to_vec(), ..Lineup::default() };
+        Ok(self.explainer.rank_looks(self, &lineup, std::slice::from_ref(settings))?.remove(0))
+    }
+
+    /// Tells what will be asked.
+    pub(super) fn expect(&mut self, settings: &Settings, plan: &Plan) {
+        self.ahead.push(View::new(&self.explainer.model, settings, plan));
+    }
+
+    pub(super) fn of(&mut self, settings: &Settings, plan: &Plan) -> Result<(&View, &Look<'m>)> {
+        let Explainer { model, progress, .. } = self.explainer;
+        let mut view = View::new(model, settings, plan);
+        let known = self.known.iter().position(|(other, _)| other.covers(&view));
+        let index = known.unwrap_or(self.known.len());
+        if known.is_none() {
+            self.ahead.iter().for_each(|other| view.join(other));
+            let look = Look::new(model, self.photo, &view, &**progress)?;
+            self.known.push((view, look));
+        }
+        let (view, look) = &self.known[index];
+        Ok((view, look))
+    }
+}
