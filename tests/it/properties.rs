@@ -208,3 +208,59 @@ fn a_method_names_its_own_layer_in_the_report() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_photo_is_the_same_to_the_last_bit_whatever_passes_with_it() -> Result<()> {
+    let photos = ["photos/shapes-96x64.png", "photos/shapes-50x83.png", "photos/baseline_420.jpg"];
+    let mut photos: Vec<Photo> =
+        photos.iter().map(|name| Photo::open(fixture(name))).collect::<Result<_>>()?;
+    // More than pass together.
+    for _ in 0..3 {
+        photos.push(photo()?);
+    }
+    let prompts = [TARGET, RIVALS[0]].map(str::to_owned);
+    let checkpoints = ["tiny-gelu", "tiny-siglip"].map(|name| fixture("models").join(name));
+    for name in checkpoints.iter().map(|path| path.to_string_lossy()).chain(["miniature".into()]) {
+        let explainer = Explainer::load(&name)?;
+        for (method, layer) in [("grad-cam", -1), ("hires-cam", -2), ("attention-rollout", -1), ("game", -1)]
+        {
+            let settings = settings(method, layer, 0.4)?;
+            let together = explainer.photos_together(&settings)?;
+            assert_eq!(
+                together,
+                if matches!(method, "attention-rollout" | "game") { 1 } else { 4 },
+                "{method}"
+            );
+            let query = Query::new(TARGET).against(RIVALS).with(settings.clone());
+            for (photo, mut looks) in photos.iter().zip(explainer.look(&photos, &settings)) {
+                let (found, alone) = (looks.localize(&query)?, explainer.localize(photo, &query)?);
+                assert_eq!(found.map, alone.map, "{method} of {name}, {}", photo.path().display());
+                assert_eq!(found.report.target, alone.report.target);
+                assert_eq!(found.report.evidence, alone.report.evidence);
+                let (found, alone) =
+                    (looks.compare(&prompts, &settings)?, explainer.compare(photo, &prompts, &settings)?);
+                assert_eq!(found.maps, alone.maps, "{method} of {name}, {}", photo.path().display());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_photo_that_cannot_be_looked_at_says_so_when_it_is_asked() -> Result<()> {
+    let explainer = explainer()?;
+    let photos = [photo()?, Photo::open(fixture("photos/shapes-50x83.png"))?];
+    let settings = Settings { detail: 1e4, ..Default::default() };
+    let query = Query::new(TARGET).with(settings.clone());
+    for mut looks in explainer.look(&photos, &settings) {
+        let told = looks.localize(&query).expect_err("too many tokens").to_string();
+        assert!(told.contains("detail"), "{told}");
+    }
+    let settings = Settings { method: Some("no such".into()), ..Default::default() };
+    assert!(explainer.photos_together(&settings).is_err());
+    let query = Query::new(TARGET).with(settings.clone());
+    for mut looks in explainer.look(&photos, &settings) {
+        assert!(looks.localize(&query).is_err());
+    }
+    Ok(())
+}
