@@ -31,6 +31,6 @@ impl Method for GradCam {
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
         let weights = trace.mean_gradients(targets.directions())?;
-        Ok(weights.matmul(&trace.patch_activations()?.t()?)?)
+        trace.weighted_activations(&weights)
     }
 }

@@ -42,7 +42,7 @@ impl Method for GradCamPlusPlus {
         let weights = trace.each_gradient(targets.directions(), |gradients| {
             Ok((gradients.relu()? * coefficients(&gradients, &sums)?)?.sum(0)?)
         })?;
-        Ok(weights.matmul(&activations.t()?)?)
+        trace.weighted_activations(&weights)
     }
 }
 

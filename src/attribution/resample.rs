@@ -133,6 +133,12 @@ impl Line {
         self.taps.get(pixel).copied().flatten().map(|tap| ([tap.first, tap.second], tap.share))
     }
 
+    /// Sums of the shares before each of some pixels and behind the last one, from the picture's first pixel on.
+    #[inline(always)]
+    pub(super) fn share_sums(&self, pixels: &Range<usize>) -> &[f64] {
+        &self.share_sums[pixels.start..=pixels.end]
+    }
+
     /// The sum of the shares of some pixels.
     #[inline(always)]
     pub(super) fn share_sum(&self, pixels: &Range<usize>) -> f64 {

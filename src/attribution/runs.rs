@@ -58,7 +58,8 @@ impl Resampled<'_> {
     pub(crate) fn runs_at_least(&self, y: u32, level: f32) -> Vec<Run> {
         let mut runs = Vec::new();
         if let Some((cells, share)) = self.samples().rows.at(y as usize) {
-            add_runs(&mut runs, (y, share), above_zero(level), self.quads(cells));
+            let rows = self.quads(cells).map(|quad| quad.rows());
+            add_runs(&mut runs, (y, share), above_zero(level), rows);
         }
         runs
     }
@@ -69,7 +70,7 @@ impl Resampled<'_> {
         let [start, end] = [run.pixels.start as usize, run.pixels.end as usize];
         let before = self.samples().columns.segments.partition_point(|segment| segment.pixels.end <= start);
         let quads = self.quads(cells).skip(before).take_while(|quad| quad.segment.pixels.start < end);
-        add_runs(parts, (run.y, share), level, quads);
+        add_runs(parts, (run.y, share), level, quads.map(|quad| quad.rows()));
     }
 
     /// The largest value of all pixels, or 0 where none is above it.
@@ -98,7 +99,7 @@ impl Resampled<'_> {
                 highest + slack >= level && highest > 0.0
             };
             reaching.clear();
-            reaching.extend(self.quads(band.cells).filter(reaches));
+            reaching.extend(self.quads(band.cells).filter(reaches).map(|quad| quad.rows()));
             if reaching.is_empty() {
                 continue;
             }
@@ -118,8 +119,9 @@ impl Resampled<'_> {
                     continue;
                 }
                 let shares = &self.samples().rows.shares[band.pixels.clone()];
+                let rows = quad.rows();
                 for share in shares {
-                    let [first, last] = quad.row(*share).ends();
+                    let [first, last] = rows.row(*share).ends();
                     highest = larger(highest, larger(first, last));
                 }
             }
@@ -202,11 +204,18 @@ impl<'s> Quad<'s> {
         self.top[0].min(self.top[1]).min(self.bottom[0].min(self.bottom[1]))
     }
 
-    /// The row with this share of the lower cells.
+    /// Its rows.
     #[inline(always)]
-    fn row(&self, share: f32) -> Row<'s> {
-        let [from, to] = [0, 1].map(|side| self.top[side] + (self.bottom[side] - self.top[side]) * share);
-        Row { from, rise: to - from, segment: self.segment, columns: self.columns }
+    fn rows(&self) -> Rows<'s> {
+        let Range { start, end } = self.segment.pixels;
+        Rows {
+            start: start as u32,
+            top: self.top,
+            rises: [0, 1].map(|side| self.bottom[side] - self.top[side]),
+            ends: [self.columns.shares[start], self.columns.shares[end - 1]],
+            shares: &self.columns.shares[start..end],
+            share_sums: self.columns.share_sums(&self.segment.pixels),
+        }
     }
 
     /// The sum over some rows and columns: of each, how many there are and the sum of their shares.
@@ -254,16 +263,39 @@ impl<'s> Quad<'s> {
     }
 }
 
+/// The rows of a quad, with all that any of them asks for.
+struct Rows<'s> {
+    /// The first pixel.
+    start: u32,
+    /// The values at the upper cells, and how much higher those at the lower ones are.
+    top: [f32; 2],
+    rises: [f32; 2],
+    /// The first and the last pixel's share of the cells on the right.
+    ends: [f32; 2],
+    /// Every pixel's.
+    shares: &'s [f32],
+    /// Sums of shares before each pixel and behind the last one, from any point on.
+    share_sums: &'s [f64],
+}
+
+impl<'s> Rows<'s> {
+    /// The row with this share of the lower cells.
+    #[inline(always)]
+    fn row(&self, share: f32) -> Row<'_, 's> {
+        let [from, to] = [0, 1].map(|side| self.top[side] + self.rises[side] * share);
+        Row { from, rise: to - from, rows: self }
+    }
+}
+
 /// A row of pixels between two neighbouring cells: a straight line.
-struct Row<'s> {
+struct Row<'r, 's> {
     /// The value at the first cell, and how much higher the second is: as [`Segment::ends`] has it.
     from: f32,
     rise: f32,
-    segment: &'s Segment,
-    columns: &'s Line,
+    rows: &'r Rows<'s>,
 }
 
-impl Row<'_> {
+impl Row<'_, '_> {
     #[inline(always)]
     fn value(&self, share: f32) -> f32 {
         self.from + self.rise * share
@@ -272,32 +304,31 @@ impl Row<'_> {
     /// The first and the last value.
     #[inline(always)]
     fn ends(&self) -> [f32; 2] {
-        let Range { start, end } = self.segment.pixels;
-        [start, end - 1].map(|pixel| self.value(self.columns.shares[pixel]))
+        self.rows.ends.map(|share| self.value(share))
     }
 
     /// The part that is at least `level`.
     #[inline(always)]
     fn run(&self, y: u32, level: f32) -> Option<Run> {
-        let Range { start, end } = self.segment.pixels;
+        let Rows { start, shares, share_sums, .. } = *self.rows;
         let [first, last] = self.ends();
-        let shares = &self.columns.shares[start..end];
-        let near = (level - first) / (last - first);
-        let (pixels, max) = match (first >= level, last >= level) {
-            (true, true) => (start..end, larger(first, last)),
+        let (from, to, max) = match (first >= level, last >= level) {
+            (true, true) => (0, shares.len(), larger(first, last)),
             (false, false) => return None,
             (true, false) => {
-                let change = start + change(shares, near, |share| self.value(share) >= level);
-                (start..change, larger(first, self.value(self.columns.shares[change - 1])))
+                let near = (level - first) / (last - first);
+                let change = change(shares, near, |share| self.value(share) >= level);
+                (0, change, larger(first, self.value(shares[change - 1])))
             }
             (false, true) => {
-                let change = start + change(shares, near, |share| self.value(share) < level);
-                (change..end, larger(last, self.value(self.columns.shares[change])))
+                let near = (level - first) / (last - first);
+                let change = change(shares, near, |share| self.value(share) < level);
+                (change, shares.len(), larger(last, self.value(shares[change])))
             }
         };
-        let sum = f64::from(self.from) * pixels.len() as f64
-            + f64::from(self.rise) * self.columns.share_sum(&pixels);
-        Some(Run { y, pixels: pixels.start as u32..pixels.end as u32, max, sum })
+        let sum = f64::from(self.from) * (to - from) as f64
+            + f64::from(self.rise) * (share_sums[to] - share_sums[from]);
+        Some(Run { y, pixels: start + from as u32..start + to as u32, max, sum })
     }
 }
 
@@ -312,11 +343,11 @@ fn add_runs<'q>(
     runs: &mut Vec<Run>,
     (y, share): (u32, f32),
     level: f32,
-    quads: impl Iterator<Item = impl Borrow<Quad<'q>>>,
+    quads: impl Iterator<Item = impl Borrow<Rows<'q>>>,
 ) {
     let mut open: Option<Run> = None;
-    for quad in quads {
-        let Some(run) = quad.borrow().row(share).run(y, level) else { continue };
+    for rows in quads {
+        let Some(run) = rows.borrow().row(share).run(y, level) else { continue };
         match &mut open {
             Some(last) if last.pixels.end == run.pixels.start => last.append(&run),
             _ => runs.extend(open.replace(run)),

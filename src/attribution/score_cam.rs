@@ -107,7 +107,7 @@ fn weighted_by_score(trace: &LayerTrace, targets: &Targets, channels: &[Vec<usiz
         }
     }
     let weights = Tensor::from_vec(weights, (channels.len(), activations.dim(1)?), activations.device())?;
-    Ok(weights.matmul(&activations.t()?)?)
+    trace.weighted_activations(&weights)
 }
 
 #[cfg(test)]

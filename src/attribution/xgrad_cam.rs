@@ -44,6 +44,6 @@ impl Method for XGradCam {
             let weights = ((gradients * &activations)?.sum(0)? / &sums)?;
             Ok(usable.where_cond(&weights, &nothing)?)
         })?;
-        Ok(weights.matmul(&activations.t()?)?)
+        trace.weighted_activations(&weights)
     }
 }

@@ -23,7 +23,7 @@ use candle_core::Tensor;
 use crate::{
     error::{Error, Result},
     geometry::Grid,
-    model::nn::{BlockInput, Recorded, Recording, VisionTower},
+    model::nn::{BlockInput, Linear, Recorded, Recording, VisionTower},
     progress::{ProgressHandler, Silent},
 };
 use graph::Graph;
@@ -282,6 +282,18 @@ impl<'a> LayerTrace<'a> {
     /// If the tensor computation fails.
     pub fn patch_activations(&self) -> Result<Tensor> {
         self.patches_of(&self.input.activations)
+    }
+
+    /// The channels of the patches' activations, weighted and summed: Σ_k w_k A_ik.
+    ///
+    /// # Shapes
+    /// `weights`: [rows, width]; returns [rows, cells].
+    ///
+    /// # Errors
+    /// If the tensor computation fails.
+    pub fn weighted_activations(&self, weights: &Tensor) -> Result<Tensor> {
+        // As a layer with frozen weights: that product uses the threads better than candle's.
+        Ok(Linear::new(self.patch_activations()?, None).forward(weights)?)
     }
 
     /// Which patches attend to which: the attention of some blocks, averaged over their heads and over the blocks,
