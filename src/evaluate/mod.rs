@@ -41,7 +41,7 @@ use crate::{
     dataset::{Picture, Question},
     error::{Error, Result},
     objective::Strength,
-    pipeline::{Found, Rivals},
+    pipeline::{Found, Looks, Rivals},
     progress::Warning,
     verdict::NEUTRAL,
 };
@@ -171,13 +171,44 @@ impl<'a> Evaluator<'a> {
         Record { plan, settings: self.grid.settings.clone() }
     }
 
+    /// How many pictures [`measure_each`](Self::measure_each) should be given at a time: as
+    /// [`Explainer::photos_together`] has it.
+    ///
+    /// # Errors
+    /// If a setting is not one of the checkpoint's.
+    pub fn pictures_together(&self) -> Result<usize> {
+        let each = self.grid.asked.iter().map(|(settings, _)| self.explainer.photos_together(settings));
+        Ok(each.collect::<Result<Vec<_>>>()?.into_iter().min().unwrap_or(1))
+    }
+
+    /// Measures pictures, which pass the vision tower together ([`Explainer::look`]), in their order. Each one's numbers
+    /// are those that it has alone.
+    pub fn measure_each(&self, pictures: &[Picture]) -> Vec<Result<Measured>> {
+        let open = |picture: &Picture| Photo::open_with(&picture.path, &self.options.photo);
+        let opened: Vec<Result<Photo>> = pictures.par_iter().map(open).collect();
+        let mut photos = Vec::with_capacity(pictures.len());
+        let failed: Vec<_> =
+            opened.into_iter().map(|photo| photo.map(|photo| photos.push(photo)).err()).collect();
+        let settings = self.grid.asked.iter().map(|(settings, _)| settings);
+        let mut looks = self.explainer.look_for(&photos, settings).into_iter();
+        let measured = pictures.iter().zip(failed).filter_map(|(picture, failed)| match failed {
+            Some(error) => Some(Err(error)),
+            None => Some(self.measure_seen(picture, looks.next()?)),
+        });
+        measured.collect()
+    }
+
     /// Asks a picture's questions under every setting. The picture passes the vision tower once, whatever is asked; of
     /// metrics that look at changed pictures each of these passes as well.
     ///
     /// # Errors
     /// If the picture or a mask cannot be read, the truth does not fit the picture, or a query fails.
     pub fn measure(&self, picture: &Picture) -> Result<Measured> {
-        let photo = Photo::open_with(&picture.path, &self.options.photo)?;
+        self.measure_each(std::slice::from_ref(picture)).remove(0)
+    }
+
+    fn measure_seen(&self, picture: &Picture, mut looks: Looks) -> Result<Measured> {
+        let photo = looks.photo;
         let known: Result<Vec<_>> = picture
             .questions
             .iter()
@@ -185,15 +216,15 @@ impl<'a> Evaluator<'a> {
             .collect();
         let queries: Vec<Query> = picture.questions.iter().map(|question| self.query(question)).collect();
         let known = known?;
-        let found = self.explainer.localize_grid(&photo, &queries, &self.grid.asked)?;
-        let faithful = self.faithful(&photo, picture, &found)?;
-        let sane = self.sane(&photo, picture, &found)?;
+        let found = self.explainer.localize_grid(&mut looks, &queries, &self.grid.asked)?;
+        let faithful = self.faithful(photo, picture, &found)?;
+        let sane = self.sane(photo, picture, &found)?;
         let mut measured = Measured { answers: Vec::new(), warnings: photo.warnings().to_vec() };
         for (place, question) in picture.questions.iter().enumerate() {
             let Some(first) = found[place].first() else { continue };
             measured.warnings.extend(found[place].iter().flat_map(|found| found.warnings.iter().cloned()));
             let at = |setting: usize| MapMarks {
-                places: self.places(&photo, &found[place][setting], known[place].as_ref()),
+                places: self.places(photo, &found[place][setting], known[place].as_ref()),
                 faithful: faithful[place].get(setting),
                 sane: sane[place].get(setting),
             };

@@ -69,11 +69,11 @@ impl Explainer {
     /// As [`localize`](Self::localize).
     pub(crate) fn localize_grid(
         &self,
-        photo: &Photo,
+        looks: &mut Looks,
         questions: &[Query],
         grid: &[(Settings, Vec<Strength>)],
     ) -> Result<Vec<Vec<Found>>> {
-        let mut looks = Looks::new(self, photo);
+        let photo = looks.photo;
         for (settings, _) in grid {
             looks.expect(settings, &Plan::new(self.model(), settings)?);
         }

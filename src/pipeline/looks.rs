@@ -14,7 +14,7 @@ use super::{
 /// affinity and artifacts) share one pass.
 pub struct Looks<'m> {
     pub(super) explainer: &'m Explainer,
-    pub(super) photo: &'m Photo,
+    pub(crate) photo: &'m Photo,
     /// What will be asked, as far as it is known: the first pass serves all of it that one pass can.
     ahead: Vec<View>,
     known: Vec<(View, Look<'m>)>,
@@ -27,7 +27,7 @@ impl Explainer {
     /// # Errors
     /// If a setting is not one of the checkpoint's.
     pub fn photos_together(&self, settings: &Settings) -> Result<usize> {
-        Ok(View::new(&self.model, settings, &Plan::new(&self.model, settings)?).photos_together())
+        Ok(self.view_of([settings])?.map_or(1, |view| view.photos_together()))
     }
 
     /// Looks at photos, which pass the vision tower together: that is faster than one after the other, the more so the
@@ -40,9 +40,17 @@ impl Explainer {
         photos: impl IntoIterator<Item = &'m Photo>,
         settings: &Settings,
     ) -> Vec<Looks<'m>> {
+        self.look_for(photos, [settings])
+    }
+
+    /// [`look`](Self::look) for several settings, as far as one pass can serve them.
+    pub(crate) fn look_for<'m, 's>(
+        &'m self,
+        photos: impl IntoIterator<Item = &'m Photo>,
+        settings: impl IntoIterator<Item = &'s Settings>,
+    ) -> Vec<Looks<'m>> {
         let mut all: Vec<_> = photos.into_iter().map(|photo| Looks::new(self, photo)).collect();
-        let Ok(plan) = Plan::new(&self.model, settings) else { return all };
-        let view = View::new(&self.model, settings, &plan);
+        let Ok(Some(view)) = self.view_of(settings) else { return all };
         for looks in all.chunks_mut(view.photos_together()) {
             let prepared: Vec<_> =
                 looks.par_iter().map(|looks| Prepared::new(&self.model, looks.photo, &view).ok()).collect();
@@ -54,6 +62,19 @@ impl Explainer {
             }
         }
         all
+    }
+
+    /// What the first of some settings ask of a pass, and all others that it can serve as well.
+    fn view_of<'s>(&self, settings: impl IntoIterator<Item = &'s Settings>) -> Result<Option<View>> {
+        let mut first: Option<View> = None;
+        for settings in settings {
+            let view = View::new(&self.model, settings, &Plan::new(&self.model, settings)?);
+            match &mut first {
+                Some(first) => first.join(&view),
+                None => first = Some(view),
+            }
+        }
+        Ok(first)
     }
 }
 

@@ -187,6 +187,27 @@ fn one_look_answers_as_several_do() -> TestResult {
 }
 
 #[test]
+fn pictures_that_pass_together_have_the_numbers_that_they_have_alone() -> TestResult {
+    let (folder, explainer) = (folder()?, explainer()?);
+    let manifest = Manifest::open(write(&folder, &[SOUND[0], BROKEN, SOUND[1], SOUND[2]])?)?;
+    let evaluator = Evaluator::new(&explainer, options()?)?;
+    assert_eq!(evaluator.pictures_together()?, 4);
+    let pictures = manifest.pictures()?.collect::<fieldmark::Result<Vec<_>>>()?;
+    let together = evaluator.measure_each(&pictures);
+    assert_eq!(together.len(), pictures.len());
+    for (picture, together) in pictures.iter().zip(together) {
+        match evaluator.measure(picture) {
+            Ok(alone) => assert_eq!(together?.answers, alone.answers),
+            Err(alone) => assert_eq!(together.expect_err("broken").to_string(), alone.to_string()),
+        }
+    }
+    let rollout = Options { methods: vec!["grad-cam".into(), "attention-rollout".into()], ..options()? };
+    let rollout = Options { layers: Vec::new(), ..rollout };
+    assert_eq!(Evaluator::new(&explainer, rollout)?.pictures_together()?, 1);
+    Ok(())
+}
+
+#[test]
 fn a_summary_is_the_mean_of_its_rows() -> TestResult {
     let (folder, explainer) = (folder()?, explainer()?);
     let manifest = Manifest::open(write(&folder, &SOUND)?)?;

@@ -15,6 +15,7 @@ use fieldmark::{
     pipeline::Rivals,
     prompt::ConceptList,
 };
+use indicatif::ProgressBar;
 use tempfile::TempDir;
 
 use crate::{
@@ -234,29 +235,52 @@ impl Run<'_> {
         evaluation: &mut Evaluation,
     ) -> Result<()> {
         let bar = self.terminal.photos(evaluation.missing());
+        let together = self.evaluator.pictures_together()?;
+        let mut group = Vec::new();
         for (place, picture) in pictures.enumerate() {
-            let picture = picture?;
-            if evaluation.wants(place) {
-                self.one(place, &picture, evaluation)?;
-                bar.inc(1);
+            match picture {
+                Ok(picture) if evaluation.wants(place) => group.push((place, picture)),
+                Ok(_) => {}
+                Err(error) => {
+                    self.some(group, evaluation, &bar)?;
+                    return Err(error.into());
+                }
+            }
+            if group.len() >= together {
+                self.some(std::mem::take(&mut group), evaluation, &bar)?;
             }
         }
+        self.some(group, evaluation, &bar)?;
         bar.finish_and_clear();
         Ok(())
     }
 
-    fn one(&self, place: usize, picture: &Picture, evaluation: &mut Evaluation) -> Result<()> {
-        let error = match self.evaluator.measure(picture) {
-            Ok(measured) => {
-                self.terminal.warn(&measured.warnings);
-                return evaluation.add(place, measured.answers);
+    /// Measures pictures that pass the vision tower together.
+    fn some(
+        &self,
+        group: Vec<(usize, Picture)>,
+        evaluation: &mut Evaluation,
+        bar: &ProgressBar,
+    ) -> Result<()> {
+        let (places, pictures): (Vec<usize>, Vec<Picture>) = group.into_iter().unzip();
+        let measured = self.evaluator.measure_each(&pictures);
+        for ((place, picture), measured) in places.into_iter().zip(&pictures).zip(measured) {
+            match measured {
+                Ok(measured) => {
+                    self.terminal.warn(&measured.warnings);
+                    evaluation.add(place, measured.answers)?;
+                }
+                Err(error) => {
+                    let error = anyhow::Error::from(error);
+                    if super::is_about_the_model(&error) {
+                        return Err(error);
+                    }
+                    self.terminal.error(&error);
+                    evaluation.fail(place, Failure::new(picture, format!("{error:#}")))?;
+                }
             }
-            Err(error) => anyhow::Error::from(error),
-        };
-        if super::is_about_the_model(&error) {
-            return Err(error);
+            bar.inc(1);
         }
-        self.terminal.error(&error);
-        evaluation.fail(place, Failure::new(picture, format!("{error:#}")))
+        Ok(())
     }
 }
