@@ -1,6 +1,6 @@
 //! Several photos are at work at once, and their results come in the photos' order.
 
-use std::{fs, path::Path, sync::mpsc::sync_channel, thread};
+use std::{sync::mpsc::sync_channel, thread};
 
 use anyhow::Result;
 
@@ -8,23 +8,23 @@ use anyhow::Result;
 /// More would only cost memory.
 pub const AT_ONCE: usize = 2;
 
-/// A group's files are together no larger: all its photos are in memory.
-const GROUP_BYTES: u64 = 32 << 20;
+/// A group's photos have together no more pixels, unless there is but one: all of them are in memory.
+const GROUP_PIXELS: u64 = 64_000_000;
 
-/// Groups of items that follow each other, of no more than `most`; `file` gives an item's photo, if it has one.
-pub fn groups<T>(items: Vec<T>, most: usize, file: impl Fn(&T) -> Option<&Path>) -> Vec<Vec<T>> {
+/// Groups of items that follow each other, of no more than `most`; `pixels` tells how many an item's photo has.
+pub fn groups<T>(items: Vec<T>, most: usize, pixels: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
     let mut groups: Vec<Vec<T>> = Vec::new();
     let mut room = 0;
     for item in items {
-        let bytes = file(&item).and_then(|path| fs::metadata(path).ok()).map_or(0, |file| file.len());
+        let pixels = pixels(&item);
         match groups.last_mut() {
-            Some(group) if group.len() < most && bytes <= room => {
+            Some(group) if group.len() < most && pixels <= room => {
                 group.push(item);
-                room -= bytes;
+                room -= pixels;
             }
             _ => {
                 groups.push(vec![item]);
-                room = GROUP_BYTES.saturating_sub(bytes);
+                room = GROUP_PIXELS.saturating_sub(pixels);
             }
         }
     }
@@ -127,23 +127,15 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_bounded_by_number_and_by_the_size_of_their_files() {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        // Holes take no room on the disk.
-        let file = |(index, megabytes): (usize, &u64)| {
-            let path = folder.path().join(index.to_string());
-            fs::File::create(&path).expect("it can be made").set_len(megabytes << 20).expect("it grows");
-            path
-        };
-        let paths: Vec<_> = [1, 2, 3, 20, 9, 40, 1, 1].iter().enumerate().map(file).collect();
+    fn groups_are_bounded_by_the_number_of_photos_and_of_their_pixels() {
+        let megapixels = vec![2, 4, 6, 40, 18, 80, 2, 2];
         let sizes = |most| -> Vec<usize> {
-            groups(paths.clone(), most, |path| Some(path)).iter().map(Vec::len).collect()
+            groups(megapixels.clone(), most, |photo| photo * 1_000_000).iter().map(Vec::len).collect()
         };
         assert_eq!(sizes(4), [4, 1, 1, 2]);
         assert_eq!(sizes(3), [3, 2, 1, 2]);
         assert_eq!(sizes(1), [1; 8]);
-        assert_eq!(groups(vec![1, 2, 3], 2, |_| None), [vec![1, 2], vec![3]], "what is no file has no size");
-        assert!(groups(Vec::<u8>::new(), 4, |_| None).is_empty());
+        assert!(groups(Vec::new(), 4, |photo| *photo).is_empty());
     }
 
     #[test]

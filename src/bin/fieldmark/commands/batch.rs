@@ -128,7 +128,8 @@ impl Run<'_> {
         let images: Vec<_> = images.into_iter().map(|image| image.map(&mut named)).collect();
         let mut entries: Vec<Entry> = Vec::new();
         let (at_once, together) = super::at_once(self.explainer, &self.settings)?;
-        let groups = groups(images, together, |image| image.as_ref().ok().map(|(_, image)| image.as_path()));
+        let groups =
+            groups(images, together, |image| image.as_ref().map_or(0, |(_, image)| images::pixels(image)));
         let work = |group: Vec<Result<(PhotoNames, PathBuf)>>| {
             let shown = |image: &Result<(PhotoNames, PathBuf)>| match image {
                 Ok((_, image)) => image.to_string_lossy().into_owned(),

@@ -110,7 +110,8 @@ impl Run<'_> {
         let mut named = |image: PathBuf| (names.for_prompt(&image, &self.query.target), image);
         let images: Vec<_> = images.into_iter().map(|image| image.map(&mut named)).collect();
         let (at_once, together) = super::at_once(self.explainer, &self.query.settings)?;
-        let groups = groups(images, together, |image| image.as_ref().ok().map(|(_, image)| image.as_path()));
+        let groups =
+            groups(images, together, |image| image.as_ref().map_or(0, |(_, image)| images::pixels(image)));
         let (mut done, mut failed) = (0, 0);
         let work = |group| self.some(group, preview.is_some());
         in_order(groups, at_once, work, |group| {
