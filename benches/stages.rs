@@ -13,7 +13,7 @@ use std::{path::Path, process::Command, time::Duration};
 use candle_core::{Device, Tensor};
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use fieldmark::{
-    Explainer, Photo, Query, Settings,
+    Explainer, Photo, Query, Result, Settings,
     attribution::{GradCam, Method, Targets},
     device::Precision,
     geometry::Fit,
@@ -28,7 +28,7 @@ use support::{HEADS, LAYERS, MLP, TOKENS, WIDTH};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-criterion_group!(stages, trunk, head, text, photo, render, places, compare, command);
+criterion_group!(stages, trunk, head, text, photo, photos, render, places, compare, command);
 criterion_main!(stages);
 
 fn group<'c>(criterion: &'c mut Criterion, name: &str) -> BenchmarkGroup<'c, WallTime> {
@@ -223,6 +223,27 @@ fn photo(criterion: &mut Criterion) {
     let mut group = group(criterion, "photo");
     group.bench_function("decode 1800 x 1200", |bencher| bencher.iter(|| Photo::open(&path)));
     group.bench_function("fit", |bencher| bencher.iter(|| model.preprocess().prepare(&photo, &request)));
+    group.finish();
+}
+
+/// A map of each of four photos, which are decoded.
+fn photos(criterion: &mut Criterion) {
+    let explainer = explainer();
+    let photo = Photo::open(support::photo()).expect("the photo is sound");
+    let photos = vec![photo; 4];
+    let (query, mut group) = (Query::new("a bird"), group(criterion, "photos"));
+    explainer.check(&query).expect("the query is sound");
+    group.bench_function("4, one by one", |bencher| {
+        bencher.iter(|| -> Result<Vec<_>> {
+            photos.iter().map(|photo| explainer.localize(photo, &query)).collect()
+        });
+    });
+    group.bench_function("4 together", |bencher| {
+        bencher.iter(|| -> Result<Vec<_>> {
+            let looks = explainer.look(&photos, &query.settings).into_iter();
+            looks.map(|mut look| look.localize(&query)).collect()
+        });
+    });
     group.finish();
 }
 

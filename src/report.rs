@@ -285,7 +285,8 @@ impl Setup {
 }
 
 /// Where the time went, in seconds. What was not done took none. Photos that are worked on at once share the cores, so
-/// their times add up to more than the run's.
+/// their times add up to more than the run's; of photos that pass the trunk together each has a share of the trunk's time
+/// by its size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Seconds {
     /// Finding and opening the checkpoint, once a run.
