@@ -19,6 +19,7 @@ use fieldmark::{
     geometry::Fit,
     gradient::{Differentiation, LayerTrace},
     model::{Model, preprocess::FitRequest},
+    objective::Strength,
     regions::Threshold,
     report,
 };
@@ -53,8 +54,10 @@ fn pixels(model: &Model) -> Tensor {
     Tensor::from_vec(input, (3, 224, 224), &Device::Cpu).expect("it has this size")
 }
 
+/// As `compare` has them: every prompt alone.
 fn settings() -> Settings {
-    Settings { fit: Fit::Squash, ..Settings::default() }
+    let strength = Strength::new(0.0).expect("0 is a strength");
+    Settings { fit: Fit::Squash, strength, ..Settings::default() }
 }
 
 /// The products of one block: rows, inner dimension, columns.
