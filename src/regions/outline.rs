@@ -169,13 +169,17 @@ struct Walk {
 struct Rows<'m> {
     runs: &'m [(u32, Range<u32>)],
     top: u32,
-    /// Where the runs of each row begin, from the empty one above the first to where the empty one below the last ends.
+    /// Where the runs of each row begin, from the empty one above the first to where the empty one below the last ends;
+    /// nothing where no row has two.
     starts: Vec<usize>,
 }
 
 impl<'m> Rows<'m> {
     fn of(runs: &'m [(u32, Range<u32>)]) -> Self {
         let (top, end) = (runs.first().map_or(0, |(y, _)| *y), runs.last().map_or(0, |(y, _)| y + 1));
+        if runs.len() == (end - top) as usize {
+            return Self { runs, top, starts: Vec::new() };
+        }
         let mut starts = Vec::with_capacity((end - top) as usize + 3);
         starts.push(0);
         for (index, (y, _)) in runs.iter().enumerate() {
@@ -196,10 +200,24 @@ impl<'m> Rows<'m> {
         self.runs[run].0 + u32::from(side == Side::Right)
     }
 
+    /// The side that the line passes next where every row has one run, which touches those above and below it.
+    fn next_of_single(&self, Walk { run, side }: Walk) -> Walk {
+        match side {
+            Side::Left => {
+                run.checked_sub(1).map_or(Walk { run, side: Side::Right }, |run| Walk { run, side })
+            }
+            Side::Right if run + 1 < self.runs.len() => Walk { run: run + 1, side },
+            Side::Right => Walk { run, side: Side::Left },
+        }
+    }
+
     /// The side that the line passes next. Pixels that touch at a corner belong together, so a turn to the left comes
     /// first.
     fn next(&self, here: Walk) -> Walk {
         let Walk { run, side } = here;
+        if self.starts.is_empty() {
+            return self.next_of_single(here);
+        }
         let (y, Range { start, end }) = &self.runs[run];
         let x = self.column(here);
         // Of the rows from the empty one on, the next above or below.

@@ -56,7 +56,7 @@ pub(super) struct Chord {
 impl Chord {
     pub(super) fn new(from: Corner, to: Corner) -> Self {
         let along = direction(from, to).map(|x| x as f64);
-        Self { from, to, along, length: along[0].hypot(along[1]) }
+        Self { from, to, along, length: norm(along) }
     }
 
     /// Which of some corners is furthest away, the last one of several; none if none is further than `tolerance`.
@@ -137,8 +137,13 @@ impl Chord {
         let part = (there[0] * along[0] + there[1] * along[1]) / (length * length);
         if length == 0.0 || !(0.0..=1.0).contains(&part) {
             let end = if part > 1.0 { direction(to, corner).map(|x| x as f64) } else { there };
-            return end[0].hypot(end[1]);
+            return norm(end);
         }
         (along[0] * there[1] - along[1] * there[0]).abs() / length
     }
+}
+
+/// Of whole numbers far below 2^26, so that nothing overflows and the squares are exact.
+fn norm([x, y]: [f64; 2]) -> f64 {
+    (x * x + y * y).sqrt()
 }
