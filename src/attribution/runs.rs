@@ -7,7 +7,7 @@
 //! and whose crossing of a level is computed, not searched. Every pixel is decided by the value that
 //! [`Resampled::row`] gives it, bit by bit.
 
-use std::{borrow::Borrow, ops::Range};
+use std::ops::Range;
 
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
@@ -58,8 +58,9 @@ impl Resampled<'_> {
     pub(crate) fn runs_at_least(&self, y: u32, level: f32) -> Vec<Run> {
         let mut runs = Vec::new();
         if let Some((cells, share)) = self.samples().rows.at(y as usize) {
-            let rows = self.quads(cells).map(|quad| quad.rows());
-            add_runs(&mut runs, (y, share), above_zero(level), rows);
+            let level = above_zero(level);
+            let each = self.quads(cells).filter_map(|quad| quad.rows().row(share).run(y, level));
+            each.for_each(|run| add(&mut runs, run));
         }
         runs
     }
@@ -70,7 +71,8 @@ impl Resampled<'_> {
         let [start, end] = [run.pixels.start as usize, run.pixels.end as usize];
         let before = self.samples().columns.segments.partition_point(|segment| segment.pixels.end <= start);
         let quads = self.quads(cells).skip(before).take_while(|quad| quad.segment.pixels.start < end);
-        add_runs(parts, (run.y, share), level, quads.map(|quad| quad.rows()));
+        let each = quads.filter_map(|quad| quad.rows().row(share).run(run.y, level));
+        each.for_each(|part| add(parts, part));
     }
 
     /// The largest value of all pixels, or 0 where none is above it.
@@ -105,7 +107,11 @@ impl Resampled<'_> {
             }
             let shares = &self.samples().rows.shares[band.pixels.clone()];
             for (y, share) in band.pixels.clone().zip(shares) {
-                add_runs(&mut runs, (y as u32, *share), level, reaching.iter());
+                for rows in &reaching {
+                    if let Some(run) = rows.row(*share).run(y as u32, level) {
+                        add(&mut runs, run);
+                    }
+                }
             }
         }
         runs
@@ -312,20 +318,15 @@ impl Row<'_, '_> {
     fn run(&self, y: u32, level: f32) -> Option<Run> {
         let Rows { start, shares, share_sums, .. } = *self.rows;
         let [first, last] = self.ends();
-        let (from, to, max) = match (first >= level, last >= level) {
-            (true, true) => (0, shares.len(), larger(first, last)),
+        let near = (level - first) / (last - first);
+        let (from, to) = match (first >= level, last >= level) {
+            (true, true) => (0, shares.len()),
             (false, false) => return None,
-            (true, false) => {
-                let near = (level - first) / (last - first);
-                let change = change(shares, near, |share| self.value(share) >= level);
-                (0, change, larger(first, self.value(shares[change - 1])))
-            }
-            (false, true) => {
-                let near = (level - first) / (last - first);
-                let change = change(shares, near, |share| self.value(share) < level);
-                (change, shares.len(), larger(last, self.value(shares[change])))
-            }
+            (true, false) => (0, change(shares, near, |share| self.value(share) >= level)),
+            (false, true) => (change(shares, near, |share| self.value(share) < level), shares.len()),
         };
+        // A line is highest at one of its ends, and rounding does not change that.
+        let max = larger(first, last);
         let sum = f64::from(self.from) * (to - from) as f64
             + f64::from(self.rise) * (share_sums[to] - share_sums[from]);
         Some(Run { y, pixels: start + from as u32..start + to as u32, max, sum })
@@ -337,23 +338,13 @@ fn larger(one: f32, other: f32) -> f32 {
     if one > other { one } else { other }
 }
 
-/// Adds the runs of a row in some quads, from left to right; those that touch become one.
+/// Adds a run, behind those that are read before it; two that touch become one.
 #[inline(always)]
-fn add_runs<'q>(
-    runs: &mut Vec<Run>,
-    (y, share): (u32, f32),
-    level: f32,
-    quads: impl Iterator<Item = impl Borrow<Rows<'q>>>,
-) {
-    let mut open: Option<Run> = None;
-    for rows in quads {
-        let Some(run) = rows.borrow().row(share).run(y, level) else { continue };
-        match &mut open {
-            Some(last) if last.pixels.end == run.pixels.start => last.append(&run),
-            _ => runs.extend(open.replace(run)),
-        }
+fn add(runs: &mut Vec<Run>, run: Run) {
+    match runs.last_mut() {
+        Some(last) if last.y == run.y && last.pixels.end == run.pixels.start => last.append(&run),
+        _ => runs.push(run),
     }
-    runs.extend(open);
 }
 
 /// How many of some evenly spaced shares hold what the first one holds and the last one does not. They end about `near`
