@@ -300,3 +300,28 @@ fn a_graph_is_kept_where_something_is_tracked() -> Result<()> {
     assert!(output.sqr()?.sum_all()?.backward()?.get(&hidden).is_some());
     Ok(())
 }
+
+#[test]
+fn tokens_of_any_number_pass_together_with_a_graph_and_without() -> Result<()> {
+    let mut source = Source::new(10);
+    let blocks = [source.block(8, Activation::Gelu), source.block(8, Activation::QuickGelu)];
+    // Two of one shape that follow each other, and two that do not.
+    let shapes = [[1, 4, 8], [1, 4, 8], [2, 7, 8], [1, 4, 8]];
+    let hidden: Vec<Tensor> = shapes.iter().map(|shape| source.tensor(shape)).collect();
+    let tracked: Vec<Var> = hidden.iter().map(Var::from_tensor).collect::<Result<_>>()?;
+    let tracked: Vec<Tensor> = tracked.iter().map(|hidden| hidden.as_tensor().clone()).collect();
+    for together in
+        [super::block::forward_each(&blocks, hidden.clone())?, super::block::forward_each(&blocks, tracked)?]
+    {
+        assert_eq!(together.len(), hidden.len());
+        for (together, hidden) in together.iter().zip(&hidden) {
+            let alone = super::block::forward(&blocks, hidden.clone(), None)?;
+            assert_eq!(together.dims(), alone.dims());
+            assert!((together - alone)?.abs()?.max_all()?.to_scalar::<f32>()? < 1e-5);
+        }
+    }
+    assert!(super::block::forward_each(&blocks, Vec::new())?.is_empty());
+    let narrow = vec![hidden[0].clone(), source.tensor(&[1, 4, 6])];
+    assert!(super::block::forward_each(&blocks, narrow).is_err());
+    Ok(())
+}
