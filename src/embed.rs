@@ -2,7 +2,10 @@
 
 use candle_core::Tensor;
 
-use crate::{error::Result, model::config::ProbabilityKind};
+use crate::{
+    error::Result,
+    model::{config::ProbabilityKind, nn::add},
+};
 
 /// What the model says of one image and several prompts. All lists are in the prompts' order.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,7 +73,7 @@ pub fn logit_gradients(embedding: &Tensor, texts: &Tensor, logit_scale: f64) -> 
     let length = f64::from(embedding.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>()?);
     let unit = (embedding / length)?.unsqueeze(0)?;
     let along = texts.matmul(&unit.t()?)?;
-    let across = texts.sub(&along.matmul(&unit)?)?;
+    let across = add(texts, &along.matmul(&unit.neg()?)?)?;
     Ok((across * (logit_scale / length))?)
 }
 

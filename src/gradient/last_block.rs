@@ -18,8 +18,8 @@ use candle_core::{D, Tensor};
 use crate::{
     error::Result,
     model::nn::{
-        AfterAttention, Block, BlockInput, ClassTokenEnd, Projected, Queries, VisionTower, merge_heads,
-        softmax, split_heads,
+        AfterAttention, Block, BlockInput, ClassTokenEnd, Projected, Queries, VisionTower, add, merge_heads,
+        softmax, split_heads, times_row,
     },
 };
 
@@ -83,9 +83,11 @@ impl<'a> LastBlock<'a> {
         let queries = own.broadcast_mul(&self.query.transpose(0, 1)?)?.reshape((heads, width))?;
         let projections = &self.block.attention.projections;
         let keys = scores.t()?.matmul(&projections.outputs(width, width)?.backward(&queries)?)?;
-        let to_values = merge_heads(&attended.broadcast_mul(&mean_attention)?)?;
+        // Each head's mean in its own columns.
+        let shares = mean_attention.reshape((heads, 1))?.repeat((1, head_width))?.reshape((1, width))?;
+        let to_values = times_row(&merge_heads(&attended)?, &shares)?;
         let values = projections.outputs(2 * width, width)?.backward(&to_values)?;
-        Ok((keys + values)?)
+        Ok(add(&keys, &values)?)
     }
 
     pub(super) fn gradients_times_activations(&self, directions: &Tensor) -> Result<Tensor> {

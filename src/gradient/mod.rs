@@ -320,8 +320,8 @@ impl<'a> LayerTrace<'a> {
     /// # Errors
     /// If the tensor computation fails.
     pub fn patch_norms(&self) -> Result<Vec<f32>> {
-        let norms = self.patches_of(&self.input.hidden)?.sqr()?.sum(1)?.sqrt()?;
-        Ok(norms.to_vec1()?)
+        let norm = |token: &Vec<f32>| token.iter().map(|value| value * value).sum::<f32>().sqrt();
+        Ok(self.patches_of(&self.input.hidden)?.to_vec2()?.iter().map(norm).collect())
     }
 
     /// The gradient along one direction of the embedding with respect to the patches' activations.

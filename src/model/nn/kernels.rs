@@ -67,6 +67,15 @@ pub(crate) fn times_row(input: &[f32], row: &[f32], output: &mut [f32]) {
     });
 }
 
+/// Every row plus one.
+pub(crate) fn plus_row(input: &[f32], row: &[f32], output: &mut [f32]) {
+    each_row(input, output, row.len(), |_, input, output| {
+        for ((out, x), y) in output.iter_mut().zip(input).zip(row) {
+            *out = x + y;
+        }
+    });
+}
+
 /// Softmax of rows of `width` values.
 pub(crate) fn softmax(input: &[f32], width: usize, output: &mut [f32]) {
     each_row(input, output, width, |_, input, output| {

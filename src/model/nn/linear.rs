@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use super::{
-    Weight,
+    Weight, add,
     product::{Kernel, Matrix, Output, Threads, bf16, multiply},
     slice,
 };
@@ -46,7 +46,7 @@ impl Linear {
         shape.push(self.weight.outputs());
         let product = self.product(&input.reshape(((), width))?, Way::Forward)?;
         match &self.bias {
-            Some(bias) => product.broadcast_add(bias)?.reshape(shape),
+            Some(bias) => add(&product, bias)?.reshape(shape),
             None => product.reshape(shape),
         }
     }

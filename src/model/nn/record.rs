@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{Block, BlockInput, Projected, Queries, VisionTower, attention_weights, block::forward_each};
+use super::{
+    Block, BlockInput, Projected, Queries, VisionTower, add, attention_weights, block::forward_each,
+};
 
 /// What is kept of a pass through the tower, beside the activations of one layer. Nothing, by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,7 +103,7 @@ impl Block {
         gradient: &Tensor,
     ) -> Result<Tensor> {
         let normed = self.mlp.backward(&after.expanded, gradient)?;
-        self.ln_2.backward(&after.middle, &normed)?.broadcast_add(gradient)
+        add(&self.ln_2.backward(&after.middle, &normed)?, gradient)
     }
 }
 

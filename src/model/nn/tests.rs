@@ -325,3 +325,30 @@ fn tokens_of_any_number_pass_together_with_a_graph_and_without() -> Result<()> {
     assert!(super::block::forward_each(&blocks, narrow).is_err());
     Ok(())
 }
+
+#[test]
+fn sums_of_rows_are_those_of_candle() -> Result<()> {
+    let mut source = Source::new(12);
+    let large = source.tensor(&[2, 300, 120]);
+    let shapes: [&[usize]; 6] = [&[120], &[1, 120], &[300, 120], &[2, 300, 120], &[1, 1, 1], &[2, 1, 120]];
+    for shape in shapes {
+        let row = source.tensor(shape);
+        let difference = (super::add(&large, &row)? - large.broadcast_add(&row)?)?;
+        assert_eq!(difference.abs()?.max_all()?.to_scalar::<f32>()?, 0.0, "{shape:?}");
+    }
+    // What is not contiguous, and the other way around.
+    let turned = large.transpose(1, 2)?;
+    let row = source.tensor(&[300]);
+    assert_eq!(
+        super::add(&turned, &row)?.flatten_all()?.to_vec1::<f32>()?,
+        turned.broadcast_add(&row)?.flatten_all()?.to_vec1::<f32>()?
+    );
+    assert_eq!(super::add(&row.unsqueeze(0)?, &source.tensor(&[4, 300]))?.dims(), [4, 300]);
+    assert!(super::add(&large, &source.tensor(&[7])).is_err());
+    // A graph is kept.
+    let row = Var::from_tensor(&row)?;
+    let sum = super::add(&turned, row.as_tensor())?.sum_all()?;
+    let gradient = sum.backward()?.get(&row).map(|gradient| gradient.to_vec1::<f32>()).transpose()?;
+    assert_eq!(gradient, Some(vec![240.0; 300]));
+    Ok(())
+}

@@ -4,7 +4,7 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::Module;
 use candle_transformers::models::clip::text_model as reference;
 
-use super::{Activation, Block, LayerNorm, block::forward};
+use super::{Activation, Block, LayerNorm, add, block::forward};
 
 /// The text tower up to its final layer norm.
 ///
@@ -46,7 +46,7 @@ impl OwnTextTower {
     fn forward(&self, ids: &Tensor) -> Result<Tensor> {
         let count = ids.dim(D::Minus1)?;
         let embedding = candle_nn::Embedding::new(self.tokens.clone(), self.tokens.dim(1)?);
-        let hidden = embedding.forward(ids)?.broadcast_add(&self.positions.narrow(0, 0, count)?)?;
+        let hidden = add(&embedding.forward(ids)?, &self.positions.narrow(0, 0, count)?)?;
         let mask = self.causal.then(|| causal_mask(count, ids.device())).transpose()?;
         self.final_norm.forward(&forward(&self.blocks, hidden, mask.as_ref())?)
     }

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{Block, Kernel, LayerNorm, Linear, Pool, Queries, block::forward};
+use super::{Block, Kernel, LayerNorm, Linear, Pool, Queries, add, block::forward};
 use crate::geometry::Grid;
 
 /// The most pictures that pass the tower together.
@@ -222,7 +222,7 @@ impl VisionTower {
             let width = class.dim(0)?;
             tokens = Tensor::cat(&[&class.reshape((1, 1, width))?.expand((batch, 1, width))?, &tokens], 1)?;
         }
-        let tokens = tokens.broadcast_add(&self.positions_for(grid)?)?;
+        let tokens = add(&tokens, &self.positions_for(grid)?)?;
         match &self.pre_norm {
             Some(norm) => norm.forward(&tokens),
             None => Ok(tokens),
