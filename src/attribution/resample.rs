@@ -29,7 +29,7 @@ pub(super) struct Line {
     pub(super) segments: Vec<Segment>,
     /// Each pixel's share of the second cell of its segment.
     pub(super) shares: Vec<f32>,
-    /// Sums of `shares` before each pixel, one longer than `shares`.
+    /// Sums of the shares before each pixel, one longer than `shares`.
     share_sums: Vec<f64>,
 }
 
@@ -106,18 +106,20 @@ impl<'map> Resampled<'map> {
         let row = |index: usize| &self.map.values()[index * columns..(index + 1) * columns];
         let (top, bottom) = (row(tap.first), row(tap.second));
         line.clear();
-        line.extend(top.iter().zip(bottom).map(|(top, bottom)| top + (bottom - top) * tap.share));
+        let share = tap.share as f32;
+        line.extend(top.iter().zip(bottom).map(|(top, bottom)| top + (bottom - top) * share));
         true
     }
 }
 
 impl Line {
     fn new(taps: Vec<Option<Tap>>) -> Self {
-        let shares: Vec<f32> = taps.iter().map(|tap| tap.map_or(0.0, |tap| tap.share)).collect();
-        let mut share_sums = Vec::with_capacity(shares.len() + 1);
+        let share = |tap: &Option<Tap>| tap.map_or(0.0, |tap| tap.share);
+        let shares = taps.iter().map(|tap| share(tap) as f32).collect();
+        let mut share_sums = Vec::with_capacity(taps.len() + 1);
         share_sums.push(0.0);
-        share_sums.extend(shares.iter().scan(0.0, |sum, share| {
-            *sum += f64::from(*share);
+        share_sums.extend(taps.iter().scan(0.0, |sum, tap| {
+            *sum += share(tap);
             Some(*sum)
         }));
         Self { segments: segments(&taps), taps, shares, share_sums }
@@ -130,13 +132,14 @@ impl Line {
 
     /// The two cells beside a pixel, and its share of the second; none where the map does not cover it.
     pub(super) fn at(&self, pixel: usize) -> Option<([usize; 2], f32)> {
-        self.taps.get(pixel).copied().flatten().map(|tap| ([tap.first, tap.second], tap.share))
+        self.taps.get(pixel).copied().flatten().map(|tap| ([tap.first, tap.second], tap.share as f32))
     }
 
-    /// Sums of the shares before each of some pixels and behind the last one, from the picture's first pixel on.
+    /// The shares of some pixels of one segment, at least one: the first one's, and how much more each next one has.
     #[inline(always)]
-    pub(super) fn share_sums(&self, pixels: &Range<usize>) -> &[f64] {
-        &self.share_sums[pixels.start..=pixels.end]
+    pub(super) fn series(&self, pixels: &Range<usize>) -> [f64; 2] {
+        let [first, last] = [pixels.start, pixels.end - 1].map(|at| self.taps[at].map_or(0.0, |tap| tap.share));
+        [first, (last - first) / (pixels.len() - 1).max(1) as f64]
     }
 
     /// The sum of the shares of some pixels.
@@ -159,7 +162,7 @@ impl Segment {
 struct Tap {
     first: usize,
     second: usize,
-    share: f32,
+    share: f64,
 }
 
 /// One side of the photo: from where to where the map covers it, and with how many cells.
@@ -188,7 +191,7 @@ impl Axis {
             return Some(Tap { first: cell, second: cell, share: 0.0 });
         }
         let first = position as usize;
-        Some(Tap { first, second: first + 1, share: (position - first as f64) as f32 })
+        Some(Tap { first, second: first + 1, share: position - first as f64 })
     }
 }
 

@@ -21,8 +21,12 @@ const BANDS: usize = 64;
 /// is the result of six roundings.
 const ROUNDING: f32 = 16.0 * f32::EPSILON;
 
-/// Rows whose sums are kept side by side: a vector register's worth of the widest.
-const LANES: usize = 8;
+/// How far the crossing of a level may be off by rounding, as a part of the way between two cells that differ as much
+/// as they are high; ten roundings lie between them and the pixel.
+const CROSSING_ROUNDING: f32 = 16.0 * f32::EPSILON;
+
+/// Rows that are looked at side by side: a vector register's worth of the widest.
+const LANES: usize = 16;
 
 /// A run of pixels of one row.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,8 +54,12 @@ impl Resampled<'_> {
     /// Every run whose values are at least `level` and above zero, in the order of reading.
     pub(crate) fn runs(&self, level: f32) -> Vec<Run> {
         let (level, slack) = (above_zero(level), self.slack());
-        let chunks = self.samples().rows.segments.par_chunks(BANDS);
-        chunks.flat_map_iter(|bands| self.runs_of(bands, level, slack)).collect()
+        let runs_of = |bands| Arch::new().dispatch(RunsOf { map: self, bands, level, slack });
+        let bands = &self.samples().rows.segments;
+        if bands.len() <= BANDS {
+            return runs_of(bands);
+        }
+        bands.par_chunks(BANDS).map(runs_of).collect::<Vec<_>>().concat()
     }
 
     /// The runs of row `y` whose values are at least `level` and above zero, from left to right.
@@ -93,24 +101,30 @@ impl Resampled<'_> {
         })
     }
 
+    #[inline(always)]
     fn runs_of(&self, bands: &[Segment], level: f32, slack: f32) -> Vec<Run> {
-        let (mut runs, mut reaching) = (Vec::new(), Vec::new());
+        let (mut runs, mut reaching, mut parts) = (Vec::new(), Vec::new(), Vec::new());
         for band in bands {
-            let reaches = |quad: &Quad| {
-                let highest = quad.highest();
-                highest + slack >= level && highest > 0.0
-            };
             reaching.clear();
-            reaching.extend(self.quads(band.cells).filter(reaches).map(|quad| quad.rows()));
+            for quad in self.quads(band.cells) {
+                let highest = quad.highest();
+                if highest + slack >= level && highest > 0.0 {
+                    reaching.push(quad.rows());
+                }
+            }
             if reaching.is_empty() {
                 continue;
             }
-            let shares = &self.samples().rows.shares[band.pixels.clone()];
-            for (y, share) in band.pixels.clone().zip(shares) {
-                for rows in &reaching {
-                    if let Some(run) = rows.row(*share).run(y as u32, level) {
-                        add(&mut runs, run);
-                    }
+            parts.resize(reaching.len(), Parts::NONE);
+            let mut y = band.pixels.start as u32;
+            for shares in self.samples().rows.shares[band.pixels.clone()].chunks(LANES) {
+                let lanes = lanes(shares);
+                for (rows, parts) in reaching.iter().zip(&mut parts) {
+                    rows.parts(&lanes, level, parts);
+                }
+                for lane in 0..shares.len() {
+                    add_row(&mut runs, y, lane, &parts);
+                    y += 1;
                 }
             }
         }
@@ -191,6 +205,28 @@ impl NullaryFnOnce for SumsOf<'_> {
     }
 }
 
+struct RunsOf<'s> {
+    map: &'s Resampled<'s>,
+    bands: &'s [Segment],
+    level: f32,
+    slack: f32,
+}
+
+impl NullaryFnOnce for RunsOf<'_> {
+    type Output = Vec<Run>;
+
+    #[inline(always)]
+    fn call(self) -> Vec<Run> {
+        self.map.runs_of(self.bands, self.level, self.slack)
+    }
+}
+
+/// Shares of rows that are looked at side by side; the last one stands in for those behind it.
+#[inline(always)]
+fn lanes(shares: &[f32]) -> [f32; LANES] {
+    std::array::from_fn(|lane| shares[lane.min(shares.len() - 1)])
+}
+
 /// The values of four neighbouring cells, from left to right, and the columns of pixels between them.
 struct Quad<'s> {
     top: [f32; 2],
@@ -220,7 +256,7 @@ impl<'s> Quad<'s> {
             rises: [0, 1].map(|side| self.bottom[side] - self.top[side]),
             ends: [self.columns.shares[start], self.columns.shares[end - 1]],
             shares: &self.columns.shares[start..end],
-            share_sums: self.columns.share_sums(&self.segment.pixels),
+            series: self.columns.series(&self.segment.pixels),
         }
     }
 
@@ -240,32 +276,25 @@ impl<'s> Quad<'s> {
     #[inline(always)]
     fn positive(&self, shares: &[f32]) -> f64 {
         let count = self.segment.pixels.len() as f64;
-        let part = 1.0 / (count - 1.0).max(1.0);
-        let ends = [
-            self.columns.shares[self.segment.pixels.start],
-            self.columns.shares[self.segment.pixels.end - 1],
-        ]
-        .map(f64::from);
+        let [first_share, step_share] = self.columns.series(&self.segment.pixels);
         let top = self.top.map(f64::from);
-        let fall = [f64::from(self.bottom[0]) - top[0], f64::from(self.bottom[1]) - top[1]];
-        let sum = |share: f32| {
-            let share = f64::from(share);
-            let (from, to) = (top[0] + fall[0] * share, top[1] + fall[1] * share);
-            let (first, last) = (from + (to - from) * ends[0], from + (to - from) * ends[1]);
-            let (high, low) = if first > last { (first, last) } else { (last, first) };
-            let step = (high - low) * part;
-            let above = (high / step).ceil().max(0.0).min(count);
-            above * (high - 0.5 * step * (above - 1.0))
-        };
+        let falls = [f64::from(self.bottom[0]) - top[0], f64::from(self.bottom[1]) - top[1]];
         let mut sums = [0.0; LANES];
-        let chunks = shares.chunks_exact(LANES);
-        let rest: f64 = chunks.remainder().iter().map(|share| sum(*share)).sum();
-        for chunk in chunks {
-            for (total, share) in sums.iter_mut().zip(chunk) {
-                *total += sum(*share);
+        for shares in shares.chunks(LANES) {
+            let row_shares = lanes(shares);
+            for lane in 0..LANES {
+                let share = f64::from(row_shares[lane]);
+                let from = top[0] + falls[0] * share;
+                let rise = top[1] + falls[1] * share - from;
+                let (first, step) = (from + rise * first_share, rise * step_share);
+                let high = if step > 0.0 { first + step * (count - 1.0) } else { first };
+                let step = step.abs();
+                let above = (high / step).ceil().max(0.0).min(count);
+                let sum = above * (high - 0.5 * step * (above - 1.0));
+                sums[lane] += if lane < shares.len() { sum } else { 0.0 };
             }
         }
-        sums.iter().sum::<f64>() + rest
+        sums.iter().sum()
     }
 }
 
@@ -280,8 +309,8 @@ struct Rows<'s> {
     ends: [f32; 2],
     /// Every pixel's.
     shares: &'s [f32],
-    /// Sums of shares before each pixel and behind the last one, from any point on.
-    share_sums: &'s [f64],
+    /// The first one, and how much more each next one is.
+    series: [f64; 2],
 }
 
 impl<'s> Rows<'s> {
@@ -290,6 +319,71 @@ impl<'s> Rows<'s> {
     fn row(&self, share: f32) -> Row<'_, 's> {
         let [from, to] = [0, 1].map(|side| self.top[side] + self.rises[side] * share);
         Row { from, rise: to - from, rows: self }
+    }
+
+    /// The parts of rows with these shares that are at least `level`: what [`Row::run`] finds, of many rows at once.
+    ///
+    /// Only where rounding may decide on which side of the level a pixel lies is it asked.
+    #[inline(always)]
+    fn parts(&self, row_shares: &[f32; LANES], level: f32, parts: &mut Parts) {
+        let width = self.shares.len();
+        let far = (width - 1) as f32;
+        let (mut from, mut rise, mut max) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        let (mut start, mut end, mut unsure) = ([0; LANES], [0; LANES], [false; LANES]);
+        for lane in 0..LANES {
+            let row = self.row(row_shares[lane]);
+            let [first, last] = row.ends();
+            let pixels = far / (last - first);
+            let crossing = within((level - first) * pixels, far);
+            let whole = crossing.floor();
+            let off = ((row.from.abs() + row.rise.abs()) * pixels.abs() + far) * CROSSING_ROUNDING;
+            let is_in = [first >= level, last >= level];
+            let behind = crossing - whole;
+            unsure[lane] = (is_in[0] != is_in[1]) & !((behind > off) & (behind < 1.0 - off));
+            let change = integer(whole) + 1;
+            start[lane] = if is_in[0] { 0 } else { change };
+            end[lane] = match is_in {
+                [_, true] => width as i32,
+                [true, false] => change,
+                [false, false] => 0,
+            };
+            max[lane] = larger(first, last);
+            (from[lane], rise[lane]) = (row.from, row.rise);
+        }
+        let (mut sum, series) = ([0.0; LANES], self.series);
+        for lane in 0..LANES {
+            sum[lane] = series_sum([from[lane], rise[lane]], series, start[lane], end[lane]);
+        }
+        let place = |pixels: [i32; LANES]| pixels.map(|pixel| self.start + pixel as u32);
+        *parts = Parts { start: place(start), end: place(end), max, sum };
+        if unsure.contains(&true) {
+            for lane in (0..LANES).filter(|lane| unsure[*lane]) {
+                parts.set(lane, self.row(row_shares[lane]).run(0, level));
+            }
+        }
+    }
+}
+
+/// For each of some rows the part of it that reaches a level.
+#[derive(Clone)]
+struct Parts {
+    start: [u32; LANES],
+    /// Not above the start where nothing reaches it.
+    end: [u32; LANES],
+    max: [f32; LANES],
+    sum: [f64; LANES],
+}
+
+impl Parts {
+    const NONE: Self = Self { start: [0; LANES], end: [0; LANES], max: [0.0; LANES], sum: [0.0; LANES] };
+
+    fn set(&mut self, lane: usize, run: Option<Run>) {
+        let Some(Run { pixels, max, sum, .. }) = run else {
+            self.end[lane] = 0;
+            return;
+        };
+        (self.start[lane], self.end[lane]) = (pixels.start, pixels.end);
+        (self.max[lane], self.sum[lane]) = (max, sum);
     }
 }
 
@@ -316,7 +410,7 @@ impl Row<'_, '_> {
     /// The part that is at least `level`.
     #[inline(always)]
     fn run(&self, y: u32, level: f32) -> Option<Run> {
-        let Rows { start, shares, share_sums, .. } = *self.rows;
+        let Rows { start, shares, series, .. } = *self.rows;
         let [first, last] = self.ends();
         let near = (level - first) / (last - first);
         let (from, to) = match (first >= level, last >= level) {
@@ -327,10 +421,30 @@ impl Row<'_, '_> {
         };
         // A line is highest at one of its ends, and rounding does not change that.
         let max = larger(first, last);
-        let sum = f64::from(self.from) * (to - from) as f64
-            + f64::from(self.rise) * (share_sums[to] - share_sums[from]);
+        let sum = series_sum([self.from, self.rise], series, from as i32, to as i32);
         Some(Run { y, pixels: start + from as u32..start + to as u32, max, sum })
     }
+}
+
+/// The sum over some pixels of a straight line; `series`: the first pixel's share, and how much more each next one has.
+#[inline(always)]
+fn series_sum([from, rise]: [f32; 2], [first, step]: [f64; 2], start: i32, end: i32) -> f64 {
+    let middle = first + 0.5 * step * f64::from(start + end - 1);
+    f64::from(end - start) * (f64::from(from) + f64::from(rise) * middle)
+}
+
+/// A number between 0 and another; not a number counts as 0.
+#[inline(always)]
+fn within(number: f32, most: f32) -> f32 {
+    let number = if number > 0.0 { number } else { 0.0 };
+    if number < most { number } else { most }
+}
+
+/// A whole number from 0 to 2^22, in two instructions.
+#[inline(always)]
+fn integer(whole: f32) -> i32 {
+    const SHIFT: f32 = 8_388_608.0;
+    ((whole + SHIFT).to_bits() - SHIFT.to_bits()) as i32
 }
 
 /// Of two numbers; unlike [`f32::max`] one instruction.
@@ -344,6 +458,32 @@ fn add(runs: &mut Vec<Run>, run: Run) {
     match runs.last_mut() {
         Some(last) if last.y == run.y && last.pixels.end == run.pixels.start => last.append(&run),
         _ => runs.push(run),
+    }
+}
+
+/// Adds the runs of row `y`, of which some quads from left to right have these parts, in this lane.
+#[inline(always)]
+fn add_row(runs: &mut Vec<Run>, y: u32, lane: usize, parts: &[Parts]) {
+    let none = Run { y, pixels: 0..0, max: 0.0, sum: 0.0 };
+    let mut run = none;
+    for part in parts {
+        let (start, end) = (part.start[lane], part.end[lane]);
+        if start >= end {
+            continue;
+        }
+        if run.pixels.end == start {
+            run.pixels.end = end;
+            run.sum += part.sum[lane];
+            run.max = larger(run.max, part.max[lane]);
+        } else {
+            if !run.pixels.is_empty() {
+                runs.push(run);
+            }
+            run = Run { y, pixels: start..end, max: part.max[lane], sum: part.sum[lane] };
+        }
+    }
+    if !run.pixels.is_empty() {
+        runs.push(run);
     }
 }
 

@@ -149,8 +149,8 @@ impl<'map> Reading<'map> {
             part.area as f64 >= SPECK_PATCHES * map.patch_area() && part.sum >= LEAST_SHARE * positive
         };
         parts.retain(|part| is_large(part) || part.max >= self.highest);
-        // Ties keep the order of reading: the sort is stable.
-        parts.sort_by(|a, b| b.sum.total_cmp(&a.sum));
+        // Ties keep the order of reading, those that rounding alone tells apart as well: the sort is stable.
+        parts.sort_by(|a, b| (b.sum as f32).total_cmp(&(a.sum as f32)));
         parts
     }
 }
