@@ -27,36 +27,107 @@ pub(super) fn nearest_to_centre(runs: &[Run]) -> Peak {
     best.1
 }
 
-/// Runs that touch each other, in the order of reading.
-pub(super) struct Component {
+/// Runs, and which of them touch each other, corners included.
+pub(super) struct Components {
     runs: Vec<Run>,
+    /// For each run the number of its component.
+    numbers: Vec<u32>,
+    /// The components that count, in the order in which their first runs are read unless they were sorted.
+    pub(super) parts: Vec<Component>,
+}
+
+/// Runs that touch each other, taken together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Component {
+    number: u32,
+    runs: usize,
     pub(super) area: u64,
     pub(super) sum: f64,
     pub(super) max: f32,
 }
 
-impl Component {
-    fn new(runs: Vec<Run>) -> Self {
-        let (mut area, mut sum, mut max) = (0, 0.0, f32::MIN);
-        for run in &runs {
-            area += u64::from(run.pixels.end - run.pixels.start);
-            sum += run.sum;
-            max = max.max(run.max);
+impl Components {
+    /// Joins runs that touch; they come in the order of reading.
+    pub(super) fn of(runs: Vec<Run>) -> Self {
+        let (mut numbers, mut labels) = labels(&runs);
+        let mut parts: Vec<Component> = Vec::new();
+        for label in 0..labels.len() {
+            let (parent, found) = labels[label];
+            let number = match parent == label as u32 {
+                true => parts.len() as u32,
+                // A smaller label, whose number is known.
+                false => labels[parent as usize].0,
+            };
+            labels[label].0 = number;
+            match parts.get_mut(number as usize) {
+                Some(part) => part.add(&found),
+                None => parts.push(Component { number, ..found }),
+            }
         }
-        Self { runs, area, sum, max }
+        for number in &mut numbers {
+            *number = labels[*number as usize].0;
+        }
+        Self { runs, numbers, parts }
     }
 
-    /// What it is called outside; `positive`: the sum of all positive evidence.
-    pub(super) fn instance(&self, resampled: &Resampled, positive: f64) -> Instance {
+    /// What the parts that count are called outside; `positive`: the sum of all positive evidence.
+    pub(super) fn instances(&self, resampled: &Resampled, positive: f64) -> Vec<Instance> {
         let photo = resampled.map().placement().photo;
-        let mask = Mask::new(photo, self.runs.iter().map(|run| (run.y, run.pixels.clone())).collect());
+        let mut masks: Vec<_> = self.parts.iter().map(|part| Vec::with_capacity(part.runs)).collect();
+        self.for_each_run(|place, run| masks[place].push((run.y, run.pixels.clone())));
+        let places = self.peaks(resampled).into_iter().zip(masks);
+        let parts = self.parts.iter().zip(places);
+        parts.map(|(part, (peak, runs))| part.instance(Mask::new(photo, runs), peak, positive)).collect()
+    }
+
+    /// As [`peak`](super::peak) has it, of each of the parts that count.
+    pub(super) fn peaks(&self, resampled: &Resampled) -> Vec<Peak> {
+        let mut ties = vec![Vec::new(); self.parts.len()];
+        self.for_each_run(|place, run| {
+            let max = self.parts[place].max;
+            if run.max >= max {
+                resampled.add_parts(&mut ties[place], run, max);
+            }
+        });
+        ties.iter().map(|ties| nearest_to_centre(ties)).collect()
+    }
+
+    /// Shows the runs of the parts that count, with the part's place among them, in the order of reading.
+    fn for_each_run(&self, mut show: impl FnMut(usize, &Run)) {
+        let count = self.parts.iter().map(|part| part.number as usize + 1).max().unwrap_or(0);
+        let mut places = vec![usize::MAX; count];
+        for (place, part) in self.parts.iter().enumerate() {
+            places[part.number as usize] = place;
+        }
+        for (run, number) in self.runs.iter().zip(&self.numbers) {
+            match places.get(*number as usize) {
+                Some(place) if *place < self.parts.len() => show(*place, run),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Component {
+    const NONE: Self = Self { number: 0, runs: 0, area: 0, sum: 0.0, max: f32::MIN };
+
+    fn add(&mut self, other: &Self) {
+        self.runs += other.runs;
+        self.area += other.area;
+        self.sum += other.sum;
+        self.max = if other.max > self.max { other.max } else { self.max };
+    }
+
+    fn add_run(&mut self, Run { pixels, max, sum, .. }: &Run) {
+        let area = u64::from(pixels.end - pixels.start);
+        self.add(&Self { number: 0, runs: 1, area, sum: *sum, max: *max });
+    }
+
+    fn instance(&self, mask: Mask, peak: Peak, positive: f64) -> Instance {
+        let photo = mask.size();
         let finest = (f64::from(photo.width.max(photo.height)) / 1000.0).max(1.0);
         let tolerance = finest.min(OUTLINE_PART * (self.area as f64).sqrt());
-        let mut across = self.runs[0].pixels.clone();
-        for run in &self.runs {
-            across = across.start.min(run.pixels.start)..across.end.max(run.pixels.end);
-        }
-        let down = self.runs[0].y..self.runs[self.runs.len() - 1].y + 1;
+        let [across, down] = mask.bounds();
         let region = Region {
             x: across.start,
             y: down.start,
@@ -65,91 +136,56 @@ impl Component {
             // The two sums are rounded differently, so the quotient may pass 1 by a hair.
             share: (self.sum / positive).min(1.0),
             area: self.area,
-            peak: self.peak(resampled),
+            peak,
             polygon: mask.polygon(tolerance),
         };
         Instance { region, evidence: self.max, mask }
     }
-
-    /// As [`peak`](super::peak) has it, of these pixels alone.
-    pub(super) fn peak(&self, resampled: &Resampled) -> Peak {
-        let mut ties = Vec::new();
-        for run in self.runs.iter().filter(|run| run.max >= self.max) {
-            resampled.add_parts(&mut ties, run, self.max);
-        }
-        nearest_to_centre(&ties)
-    }
 }
 
-/// Joins runs that touch, corners included, in the order in which their first runs are read.
-pub(super) fn components(runs: &[Run]) -> Vec<Component> {
-    let (mut labels, parents) = labels(runs);
-    let (numbers, count) = numbered(&parents);
-    let mut lengths = vec![0; count];
-    for label in &mut labels {
-        *label = numbers[*label];
-        lengths[*label] += 1;
-    }
-    let mut parts: Vec<Vec<Run>> = lengths.into_iter().map(Vec::with_capacity).collect();
-    for (run, number) in runs.iter().zip(labels) {
-        parts[number].push(run.clone());
-    }
-    parts.into_iter().map(Component::new).collect()
-}
-
-/// A label for each run, and for each label a smaller one of the same component, or itself.
-fn labels(runs: &[Run]) -> (Vec<usize>, Vec<usize>) {
-    let mut labels: Vec<usize> = Vec::with_capacity(runs.len());
-    let mut parents: Vec<usize> = Vec::new();
+/// A label for each run, and for each label a smaller one of the same component, or itself, and what its own runs come
+/// to.
+fn labels(runs: &[Run]) -> (Vec<u32>, Vec<(u32, Component)>) {
+    let mut numbers: Vec<u32> = Vec::with_capacity(runs.len());
+    let mut labels: Vec<(u32, Component)> = Vec::new();
     let mut above = 0;
     for (index, run) in runs.iter().enumerate() {
         // Runs above that end before this one begins touch none of the later ones in this row either.
-        while above < index && (runs[above].y + 1 < run.y || is_left_of(&runs[above], run)) {
+        while above < index && is_passed(&runs[above], run) {
             above += 1;
         }
-        let touching = runs[above..index].iter().zip(&labels[above..]);
-        let touching =
-            touching.take_while(|(other, _)| other.y < run.y && other.pixels.start <= run.pixels.end);
-        let mut label = parents.len();
-        for (_, other) in touching {
-            let other = root(&mut parents, *other);
-            if label < parents.len() {
-                parents[label.max(other)] = label.min(other);
+        let mut label = labels.len() as u32;
+        let mut next = above;
+        while next < index && runs[next].y < run.y && runs[next].pixels.start <= run.pixels.end {
+            let other = root(&mut labels, numbers[next]);
+            next += 1;
+            if label < labels.len() as u32 {
+                labels[label.max(other) as usize].0 = label.min(other);
             }
             label = label.min(other);
         }
-        if label == parents.len() {
-            parents.push(label);
+        if label == labels.len() as u32 {
+            labels.push((label, Component::NONE));
         }
-        labels.push(label);
+        labels[label as usize].1.add_run(run);
+        numbers.push(label);
     }
-    (labels, parents)
+    (numbers, labels)
 }
 
-/// For each label the number of its component, in the order of their smallest labels, and how many there are.
-fn numbered(parents: &[usize]) -> (Vec<usize>, usize) {
-    let (mut numbers, mut count) = (Vec::with_capacity(parents.len()), 0);
-    for (label, parent) in parents.iter().enumerate() {
-        if *parent == label {
-            numbers.push(count);
-            count += 1;
-        } else {
-            numbers.push(numbers[*parent]);
-        }
-    }
-    (numbers, count)
-}
-
-/// Whether a run of the row above ends before another begins, with no corner shared.
-fn is_left_of(above: &Run, run: &Run) -> bool {
-    above.y < run.y && above.pixels.end < run.pixels.start
+/// Whether a run lies further up than in the row above another, or there to the left of it with no corner shared.
+fn is_passed(above: &Run, run: &Run) -> bool {
+    above.y + 1 < run.y || (above.y < run.y && above.pixels.end < run.pixels.start)
 }
 
 /// The smallest label of a component; the way there is halved for the next search.
-fn root(parents: &mut [usize], mut label: usize) -> usize {
-    while parents[label] != label {
-        parents[label] = parents[parents[label]];
-        label = parents[label];
+fn root(labels: &mut [(u32, Component)], mut label: u32) -> u32 {
+    loop {
+        let parent = labels[label as usize].0;
+        if parent == label {
+            return label;
+        }
+        labels[label as usize].0 = labels[parent as usize].0;
+        label = labels[label as usize].0;
     }
-    label
 }

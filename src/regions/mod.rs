@@ -13,7 +13,7 @@ use std::cell::OnceCell;
 
 use serde::{Deserialize, Serialize};
 
-use component::{Component, components, nearest_to_centre};
+use component::{Component, Components, nearest_to_centre};
 pub use outline::{Corner, Mask, RunLengths};
 pub use points::{Label, MOST_POINTS, Point, points};
 pub use threshold::Threshold;
@@ -132,26 +132,25 @@ impl<'map> Reading<'map> {
     /// As [`instances`] has them.
     pub(crate) fn instances(&self, threshold: Threshold) -> Vec<Instance> {
         let positive = self.sums().positive;
-        let parts = self.parts(threshold, positive);
-        parts.iter().map(|part| part.instance(&self.resampled, positive)).collect()
+        self.components(threshold, positive).instances(&self.resampled, positive)
     }
 
     fn sums(&self) -> Sums {
         *self.sums.get_or_init(|| self.resampled.sums())
     }
 
-    /// Those connected parts of what reaches the threshold that are instances; `positive`: the sum of all positive
-    /// evidence.
-    fn parts(&self, threshold: Threshold, positive: f64) -> Vec<Component> {
+    /// The connected parts of what reaches the threshold, of which the instances count, the largest share of the
+    /// evidence first; `positive`: the sum of all positive evidence.
+    fn components(&self, threshold: Threshold, positive: f64) -> Components {
         let map = self.resampled.map();
-        let mut parts = components(&self.resampled.runs(threshold.level(map, self.highest)));
+        let mut found = Components::of(self.resampled.runs(threshold.level(map, self.highest)));
         let is_large = |part: &Component| {
             part.area as f64 >= SPECK_PATCHES * map.patch_area() && part.sum >= LEAST_SHARE * positive
         };
-        parts.retain(|part| is_large(part) || part.max >= self.highest);
+        found.parts.retain(|part| is_large(part) || part.max >= self.highest);
         // Ties keep the order of reading, those that rounding alone tells apart as well: the sort is stable.
-        parts.sort_by(|a, b| (b.sum as f32).total_cmp(&(a.sum as f32)));
-        parts
+        found.parts.sort_by(|a, b| (b.sum as f32).total_cmp(&(a.sum as f32)));
+        found
     }
 }
 

@@ -60,6 +60,17 @@ impl Mask {
         self.runs.iter().map(|(_, run)| u64::from(run.end - run.start)).sum()
     }
 
+    /// The columns and rows of the smallest rectangle around it.
+    pub(super) fn bounds(&self) -> [Range<u32>; 2] {
+        let (first, last) = (self.runs.first(), self.runs.last());
+        let down = first.map_or(0, |(y, _)| *y)..last.map_or(0, |(y, _)| y + 1);
+        let (mut start, mut end) = (u32::MAX, 0);
+        for (_, run) in &self.runs {
+            (start, end) = (start.min(run.start), end.max(run.end));
+        }
+        [start.min(end)..end, down]
+    }
+
     /// The closed lines around the region, the outer one first and then those around its holes, exactly along the
     /// pixels' sides. The outer one is clockwise, the others are not; the first corner is not repeated at the end.
     ///

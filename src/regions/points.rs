@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{Component, Instance, Peak, Reading, Threshold};
+use super::{Instance, Peak, Reading, Threshold};
 use crate::attribution::ConceptMap;
 
 /// The most points of either label.
@@ -68,9 +68,10 @@ impl Reading<'_> {
         }
         let negated = map.negated();
         let Some(reading) = Reading::at_pixels(self.resampled.of_other(&negated)) else { return Vec::new() };
-        let parts = reading.parts(threshold, -self.sums().negative);
-        let deepest = |part: &Component| Point::at(part.peak(&reading.resampled), Label::Other, -part.max);
-        parts.iter().take(most).map(deepest).collect()
+        let mut places = reading.components(threshold, -self.sums().negative);
+        places.parts.truncate(most);
+        let deepest = places.peaks(&reading.resampled).into_iter().zip(&places.parts);
+        deepest.map(|(peak, place)| Point::at(peak, Label::Other, -place.max)).collect()
     }
 }
 
