@@ -138,7 +138,8 @@ impl Line {
     /// The shares of some pixels of one segment, at least one: the first one's, and how much more each next one has.
     #[inline(always)]
     pub(super) fn series(&self, pixels: &Range<usize>) -> [f64; 2] {
-        let [first, last] = [pixels.start, pixels.end - 1].map(|at| self.taps[at].map_or(0.0, |tap| tap.share));
+        let [first, last] =
+            [pixels.start, pixels.end - 1].map(|at| self.taps[at].map_or(0.0, |tap| tap.share));
         [first, (last - first) / (pixels.len() - 1).max(1) as f64]
     }
 

@@ -123,7 +123,11 @@ impl Resampled<'_> {
                     rows.parts(&lanes, level, parts);
                 }
                 for lane in 0..shares.len() {
-                    add_row(&mut runs, y, lane, &parts);
+                    for part in &parts {
+                        if part.start[lane] < part.end[lane] {
+                            add(&mut runs, part.run(y, lane));
+                        }
+                    }
                     y += 1;
                 }
             }
@@ -336,7 +340,8 @@ impl<'s> Rows<'s> {
             let pixels = far / (last - first);
             let crossing = within((level - first) * pixels, far);
             let whole = crossing.floor();
-            let off = ((row.from.abs() + row.rise.abs()) * pixels.abs() + far) * CROSSING_ROUNDING;
+            let high = row.from.abs() + row.rise.abs() + f32::MIN_POSITIVE;
+            let off = (high * pixels.abs() + far) * CROSSING_ROUNDING;
             let is_in = [first >= level, last >= level];
             let behind = crossing - whole;
             unsure[lane] = (is_in[0] != is_in[1]) & !((behind > off) & (behind < 1.0 - off));
@@ -376,6 +381,12 @@ struct Parts {
 
 impl Parts {
     const NONE: Self = Self { start: [0; LANES], end: [0; LANES], max: [0.0; LANES], sum: [0.0; LANES] };
+
+    #[inline(always)]
+    fn run(&self, y: u32, lane: usize) -> Run {
+        let pixels = self.start[lane]..self.end[lane];
+        Run { y, pixels, max: self.max[lane], sum: self.sum[lane] }
+    }
 
     fn set(&mut self, lane: usize, run: Option<Run>) {
         let Some(Run { pixels, max, sum, .. }) = run else {
@@ -458,32 +469,6 @@ fn add(runs: &mut Vec<Run>, run: Run) {
     match runs.last_mut() {
         Some(last) if last.y == run.y && last.pixels.end == run.pixels.start => last.append(&run),
         _ => runs.push(run),
-    }
-}
-
-/// Adds the runs of row `y`, of which some quads from left to right have these parts, in this lane.
-#[inline(always)]
-fn add_row(runs: &mut Vec<Run>, y: u32, lane: usize, parts: &[Parts]) {
-    let none = Run { y, pixels: 0..0, max: 0.0, sum: 0.0 };
-    let mut run = none;
-    for part in parts {
-        let (start, end) = (part.start[lane], part.end[lane]);
-        if start >= end {
-            continue;
-        }
-        if run.pixels.end == start {
-            run.pixels.end = end;
-            run.sum += part.sum[lane];
-            run.max = larger(run.max, part.max[lane]);
-        } else {
-            if !run.pixels.is_empty() {
-                runs.push(run);
-            }
-            run = Run { y, pixels: start..end, max: part.max[lane], sum: part.sum[lane] };
-        }
-    }
-    if !run.pixels.is_empty() {
-        runs.push(run);
     }
 }
 

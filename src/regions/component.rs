@@ -49,23 +49,26 @@ pub(super) struct Component {
 impl Components {
     /// Joins runs that touch; they come in the order of reading.
     pub(super) fn of(runs: Vec<Run>) -> Self {
-        let (mut numbers, mut labels) = labels(&runs);
+        let (mut numbers, labels) = labels(&runs);
         let mut parts: Vec<Component> = Vec::new();
-        for label in 0..labels.len() {
-            let (parent, found) = labels[label];
-            let number = match parent == label as u32 {
-                true => parts.len() as u32,
-                // A smaller label, whose number is known.
-                false => labels[parent as usize].0,
-            };
-            labels[label].0 = number;
-            match parts.get_mut(number as usize) {
-                Some(part) => part.add(&found),
-                None => parts.push(Component { number, ..found }),
+        // Smaller labels come first, so that of a parent the number is known.
+        let mut number_of: Vec<u32> = Vec::with_capacity(labels.len());
+        for (label, Label { parent, own }) in labels.into_iter().enumerate() {
+            match number_of.get(parent as usize) {
+                Some(number) => {
+                    parts[*number as usize].add(&own);
+                    number_of.push(*number);
+                }
+                None => {
+                    debug_assert_eq!(parent as usize, label);
+                    let number = parts.len() as u32;
+                    parts.push(Component { number, ..own });
+                    number_of.push(number);
+                }
             }
         }
         for number in &mut numbers {
-            *number = labels[*number as usize].0;
+            *number = number_of[*number as usize];
         }
         Self { runs, numbers, parts }
     }
@@ -95,14 +98,13 @@ impl Components {
     /// Shows the runs of the parts that count, with the part's place among them, in the order of reading.
     fn for_each_run(&self, mut show: impl FnMut(usize, &Run)) {
         let count = self.parts.iter().map(|part| part.number as usize + 1).max().unwrap_or(0);
-        let mut places = vec![usize::MAX; count];
+        let mut places = vec![None; count];
         for (place, part) in self.parts.iter().enumerate() {
-            places[part.number as usize] = place;
+            places[part.number as usize] = Some(place);
         }
         for (run, number) in self.runs.iter().zip(&self.numbers) {
-            match places.get(*number as usize) {
-                Some(place) if *place < self.parts.len() => show(*place, run),
-                _ => {}
+            if let Some(place) = places.get(*number as usize).copied().flatten() {
+                show(place, run);
             }
         }
     }
@@ -143,31 +145,39 @@ impl Component {
     }
 }
 
-/// A label for each run, and for each label a smaller one of the same component, or itself, and what its own runs come
-/// to.
-fn labels(runs: &[Run]) -> (Vec<u32>, Vec<(u32, Component)>) {
+/// What some runs have in common that were found to touch each other, before all was seen.
+struct Label {
+    /// A smaller label of the same component, or itself.
+    parent: u32,
+    /// What the runs with this label come to.
+    own: Component,
+}
+
+/// A label for each run, and the labels.
+fn labels(runs: &[Run]) -> (Vec<u32>, Vec<Label>) {
     let mut numbers: Vec<u32> = Vec::with_capacity(runs.len());
-    let mut labels: Vec<(u32, Component)> = Vec::new();
+    let mut labels: Vec<Label> = Vec::new();
     let mut above = 0;
     for (index, run) in runs.iter().enumerate() {
         // Runs above that end before this one begins touch none of the later ones in this row either.
         while above < index && is_passed(&runs[above], run) {
             above += 1;
         }
-        let mut label = labels.len() as u32;
+        let new = labels.len() as u32;
+        let mut label = new;
         let mut next = above;
         while next < index && runs[next].y < run.y && runs[next].pixels.start <= run.pixels.end {
             let other = root(&mut labels, numbers[next]);
-            next += 1;
-            if label < labels.len() as u32 {
-                labels[label.max(other) as usize].0 = label.min(other);
+            if label < new {
+                labels[label.max(other) as usize].parent = label.min(other);
             }
             label = label.min(other);
+            next += 1;
         }
-        if label == labels.len() as u32 {
-            labels.push((label, Component::NONE));
+        if label == new {
+            labels.push(Label { parent: new, own: Component::NONE });
         }
-        labels[label as usize].1.add_run(run);
+        labels[label as usize].own.add_run(run);
         numbers.push(label);
     }
     (numbers, labels)
@@ -179,13 +189,13 @@ fn is_passed(above: &Run, run: &Run) -> bool {
 }
 
 /// The smallest label of a component; the way there is halved for the next search.
-fn root(labels: &mut [(u32, Component)], mut label: u32) -> u32 {
+fn root(labels: &mut [Label], mut label: u32) -> u32 {
     loop {
-        let parent = labels[label as usize].0;
+        let parent = labels[label as usize].parent;
         if parent == label {
             return label;
         }
-        labels[label as usize].0 = labels[parent as usize].0;
-        label = labels[label as usize].0;
+        labels[label as usize].parent = labels[parent as usize].parent;
+        label = labels[label as usize].parent;
     }
 }
