@@ -290,7 +290,27 @@ fn nothing_is_saved_where_nothing_is_asked_for() {
     let sandbox = Sandbox::new();
     let found = sandbox.found(PROMPT, &["wide.png", "--save", "none"]);
     assert_eq!(found["files"], Value::Object(Default::default()));
-    assert!(sandbox.names("fieldmark-out").is_empty());
+    assert!(!sandbox.path("fieldmark-out").exists());
+}
+
+#[test]
+fn a_run_that_saves_nothing_leaves_no_new_folder_and_every_old_one() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("old")).unwrap();
+    sandbox.write("prompts.txt", PROMPT);
+    let refused: [&[&str]; 3] = [
+        &["localize", PROMPT, "wide.png"],
+        &["compare", "wide.png", PROMPT],
+        &["batch", "prompts.txt", "wide.png"],
+    ];
+    for command in refused {
+        for output in ["new/deep", "old/deep"] {
+            let arguments = [command, &["--model", "nowhere/at-all", "--offline", "--output", output]].concat();
+            sandbox.run(&arguments).assert_refused(&["nowhere/at-all"]);
+        }
+    }
+    assert!(!sandbox.path("new").exists());
+    assert_eq!(sandbox.names("old"), [""; 0]);
 }
 
 #[test]

@@ -44,6 +44,7 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
     };
     let (kinds, mut settings) = (recipe.kinds()?, recipe.settings()?);
     let folder = args.output.output.as_path();
+    let _new_folders = super::NewFolders::on_the_way_to(&folder.join(THUMBNAILS));
     for folder in [folder.to_owned(), folder.join(THUMBNAILS)] {
         prepare_folder(&folder)?;
         remove_leftovers(&folder)?;

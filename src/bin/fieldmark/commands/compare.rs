@@ -31,7 +31,7 @@ const MOST_IN_MATRIX: usize = 10;
 pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     let lineup = lineup(args)?;
     let settings = super::settings(&args.map, super::strength(&args.map.aggregate, args.strength, 0.0)?)?;
-    super::prepare_output(&args.output, &args.show)?;
+    let _new_folders = super::prepare_output(&args.output, &args.show)?;
     let (photo, open_seconds) = super::open(&args.image, &args.output, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let with = |name: String| Settings { method: Some(name), ..settings.clone() };

@@ -39,7 +39,7 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
         terminal.note(&format!("{} is taken as the prompt, which comes before the images", args.prompt));
     }
     let rivals = rivals(&args.rivals)?;
-    super::prepare_output(&args.output, &args.show)?;
+    let _new_folders = super::prepare_output(&args.output, &args.show)?;
     if args.show.report.is_some() && (args.images.len() > 1 || args.images.iter().any(|path| path.is_dir())) {
         bail!("--report: expected one photo, found several; `fieldmark batch` makes a page for each");
     }

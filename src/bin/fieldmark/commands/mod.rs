@@ -102,9 +102,29 @@ fn model_hash(args: &ModelArgs, terminal: &Terminal) -> Result<Option<String>> {
 }
 
 /// Makes the results' directory and those of single files, before long work.
-fn prepare_output(args: &OutputArgs, show: &ShowArgs) -> Result<()> {
+fn prepare_output(args: &OutputArgs, show: &ShowArgs) -> Result<NewFolders> {
+    let new = NewFolders::on_the_way_to(&args.output);
     prepare_folder(&args.output)?;
-    [&show.coco, &show.report].into_iter().flatten().try_for_each(|file| prepare_folder_of(file))
+    [&show.coco, &show.report].into_iter().flatten().try_for_each(|file| prepare_folder_of(file))?;
+    Ok(new)
+}
+
+/// Folders that were made for a run, each inside the next one. Those that stayed empty go with it.
+struct NewFolders(Vec<PathBuf>);
+
+impl NewFolders {
+    /// Those that a folder lacks, itself included: to be asked before it is made.
+    fn on_the_way_to(folder: &Path) -> Self {
+        let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+        Self(folder.ancestors().take_while(is_missing).map(Path::to_path_buf).collect())
+    }
+}
+
+impl Drop for NewFolders {
+    fn drop(&mut self) {
+        // A folder that holds anything cannot be removed, and neither can one that holds that folder.
+        let _ = self.0.iter().try_for_each(std::fs::remove_dir);
+    }
 }
 
 /// What a COCO file of these maps says of itself.
