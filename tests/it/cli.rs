@@ -300,7 +300,7 @@ fn a_run_that_saves_nothing_leaves_no_new_folder_and_every_old_one() {
     sandbox.write("prompts.txt", PROMPT);
     let refused: [&[&str]; 3] = [
         &["localize", PROMPT, "wide.png"],
-        &["compare", "wide.png", PROMPT],
+        &["compare", "wide.png", PROMPT, "another"],
         &["batch", "prompts.txt", "wide.png"],
     ];
     for command in refused {
