@@ -305,7 +305,8 @@ fn a_run_that_saves_nothing_leaves_no_new_folder_and_every_old_one() {
     ];
     for command in refused {
         for output in ["new/deep", "old/deep"] {
-            let arguments = [command, &["--model", "nowhere/at-all", "--offline", "--output", output]].concat();
+            let arguments =
+                [command, &["--model", "nowhere/at-all", "--offline", "--output", output]].concat();
             sandbox.run(&arguments).assert_refused(&["nowhere/at-all"]);
         }
     }
