@@ -311,7 +311,7 @@ fn a_run_that_saves_nothing_leaves_no_new_folder_and_every_old_one() {
         }
     }
     assert!(!sandbox.path("new").exists());
-    assert_eq!(sandbox.names("old"), [""; 0]);
+    assert!(sandbox.path("old").exists() && sandbox.names("old").is_empty());
 }
 
 #[test]

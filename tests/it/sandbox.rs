@@ -77,9 +77,13 @@ impl Sandbox {
         std::fs::write(path, bytes).unwrap();
     }
 
-    /// The names in a folder, sorted.
+    /// The names in a folder, sorted; none if it is not there.
     pub(crate) fn names(&self, folder: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.path(folder)).unwrap();
+        let folder = self.path(folder);
+        if !folder.exists() {
+            return Vec::new();
+        }
+        let entries = std::fs::read_dir(folder).unwrap();
         let mut names: Vec<String> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
