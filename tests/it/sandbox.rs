@@ -77,13 +77,9 @@ impl Sandbox {
         std::fs::write(path, bytes).unwrap();
     }
 
-    /// The names in a folder, sorted; none if it is not there.
+    /// The names in a folder, sorted.
     pub(crate) fn names(&self, folder: &str) -> Vec<String> {
-        let folder = self.path(folder);
-        if !folder.exists() {
-            return Vec::new();
-        }
-        let entries = std::fs::read_dir(folder).unwrap();
+        let entries = std::fs::read_dir(self.path(folder)).unwrap();
         let mut names: Vec<String> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();

@@ -13,22 +13,44 @@ const GROUP_PIXELS: u64 = 64_000_000;
 
 /// Groups of items that follow each other, of no more than `most`; `pixels` tells how many an item's photo has.
 pub fn groups<T>(items: Vec<T>, most: usize, pixels: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
+    let mut group = Group::new(most);
     let mut groups: Vec<Vec<T>> = Vec::new();
-    let mut room = 0;
     for item in items {
         let pixels = pixels(&item);
-        match groups.last_mut() {
-            Some(group) if group.len() < most && pixels <= room => {
-                group.push(item);
-                room -= pixels;
-            }
-            _ => {
-                groups.push(vec![item]);
-                room = GROUP_PIXELS.saturating_sub(pixels);
-            }
-        }
+        groups.extend(group.add(item, pixels));
     }
+    groups.extend(group.take());
     groups
+}
+
+/// Items that are gathered one after the other until no more belong together.
+pub struct Group<T> {
+    most: usize,
+    items: Vec<T>,
+    /// Pixels that there is room for.
+    room: u64,
+}
+
+impl<T> Group<T> {
+    /// An empty group of items, of no more than `most`.
+    pub fn new(most: usize) -> Self {
+        Self { most, items: Vec::new(), room: GROUP_PIXELS }
+    }
+
+    /// Adds an item, whose photo has so many pixels. If there is no room for it, it begins a new group, and those before
+    /// it are returned.
+    pub fn add(&mut self, item: T, pixels: u64) -> Option<Vec<T>> {
+        let full = if self.items.len() < self.most && pixels <= self.room { None } else { self.take() };
+        self.room = self.room.saturating_sub(pixels);
+        self.items.push(item);
+        full
+    }
+
+    /// Empties the group; none if it is empty.
+    pub fn take(&mut self) -> Option<Vec<T>> {
+        self.room = GROUP_PIXELS;
+        Some(std::mem::take(&mut self.items)).filter(|items| !items.is_empty())
+    }
 }
 
 /// What opening an item gives.

@@ -22,7 +22,7 @@ use crate::{
     args::{AskName, DataArgs, EvaluateArgs, MetricArgs, PlaceName},
     evaluation::{Description, Evaluation},
     exit::Exit,
-    hashes, output,
+    hashes, images, in_order, output,
     terminal::Terminal,
 };
 
@@ -43,6 +43,7 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit> {
 fn measure(args: &EvaluateArgs, dataset: &Path, terminal: &Terminal) -> Result<Exit> {
     let dataset = Dataset::open(dataset, &data_options(&args.data))?;
     let mut options = options(args, &dataset)?;
+    let _new_folders = args.output.as_deref().map(super::NewFolders::on_the_way_to);
     let folder = Folder::new(args)?;
     let (explainer, _) = super::load(&args.model, terminal)?;
     options.methods = super::methods(&args.method);
@@ -235,33 +236,34 @@ impl Run<'_> {
         evaluation: &mut Evaluation,
     ) -> Result<()> {
         let bar = self.terminal.photos(evaluation.missing());
-        let together = self.evaluator.pictures_together()?;
-        let mut group = Vec::new();
+        let mut group = in_order::Group::new(self.evaluator.pictures_together()?);
         for (place, picture) in pictures.enumerate() {
-            match picture {
-                Ok(picture) if evaluation.wants(place) => group.push((place, picture)),
-                Ok(_) => {}
+            let full = match picture {
+                Ok(picture) if evaluation.wants(place) => {
+                    let pixels = images::pixels(&picture.path);
+                    group.add((place, picture), pixels)
+                }
+                Ok(_) => None,
                 Err(error) => {
-                    self.some(group, evaluation, &bar)?;
+                    self.some(group.take(), evaluation, &bar)?;
                     return Err(error.into());
                 }
-            }
-            if group.len() >= together {
-                self.some(std::mem::take(&mut group), evaluation, &bar)?;
-            }
+            };
+            self.some(full, evaluation, &bar)?;
         }
-        self.some(group, evaluation, &bar)?;
+        self.some(group.take(), evaluation, &bar)?;
         bar.finish_and_clear();
         Ok(())
     }
 
-    /// Measures pictures that pass the vision tower together.
+    /// Measures pictures that pass the vision tower together, if there are any.
     fn some(
         &self,
-        group: Vec<(usize, Picture)>,
+        group: Option<Vec<(usize, Picture)>>,
         evaluation: &mut Evaluation,
         bar: &ProgressBar,
     ) -> Result<()> {
+        let Some(group) = group else { return Ok(()) };
         let (places, pictures): (Vec<usize>, Vec<Picture>) = group.into_iter().unzip();
         let measured = self.evaluator.measure_each(&pictures);
         for ((place, picture), measured) in places.into_iter().zip(&pictures).zip(measured) {
