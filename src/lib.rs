@@ -67,6 +67,7 @@
 //! | module | turns |
 //! |---|---|
 //! | [`error`] | what can go wrong into one [`Error`] |
+//! | [`guard`] | a panic inside a foreign decoder into an error of its input |
 //! | [`device`] | a wish into a device that is there |
 //! | [`files`] | results into files, named without collisions and written whole; files into bytes, within a bound |
 //! | [`geometry`] | pixels of the photo into cells of the grid, and back |
@@ -114,6 +115,7 @@
 //! | `cuda`, `cudnn`, `metal`, `mkl`, `accelerate` | no | candle's backends |
 
 pub mod error;
+pub mod guard;
 pub mod device;
 pub mod files;
 pub mod geometry;
