@@ -305,7 +305,7 @@ impl Preprocess {
             Fit::Crop => request.whole_patches(self.crop_window(size)?)?,
         };
         let placement = place(size, &window, request.patch);
-        Ok((self.resize_to(photo, &window)?, placement))
+        Ok((self.resize_to(photo, &window), placement))
     }
 
     /// What the checkpoint cuts out of a photo of this size.
@@ -321,20 +321,19 @@ impl Preprocess {
     }
 
     /// The part of the resized photo that a window shows, black or grey around it.
-    fn resize_to(&self, photo: &Photo, window: &Window) -> Result<RgbImage> {
+    fn resize_to(&self, photo: &Photo, window: &Window) -> RgbImage {
         let grey = image::Rgb([self.crop.map_or(0, |crop| crop.fill); 3]);
         let source = photo.size();
         let mut out = RgbImage::from_pixel(window.size.width, window.size.height, grey);
         let x = visible(source.width, window.scaled.width, window.left, window.size.width);
         let y = visible(source.height, window.scaled.height, window.top, window.size.height);
-        let (Some(x), Some(y)) = (x, y) else { return Ok(out) };
-        let part = resize_part(photo.rgb(), x, y, self.resample)
-            .map_err(|error| Error::Image { path: photo.path().to_path_buf(), reason: error.to_string() })?;
+        let (Some(x), Some(y)) = (x, y) else { return out };
+        let part = resize_part(photo.rgb(), x, y, self.resample);
         if part.dimensions() == out.dimensions() {
-            return Ok(part);
+            return part;
         }
         image::imageops::replace(&mut out, &part, (-window.left).max(0), (-window.top).max(0));
-        Ok(out)
+        out
     }
 
     /// Scales, subtracts the mean and divides by the standard deviation: `[3, height, width]`.

@@ -14,23 +14,14 @@ import transformers
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from make_preprocess_picture import picture
+
 assert transformers.__version__ == "5.5.4", transformers.__version__
 assert PIL.__version__ == "13.0.0", PIL.__version__
 
 OUT = Path(__file__).parent / "preprocess"
 SIDE, PATCH = 64, 16  # a model of 4 x 4 patches
 WHOLE = {(225, 224): (4, 4), (97, 131): (4, 3), (40, 333): (9, 1)}  # (width, height): (rows, columns)
-
-
-def picture(width, height):
-    """Gradients with noise from the linear congruential generator of Numerical Recipes."""
-    state, values = 1, []
-    for y in range(height):
-        for x in range(width):
-            for base in (x * 255 // width, y * 255 // height, (x + y) % 256):
-                state = (state * 1664525 + 1013904223) % 2**32
-                values.append((base * 3 + (state >> 24)) // 4)
-    return Image.fromarray(np.array(values, dtype=np.uint8).reshape(height, width, 3))
 
 
 def crop(image, size, crop_size):
