@@ -36,6 +36,16 @@ pub enum Error {
         /// What was expected and what was found.
         reason: String,
     },
+    /// A file is in a known format that is not decoded.
+    #[error("{path}: {format} is not supported; supported: JPEG, PNG, WebP, GIF, BMP, TIFF")]
+    UnsupportedFormat {
+        /// The file.
+        path: PathBuf,
+        /// The format's name.
+        format: String,
+        /// What kind of format it is.
+        kind: FormatKind,
+    },
     /// An image has more pixels than the limit allows.
     #[error("{path}: the image has {width} x {height} pixels, more than the limit of {limit}")]
     ImageTooLarge {
@@ -47,6 +57,20 @@ pub enum Error {
         height: u32,
         /// The limit on width times height.
         limit: u64,
+    },
+    /// An image is wider or higher than any that is decoded.
+    #[error(
+        "{path}: the image has {width} x {height} pixels, and a side is longer than the limit of {limit}"
+    )]
+    ImageSideTooLong {
+        /// The file.
+        path: PathBuf,
+        /// Its width in pixels, as its header says.
+        width: u32,
+        /// Its height in pixels, as its header says.
+        height: u32,
+        /// The limit on each of them.
+        limit: u32,
     },
     /// No checkpoint of that name or path was found.
     #[error("model {model}: {reason}")]
@@ -153,6 +177,20 @@ pub enum Error {
     /// candle failed.
     #[error("tensor computation failed")]
     Tensor(#[from] candle_core::Error),
+}
+
+/// What kind of files a format that is not decoded is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FormatKind {
+    /// A camera's sensor data, which a raw converter develops into a picture.
+    CameraRaw,
+    /// Pictures of pixels.
+    Picture,
+    /// Moving pictures.
+    Video,
+    /// Drawings, pages and archives.
+    Document,
 }
 
 /// The first line of candle's message: the rest is a backtrace.

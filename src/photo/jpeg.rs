@@ -9,7 +9,10 @@ use image::RgbImage;
 use libjpeg_turbo_rs::common::types::ComponentInfo;
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
 
-use super::{Decoded, Exif, Source, broken, truncated};
+use super::decode::{Decoded, broken, truncated};
+use super::exif::Exif;
+use super::format::Format;
+use super::source::Source;
 use crate::Result;
 
 /// Every scan of a progressive picture walks over all of it; encoders write about ten of them.
@@ -31,7 +34,7 @@ pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
         return Err(source.error(unsupported("four colours of unlike sizes")));
     }
     if !reaches_end_of_image(source.bytes) {
-        return Err(source.error(truncated("JPEG")));
+        return Err(source.error(truncated(Format::Jpeg)));
     }
     let mut rgb = RgbImage::new(header.width.into(), header.height.into());
     decoder.decode_image_into(&mut rgb).map_err(failed)?;
@@ -60,9 +63,9 @@ fn sizes_are_usual(components: &[ComponentInfo]) -> bool {
 
 fn describe(error: &JpegError) -> String {
     match error {
-        JpegError::UnexpectedEof => truncated("JPEG"),
+        JpegError::UnexpectedEof => truncated(Format::Jpeg),
         JpegError::Unsupported(kind) => unsupported(kind),
-        other => broken("JPEG", &other.to_string()),
+        other => broken(Format::Jpeg, &other.to_string()),
     }
 }
 

@@ -41,6 +41,7 @@ mod models;
 mod parity;
 mod parity_attention;
 mod photo;
+mod photo_headers;
 mod precision;
 mod prompts;
 mod properties;

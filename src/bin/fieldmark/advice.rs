@@ -1,6 +1,7 @@
 //! What to type instead: the hint that belongs to an error.
 
 use fieldmark::Error;
+use fieldmark::error::FormatKind;
 
 /// A hint for the first cause that there is one for.
 pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
@@ -30,6 +31,8 @@ fn for_error(error: &Error) -> Option<&'static str> {
             Some("fetch the checkpoint again, or use another with --model")
         }
         Error::ImageTooLarge { .. } => Some("raise --pixel-limit if the image can be trusted"),
+        Error::ImageSideTooLong { .. } => Some("scale the image down, or cut it into parts"),
+        Error::UnsupportedFormat { format, kind, .. } => Some(for_format(format, *kind)),
         Error::Image { .. } => Some(
             "get the file again if it is not whole, or convert it to JPEG or PNG if it is of another kind",
         ),
@@ -52,5 +55,24 @@ fn for_error(error: &Error) -> Option<&'static str> {
         }
         Error::Device { .. } => Some("use --device cpu"),
         _ => None,
+    }
+}
+
+/// How to make a photo of a file that is not decoded.
+fn for_format(format: &str, kind: FormatKind) -> &'static str {
+    match (kind, format) {
+        (FormatKind::CameraRaw, _) => {
+            "develop the raw file into JPEG, PNG or TIFF first, with the camera's software, darktable or RawTherapee \
+             (darktable-cli IN OUT.jpg); the preview inside is not the photo and is never used"
+        }
+        (FormatKind::Picture, "HEIC" | "HEIF") => {
+            "convert it to JPEG or PNG first: heif-convert IN OUT.jpg, or magick IN OUT.jpg"
+        }
+        (FormatKind::Picture, "AVIF") => "convert it to PNG first: avifdec IN OUT.png, or magick IN OUT.png",
+        (FormatKind::Picture, "JPEG XL") => "convert it to JPEG or PNG first: djxl IN OUT.png",
+        (FormatKind::Picture, _) => "convert it to JPEG or PNG first, for example with magick IN OUT.png",
+        (FormatKind::Video, _) => "take frames out of it first: ffmpeg -i IN -vf fps=1 frame-%04d.png",
+        (FormatKind::Document, "HTML") => "it is a web page: download the image itself",
+        _ => "draw it as pixels first, or take the image out of it; then give that as JPEG or PNG",
     }
 }

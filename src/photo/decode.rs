@@ -1,0 +1,89 @@
+//! Bytes of a known format become pixels as stored, and how to turn them.
+
+use std::io::Cursor;
+
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+
+use super::exif::Exif;
+use super::flatten::flatten;
+use super::format::Format;
+use super::header::png_size;
+use super::jpeg;
+use super::source::Source;
+use crate::Result;
+use crate::geometry::Size;
+use crate::guard::guarded;
+
+/// Metadata, palettes and the like may take this much memory beside the pixels.
+const OVERHEAD_BYTES: u64 = 256 << 20;
+
+/// The memory that an image of so many pixels may need: 16 bytes a pixel (RGBA in 32-bit floats).
+pub(crate) fn memory_limit(pixels: u64) -> u64 {
+    pixels.saturating_mul(16).saturating_add(OVERHEAD_BYTES).min(u64::from(u32::MAX) << 8)
+}
+
+/// What the decoders give: pixels as stored, and how to turn them.
+pub(super) struct Decoded {
+    pub(super) rgb: RgbImage,
+    pub(super) exif: Exif,
+}
+
+/// Decodes a photo. A decoder that panics makes this photo an error.
+pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
+    let format = source.format()?;
+    let decoded = guarded(|| match format {
+        Format::Jpeg => jpeg::decode(source),
+        Format::Png => decode_other(source, format, ImageFormat::Png),
+        Format::WebP => decode_other(source, format, ImageFormat::WebP),
+        Format::Gif => decode_other(source, format, ImageFormat::Gif),
+        Format::Bmp => decode_other(source, format, ImageFormat::Bmp),
+        Format::Tiff => decode_other(source, format, ImageFormat::Tiff),
+    });
+    decoded.unwrap_or_else(|panicked| Err(source.error(broken(format, &panicked.to_string()))))
+}
+
+/// Decodes everything but JPEG.
+fn decode_other(source: &Source<'_>, name: Format, format: ImageFormat) -> Result<Decoded> {
+    let broken = |error: ImageError| source.error(describe(name, &error));
+    if format == ImageFormat::Png {
+        // The decoder would reserve memory for a row of whatever width the header claims.
+        let (width, height) = png_size(source.bytes).ok_or_else(|| source.error(truncated(name)))?;
+        source.check_size(width, height)?;
+    }
+    let mut reader = ImageReader::with_format(Cursor::new(source.bytes), format);
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(OVERHEAD_BYTES);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder().map_err(broken)?;
+    let (width, height) = decoder.dimensions();
+    source.check_size(width, height)?;
+    limits.max_alloc = Some(memory_limit(Size::new(width, height).area()));
+    decoder.set_limits(limits).map_err(broken)?;
+    let exif = match format {
+        ImageFormat::Tiff => decoder.orientation().map_or(Exif::Silent, Exif::Orientation),
+        // Broken metadata is no reason to refuse good pixels.
+        _ => Exif::parse(decoder.exif_metadata().unwrap_or(None).as_deref()),
+    };
+    let pixels = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    Ok(Decoded { rgb: flatten(pixels), exif })
+}
+
+/// Says in one line what a decoder found.
+fn describe(format: Format, error: &ImageError) -> String {
+    match error {
+        ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => truncated(format),
+        ImageError::Unsupported(kind) => format!("this kind of {format} is not supported: {kind}"),
+        ImageError::Limits(_) => {
+            format!("the {format} data wants more memory than an image of its size needs")
+        }
+        other => broken(format, &other.to_string()),
+    }
+}
+
+pub(super) fn truncated(format: Format) -> String {
+    format!("the {format} data is truncated: it ends before the picture does")
+}
+
+pub(super) fn broken(format: Format, details: &str) -> String {
+    format!("the {format} data is broken: {details}")
+}
