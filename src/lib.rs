@@ -74,6 +74,7 @@
 //! | [`progress`] | what happens during long work into events |
 //! | [`random`] | a seed into numbers that are the same everywhere |
 //! | [`photo`] | an image file into upright RGB pixels |
+//! | [`folder`] | a folder into its photos, and counts of what is left out |
 //! | [`model`] | a name into a checkpoint that is ready to run |
 //! | [`prompt`] | concepts into the words that the model reads |
 //! | [`embed`] | embeddings into similarities, logits and probabilities |
@@ -122,6 +123,7 @@ pub mod geometry;
 pub mod progress;
 pub mod random;
 pub mod photo;
+pub mod folder;
 pub mod model;
 pub mod prompt;
 pub mod embed;

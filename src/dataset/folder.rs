@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Options, Picture, Question, Source, Truth, Walk,
-    layout::{file_name, folders, pictures},
+    layout::{file_name, folders},
     wording::{Concepts, Phrases, Wording},
 };
 use crate::error::{Error, Result};
+use crate::folder::{self, Skipped};
 
 /// The data set.
 #[derive(Debug)]
@@ -52,6 +53,14 @@ impl Folder {
 }
 
 impl Source for Folder {
+    fn skipped(&self) -> Result<Skipped> {
+        let mut skipped = Skipped::default();
+        for class in &self.classes {
+            skipped += folder::Folder::list(&class.folder)?.skipped;
+        }
+        Ok(skipped)
+    }
+
     fn path(&self) -> &Path {
         &self.root
     }
@@ -61,8 +70,8 @@ impl Source for Folder {
     }
 
     fn pictures(&self) -> Result<Walk<'_>> {
-        let files = self.classes.iter().flat_map(|class| match pictures(&class.folder) {
-            Ok(paths) => paths.into_iter().map(|path| Ok((class, path))).collect(),
+        let files = self.classes.iter().flat_map(|class| match folder::Folder::list(&class.folder) {
+            Ok(listed) => listed.photos.into_iter().map(|path| Ok((class, path))).collect(),
             Err(error) => vec![Err(error)],
         });
         Ok(Box::new(files.enumerate().map(|(index, file)| {

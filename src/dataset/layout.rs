@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FILE_NAME, cub, funny_birds};
 use crate::error::{Error, Result};
+use crate::folder::is_hidden;
 
 /// How the files of a data set are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -121,7 +122,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(fail)? {
         let entry = entry.map_err(fail)?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+        if !is_hidden(&entry.file_name()) {
             paths.push(entry.path());
         }
     }
@@ -140,17 +141,6 @@ pub(super) fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
 pub(super) fn files_ending(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     let mut paths = entries(folder)?;
     paths.retain(|path| file_name(path).ends_with(ending) && path.is_file());
-    Ok(paths)
-}
-
-/// The pictures in a folder, by name.
-pub(super) fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {
-    const ENDINGS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
-    let mut paths = entries(folder)?;
-    paths.retain(|path| {
-        let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
-        ENDINGS.iter().any(|known| ending == *known) && path.is_file()
-    });
     Ok(paths)
 }
 

@@ -34,6 +34,7 @@ use std::{
 
 use crate::{
     error::{Error, Result},
+    folder::Skipped,
     prompt::ConceptList,
 };
 use wording::Concepts;
@@ -93,6 +94,11 @@ trait Source: fmt::Debug + Send + Sync {
 
     /// The pictures in their order; one without a question may be among them.
     fn pictures(&self) -> Result<Walk<'_>>;
+
+    /// What is left out of folders that are searched for pictures.
+    fn skipped(&self) -> Result<Skipped> {
+        Ok(Skipped::default())
+    }
 }
 
 /// Pictures, one after another.
@@ -163,6 +169,15 @@ impl Dataset {
     /// How many pictures [`pictures`](Self::pictures) yields.
     pub fn looks(&self) -> usize {
         self.looks
+    }
+
+    /// How many entries of its folders are left out, where the pictures are whatever lies in a folder; none for layouts
+    /// that name their pictures.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if a folder cannot be read.
+    pub fn skipped(&self) -> Result<Skipped> {
+        self.source.skipped()
     }
 
     /// Every prompt that the set can ask about, none of them twice: the list in which rivals are found. Empty for a

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, RowsFile, Setting, Sides, tally::Tally};
-use crate::{dataset::Picture, error::Result, metric::Bootstrap};
+use crate::{dataset::Picture, error::Result, folder::Skipped, metric::Bootstrap};
 
 /// A run's result: what `evaluate --json` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,6 +25,10 @@ pub struct Summary {
     pub counts: Counts,
     /// What could not be measured; none of it is in any figure.
     pub failed: Vec<Failure>,
+    /// What the folders that were searched for pictures hold beside them; empty of [`Summary::of`], which does not see
+    /// the data set.
+    #[serde(skip_serializing_if = "Skipped::is_empty")]
+    pub skipped: Skipped,
     /// Over the present lines with rivals: how often the prompt is more similar to the picture than each of them.
     /// `null` without such lines.
     pub pair_accuracy: Option<Estimate>,
@@ -156,6 +160,7 @@ impl Summary {
             bootstrap: Resampling { rounds, coverage, seed },
             counts: tally.counts(),
             failed,
+            skipped: Skipped::default(),
             pair_accuracy: tally.pair_accuracy(),
             settings: tally.settings()?,
         })

@@ -3,21 +3,23 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{DynamicImage, GrayImage, ImageEncoder};
+use image::{ColorType, DynamicImage, GrayImage};
 
+#[cfg(test)]
+use super::mark::is_own_png;
+use super::mark::{SOFTWARE, software};
 use super::write::write_atomically;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
 
-/// Writes a PNG, compressed for speed.
+/// Writes a PNG, compressed for speed. Its kind, the part of the name before the ending, is noted in it beside
+/// [`SOFTWARE`].
 ///
 /// # Errors
 /// [`Error::Write`] as [`write_atomically`] has it.
 pub fn save_png(path: &Path, picture: &DynamicImage) -> Result<()> {
-    // Encoded first: the encoder would hide what the operating system says about writing.
-    write_atomically(path, |file| file.write_all(&png(picture)?))
+    write_atomically(path, |file| write_png(file, picture, &software(path)))
 }
 
 /// A picture as a PNG, compressed for speed.
@@ -26,10 +28,44 @@ pub fn save_png(path: &Path, picture: &DynamicImage) -> Result<()> {
 /// If the picture has no pixels.
 pub fn png(picture: &DynamicImage) -> io::Result<Vec<u8>> {
     let mut encoded = Vec::new();
-    let encoder = PngEncoder::new_with_quality(&mut encoded, CompressionType::Fast, FilterType::Adaptive);
-    let (width, height) = (picture.width(), picture.height());
-    let written = encoder.write_image(picture.as_bytes(), width, height, picture.color().into());
-    written.map_err(io::Error::other).map(|()| encoded)
+    write_png(&mut encoded, picture, SOFTWARE)?;
+    Ok(encoded)
+}
+
+fn write_png(to: impl Write, picture: &DynamicImage, software: &str) -> io::Result<()> {
+    let mut encoder = png::Encoder::new(to, picture.width(), picture.height());
+    encoder.set_color(match picture.color() {
+        ColorType::L8 => png::ColorType::Grayscale,
+        ColorType::La8 => png::ColorType::GrayscaleAlpha,
+        ColorType::Rgb8 => png::ColorType::Rgb,
+        ColorType::Rgba8 => png::ColorType::Rgba,
+        other => {
+            let found = format!("8 bits for each channel expected, {other:?} found");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, found));
+        }
+    });
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Fast);
+    encoder.set_filter(png::Filter::Adaptive);
+    write_pixels(encoder, picture.as_bytes(), software)
+}
+
+/// Writes the pixels of a picture whose encoder is set up. Only the compressed pixels are in memory beside the picture.
+fn write_pixels<W: Write>(mut encoder: png::Encoder<'_, W>, pixels: &[u8], software: &str) -> io::Result<()> {
+    encoder.add_text_chunk("Software".into(), software.into()).map_err(encoding_failed)?;
+    let written = encoder.write_header().and_then(|mut writer| {
+        writer.write_image_data(pixels)?;
+        writer.finish()
+    });
+    written.map_err(encoding_failed)
+}
+
+/// What the operating system said, if it was that.
+fn encoding_failed(error: png::EncodingError) -> io::Error {
+    match error {
+        png::EncodingError::IoError(error) => error,
+        other => io::Error::other(other),
+    }
 }
 
 /// Writes a PNG with indexed colours: the picture's numbers are stored as they are, and programs that show it look their
@@ -38,22 +74,25 @@ pub fn png(picture: &DynamicImage) -> io::Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Write`] as [`write_atomically`] has it, or if the picture has no pixels or a number without a colour.
 pub fn save_indexed_png(path: &Path, numbers: &GrayImage, colors: &[[u8; 3]]) -> Result<()> {
-    write_atomically(path, |file| file.write_all(&indexed_png(numbers, colors)?))
+    write_atomically(path, |file| write_indexed_png(file, numbers, colors, &software(path)))
 }
 
-fn indexed_png(numbers: &GrayImage, colors: &[[u8; 3]]) -> io::Result<Vec<u8>> {
+fn write_indexed_png(
+    to: impl Write,
+    numbers: &GrayImage,
+    colors: &[[u8; 3]],
+    software: &str,
+) -> io::Result<()> {
     let largest = numbers.as_raw().iter().copied().max().map_or(0, usize::from);
     let Some(colors) = colors.get(..=largest) else {
         let found = format!("{} colours expected, {} found", largest + 1, colors.len());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, found));
     };
-    let mut encoded = Vec::new();
-    let mut encoder = png::Encoder::new(&mut encoded, numbers.width(), numbers.height());
+    let mut encoder = png::Encoder::new(to, numbers.width(), numbers.height());
     encoder.set_color(png::ColorType::Indexed);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_palette(colors.concat());
-    encoder.write_header()?.write_image_data(numbers.as_raw())?;
-    Ok(encoded)
+    write_pixels(encoder, numbers.as_raw(), software)
 }
 
 /// Writes an array of `shape` (rows, columns) as NumPy's `.npy`: version 1.0, float32, row by row.
@@ -120,13 +159,16 @@ mod tests {
     fn indexed_pictures_keep_their_numbers_and_have_colours() {
         let numbers = GrayImage::from_raw(2, 1, vec![2, 0]).expect("two pixels");
         let colors = [[0; 3], [9, 8, 7], [255, 0, 5]];
-        let encoded = indexed_png(&numbers, &colors).expect("every number has a colour");
+        let mut encoded = Vec::new();
+        write_indexed_png(&mut encoded, &numbers, &colors, SOFTWARE).expect("every number has a colour");
         let mut reader = png::Decoder::new(std::io::Cursor::new(&encoded)).read_info().expect("it is a PNG");
         let mut found = [1; 2];
         reader.next_frame(&mut found).expect("it has pixels");
         assert_eq!(found, [2, 0]);
         let shown = image::load_from_memory(&encoded).expect("it is a PNG").into_rgb8();
         assert_eq!(shown.as_raw(), &[255, 0, 5, 0, 0, 0]);
-        assert!(indexed_png(&numbers, &colors[..2]).is_err(), "2 has no colour");
+        let refused = write_indexed_png(io::sink(), &numbers, &colors[..2], SOFTWARE);
+        assert!(refused.is_err(), "2 has no colour");
+        assert!(is_own_png(&encoded));
     }
 }

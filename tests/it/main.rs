@@ -27,6 +27,8 @@ mod hostile_checkpoints;
 #[cfg(feature = "hub")]
 mod hub;
 #[cfg(feature = "cli")]
+mod inputs;
+#[cfg(feature = "cli")]
 mod lists;
 mod methods;
 mod metrics;

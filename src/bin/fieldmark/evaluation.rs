@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use fieldmark::{
     evaluate::{Answer, Failure, Record, RowsFile, RowsWriter, Summary, pairs, plots},
     files::{prepare_folder, read_bounded, remove_leftovers, write_atomically},
+    folder::Skipped,
     metric::Bootstrap,
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
@@ -193,7 +194,8 @@ impl Evaluation {
     }
 
     /// Makes the files of the lines; `rows`: also a file with a JSON object for every line and contrasted setting.
-    pub fn finish(&self, bootstrap: &Bootstrap, rows: Option<&Path>) -> Result<Summary> {
+    /// `skipped` is what the data set's folders hold beside pictures.
+    pub fn finish(&self, bootstrap: &Bootstrap, rows: Option<&Path>, skipped: Skipped) -> Result<Summary> {
         let path = self.folder.join("rows.parquet");
         let mut failed = Vec::new();
         match rows {
@@ -208,7 +210,8 @@ impl Evaluation {
             failed.iter().try_for_each(|failure| write_line(file, failure))
         })?;
         let dataset = self.description.dataset.clone();
-        let summary = Summary::of(&RowsFile::open(&path)?, dataset, failed, bootstrap)?;
+        let mut summary = Summary::of(&RowsFile::open(&path)?, dataset, failed, bootstrap)?;
+        summary.skipped = skipped;
         write_json(&self.folder.join("summary.json"), &summary)?;
         write_atomically(&self.folder.join("summary.md"), |file| {
             file.write_all(summary.markdown().as_bytes())

@@ -3,15 +3,54 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
+use fieldmark::folder::{Folder, Skipped};
 use image::{ImageFormat, ImageReader, Limits};
 
-/// The endings of the files that a directory stands for; a file that is named itself may have any.
-const ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif"];
+use crate::terminal::Terminal;
 
-/// The photos behind the paths that were typed: files as they are, directories as the images in them, by name.
-/// A path that is not there stays in the list: opening it tells what is wrong.
-pub fn expand(paths: &[PathBuf]) -> Vec<Result<PathBuf>> {
-    paths.iter().flat_map(|path| if path.is_dir() { inside(path) } else { vec![Ok(path.clone())] }).collect()
+/// The photos behind the paths that were typed.
+pub struct Photos {
+    /// Files as they were typed, and the photos of folders by name. A path that does not exist is among them: opening it
+    /// reports what is wrong.
+    pub files: Vec<Result<PathBuf>>,
+    /// What the folders hold beside photos.
+    pub skipped: Skipped,
+}
+
+/// Lists the photos behind paths, and notes what folders hold beside them.
+pub fn expand(paths: &[PathBuf], terminal: &Terminal) -> Photos {
+    let mut photos = Photos { files: Vec::new(), skipped: Skipped::default() };
+    for path in paths {
+        if path.is_dir() {
+            photos.add_folder(path);
+        } else {
+            photos.files.push(Ok(path.clone()));
+        }
+    }
+    note_skipped(photos.skipped, terminal);
+    photos
+}
+
+/// Notes what folders hold beside photos, if there is anything.
+pub fn note_skipped(skipped: Skipped, terminal: &Terminal) {
+    if !skipped.is_empty() {
+        terminal.note(&format!("skipped {skipped}"));
+    }
+}
+
+impl Photos {
+    fn add_folder(&mut self, path: &Path) {
+        match Folder::list(path) {
+            Ok(folder) => {
+                self.skipped += folder.skipped;
+                if folder.photos.is_empty() {
+                    self.files.push(Err(anyhow!("{}: no image is in this directory", path.display())));
+                }
+                self.files.extend(folder.photos.into_iter().map(Ok));
+            }
+            Err(error) => self.files.push(Err(error.into())),
+        }
+    }
 }
 
 /// How many pixels a photo has, by its header; of a JPEG about, by the size of its file. 0 if that cannot be told: opening
@@ -34,27 +73,6 @@ pub fn pixels(photo: &Path) -> u64 {
         }
         Err(_) => 0,
     }
-}
-
-fn inside(directory: &Path) -> Vec<Result<PathBuf>> {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) => {
-            return vec![Err(anyhow!(error).context(format!("{}: cannot be read", directory.display())))];
-        }
-    };
-    let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    let mut images: Vec<PathBuf> = paths.filter(|path| is_image(path) && path.is_file()).collect();
-    images.sort();
-    match images.is_empty() {
-        true => vec![Err(anyhow!("{}: no image is in this directory", directory.display()))],
-        false => images.into_iter().map(Ok).collect(),
-    }
-}
-
-fn is_image(path: &Path) -> bool {
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }
 
 #[cfg(test)]

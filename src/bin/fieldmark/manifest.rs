@@ -9,6 +9,7 @@ use fieldmark::{
     attribution::Combination,
     device::Precision,
     files::{read_bounded, write_atomically},
+    folder::Skipped,
     geometry::Fit,
     objective::{Strength, objective},
     pipeline::Layers,
@@ -38,6 +39,9 @@ pub struct Manifest {
     /// The photos that could not be done.
     #[serde(default)]
     pub failed: Vec<Failed>,
+    /// What the folders of the run hold beside photos; absent if that is nothing.
+    #[serde(default, skip_serializing_if = "Skipped::is_empty")]
+    pub skipped: Skipped,
     /// The files that were written, relative to the manifest's folder.
     #[serde(default)]
     pub outputs: Vec<String>,
@@ -185,7 +189,15 @@ impl Recipe {
 impl Manifest {
     pub fn new(recipe: Recipe, model_sha256: Option<String>) -> Self {
         let fieldmark = env!("CARGO_PKG_VERSION").to_owned();
-        Self { fieldmark, model_sha256, recipe, inputs: Vec::new(), failed: Vec::new(), outputs: Vec::new() }
+        Self {
+            fieldmark,
+            model_sha256,
+            recipe,
+            inputs: Vec::new(),
+            failed: Vec::new(),
+            skipped: Skipped::default(),
+            outputs: Vec::new(),
+        }
     }
 
     pub fn read(path: &Path) -> Result<Self> {

@@ -119,10 +119,11 @@ struct Run<'a> {
 impl Run<'_> {
     fn all(&self, mut manifest: Manifest, earlier: Option<&Manifest>) -> Result<Exit> {
         let results = Mutex::new(self.results(&self.folder.join("results.jsonl"))?);
+        let recipe = manifest.recipe.clone();
+        let images::Photos { files: images, skipped } = distinct(&recipe.images, self.terminal);
+        manifest.skipped = skipped;
         // Only now: a run that ends here leaves no new description beside old results.
         manifest.write(&self.folder.join("run.json"))?;
-        let recipe = manifest.recipe.clone();
-        let images = distinct(&recipe.images);
         let bar = self.terminal.photos(images.len());
         let mut names = Names::new();
         let mut named = |image: PathBuf| (PhotoNames::new(&mut names, &image, &recipe.prompts), image);
@@ -292,11 +293,11 @@ fn thumbnail(name: &str) -> String {
 }
 
 /// The photos behind the paths of a recipe, each once.
-fn distinct(paths: &[String]) -> Vec<Result<PathBuf>> {
+fn distinct(paths: &[String], terminal: &Terminal) -> images::Photos {
     let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
     let mut seen = HashSet::new();
-    let mut images = images::expand(&paths);
-    images.retain(|image| image.as_ref().map_or(true, |image| seen.insert(image.clone())));
+    let mut images = images::expand(&paths, terminal);
+    images.files.retain(|image| image.as_ref().map_or(true, |image| seen.insert(image.clone())));
     images
 }
 

@@ -10,6 +10,7 @@ use fieldmark::{
     evaluate::{
         Evaluator, Failure, Faithfulness, Group, METRICS, Metric, Options, Sanity, Summary, Tolerance,
     },
+    folder::Skipped,
     metric::Bootstrap,
     objective::{Strength, references::SYNONYM_THRESHOLD},
     pipeline::Rivals,
@@ -35,13 +36,15 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit> {
     }
     match (&args.dataset, &args.output) {
         (Some(dataset), _) => measure(args, dataset, terminal),
-        (None, Some(output)) => finish(args, &Evaluation::merge(&args.merge, output)?),
+        (None, Some(output)) => finish(args, &Evaluation::merge(&args.merge, output)?, Skipped::default()),
         (None, None) => bail!("--output: expected a directory, found none"),
     }
 }
 
 fn measure(args: &EvaluateArgs, dataset: &Path, terminal: &Terminal) -> Result<Exit> {
     let dataset = Dataset::open(dataset, &data_options(&args.data))?;
+    let skipped = dataset.skipped()?;
+    images::note_skipped(skipped, terminal);
     let mut options = options(args, &dataset)?;
     let _new_folders = args.output.as_deref().map(super::NewFolders::on_the_way_to);
     let folder = Folder::new(args)?;
@@ -66,12 +69,12 @@ fn measure(args: &EvaluateArgs, dataset: &Path, terminal: &Terminal) -> Result<E
     let mut evaluation = folder.open(args, description, terminal)?;
     let run = Run { evaluator: &evaluator, terminal };
     run.all(dataset.pictures()?.take(pictures), &mut evaluation)?;
-    finish(args, &evaluation)
+    finish(args, &evaluation, skipped)
 }
 
-fn finish(args: &EvaluateArgs, evaluation: &Evaluation) -> Result<Exit> {
+fn finish(args: &EvaluateArgs, evaluation: &Evaluation, skipped: Skipped) -> Result<Exit> {
     let bootstrap = Bootstrap { seed: args.seed, ..Bootstrap::default() };
-    let summary = evaluation.finish(&bootstrap, args.rows.as_deref())?;
+    let summary = evaluation.finish(&bootstrap, args.rows.as_deref(), skipped)?;
     print(&summary, args)?;
     Ok(Exit::of(summary.counts.images, summary.failed.len()))
 }

@@ -10,6 +10,7 @@ use fieldmark::{
     Explainer, Photo, Query,
     coco::Coco,
     files::{Names, path_of, save_png},
+    folder::Skipped,
     geometry::Size,
     objective::{Strength, references::SYNONYM_THRESHOLD},
     pipeline::{Found, Rivals, strip},
@@ -20,6 +21,7 @@ use fieldmark::{
     report::Localization,
 };
 use image::RgbImage;
+use serde::Serialize;
 
 use crate::{
     args::{Kind, LocalizeArgs, RivalArgs},
@@ -103,7 +105,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(&self, coco: &mut Coco) -> Result<Exit> {
-        let images = images::expand(&self.args.images);
+        let images::Photos { files: images, skipped } = images::expand(&self.args.images, self.terminal);
         let bar = self.terminal.photos(images.len());
         let preview = super::preview(self.args.show.preview, images.len(), &self.args.output);
         let mut names = Names::new();
@@ -118,7 +120,7 @@ impl Run<'_> {
             for answers in group {
                 match answers {
                     Ok(answers) => {
-                        self.tell(answers, preview, coco)?;
+                        self.tell(answers, preview, coco, skipped)?;
                         done += 1;
                     }
                     // What is wrong with the model is wrong for every photo.
@@ -180,7 +182,13 @@ impl Run<'_> {
     }
 
     /// Tells what a photo gave.
-    fn tell(&self, answers: Answers, preview: Option<Protocol>, coco: &mut Coco) -> Result<()> {
+    fn tell(
+        &self,
+        answers: Answers,
+        preview: Option<Protocol>,
+        coco: &mut Coco,
+        skipped: Skipped,
+    ) -> Result<()> {
         self.terminal.warn(&answers.warnings);
         if let Some((image, size, instances)) = &answers.instances {
             let id = coco.add_image(image, *size);
@@ -188,7 +196,7 @@ impl Run<'_> {
                 coco.add_instances(id, &self.query.target, found);
             }
         }
-        self.terminal.without_bars(|| self.print(&answers.found))?;
+        self.terminal.without_bars(|| self.print(&answers.found, skipped))?;
         if let Some((picture, protocol)) = answers.picture.zip(preview) {
             self.terminal.without_bars(|| output::picture(&picture, protocol))?;
         }
@@ -242,9 +250,18 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn print(&self, answers: &[Localization]) -> Result<()> {
+    fn print(&self, answers: &[Localization], skipped: Skipped) -> Result<()> {
+        /// A line of `--json`.
+        #[derive(Serialize)]
+        struct Line<'a> {
+            #[serde(flatten)]
+            found: &'a Localization,
+            /// What the folders of the run hold beside photos.
+            #[serde(skip_serializing_if = "Skipped::is_empty")]
+            skipped: Skipped,
+        }
         match (self.args.output.json, answers) {
-            (true, _) => answers.iter().try_for_each(output::json),
+            (true, _) => answers.iter().try_for_each(|found| output::json(&Line { found, skipped })),
             (false, [found]) => output::localization(found),
             (false, _) => output::strengths(answers),
         }
