@@ -1,19 +1,24 @@
 //! A level of evidence becomes a thin line on the photo, so that a region has an edge whatever the colours
 //! of its subject are.
 
-use image::{Rgb, RgbImage};
+use image::Rgb;
 use rayon::prelude::*;
 
-use super::canvas::mix;
+use super::canvas::{Canvas, Ground};
 use crate::attribution::ConceptMap;
 use crate::attribution::resample::Resampled;
 
 /// A picture whose short side is less gets no line: it would be mostly line.
-const SMALLEST_PICTURE: u32 = 48;
+pub(super) const SMALLEST_PICTURE: u32 = 48;
 
 /// Draws the line along which the evidence is `level` (above 0): white with a dark rim, so that it is seen
 /// on any ground, smooth at its edges, and nowhere on pixels without evidence.
-pub(super) fn draw_contour(picture: &mut RgbImage, map: &ConceptMap, resampled: &Resampled, level: f32) {
+pub(super) fn draw_contour<P: Ground>(
+    picture: &mut Canvas<P>,
+    map: &ConceptMap,
+    resampled: &Resampled,
+    level: f32,
+) {
     let (width, height) = picture.dimensions();
     if width.min(height) < SMALLEST_PICTURE {
         return;
@@ -21,7 +26,8 @@ pub(super) fn draw_contour(picture: &mut RgbImage, map: &ConceptMap, resampled: 
     let half_line = (width.max(height) as f32 / 1200.0).max(0.65);
     let reach = 2.0 * half_line + 0.5;
     let near = reach * steepest(map, resampled);
-    picture.par_chunks_exact_mut(width as usize * 3).enumerate().for_each_init(
+    let channels = usize::from(P::CHANNEL_COUNT);
+    picture.par_chunks_exact_mut(width as usize * channels).enumerate().for_each_init(
         || [(); 3].map(|()| vec![0.0; width as usize]),
         |[above, row, below], (y, pixels)| {
             let y = y as u32;
@@ -31,12 +37,12 @@ pub(super) fn draw_contour(picture: &mut RgbImage, map: &ConceptMap, resampled: 
             }
             resampled.row(y.saturating_sub(1), above);
             resampled.row((y + 1).min(height - 1), below);
-            for (x, pixel) in pixels.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+            for (x, pixel) in pixels.chunks_exact_mut(channels).enumerate() {
                 let gap = (row[x] - level).abs();
                 if row[x] > 0.0 && gap <= near {
                     let slope = slope([above, row, below], x);
                     if gap <= reach * slope {
-                        draw_pixel(pixel, gap / slope.max(f32::MIN_POSITIVE), half_line);
+                        draw_pixel(P::from_slice_mut(pixel), gap / slope.max(f32::MIN_POSITIVE), half_line);
                     }
                 }
             }
@@ -63,12 +69,10 @@ fn slope([above, row, below]: [&[f32]; 3], x: usize) -> f32 {
 }
 
 /// Mixes the line into a pixel at some distance (in pixels) from its middle.
-fn draw_pixel(pixel: &mut [u8; 3], distance: f32, half_line: f32) {
+fn draw_pixel(pixel: &mut impl Ground, distance: f32, half_line: f32) {
     const RIM: Rgb<u8> = Rgb([0; 3]);
     const CORE: Rgb<u8> = Rgb([255; 3]);
     let coverage = |half: f32| (half + 0.5 - distance).clamp(0.0, 1.0);
-    let mut color = Rgb(*pixel);
-    mix(&mut color, RIM, 0.45 * coverage(2.0 * half_line));
-    mix(&mut color, CORE, 0.9 * coverage(half_line));
-    *pixel = color.0;
+    pixel.mix(RIM, 0.45 * coverage(2.0 * half_line));
+    pixel.mix(CORE, 0.9 * coverage(half_line));
 }

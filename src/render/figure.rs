@@ -83,8 +83,8 @@ pub(super) fn tinted(small: &RgbImage, map: &ConceptMap, scale: Option<f32>, sig
     if let Some(scale) = scale {
         let table = ColorTable::new(&RenderOptions::signed(), scale);
         let lowest = if sign == Sign::Positive { 0.0 } else { f32::NEG_INFINITY };
-        each_pixel(&mut picture, &resampled, |pixel, evidence| {
-            ink_over(pixel, table.entry(evidence.max(lowest)));
+        each_pixel(&mut picture, &resampled, |pixel: &mut Rgb<u8>, evidence| {
+            ink_over(&mut pixel.0, table.entry(evidence.max(lowest)));
         });
     }
     let (columns, rows) = (resampled.covered_columns(), resampled.covered_rows());

@@ -3,6 +3,7 @@
 //! Everything that the eye may be led by is a named field of [`RenderOptions`]; the map itself is never
 //! changed. Nothing here knows where a map comes from, or where a picture goes.
 
+mod bar;
 mod canvas;
 pub(crate) mod colormap;
 mod contour;
@@ -11,18 +12,19 @@ mod labels;
 mod methods;
 mod overlay;
 mod pairs;
+mod scale;
 mod sheet;
 mod text;
 
+pub use bar::{heatmap_with_bar, overlay_with_bar};
 pub use colormap::{ColorMap, Sign};
 pub use figure::LONGEST_PANEL;
 pub use labels::{MOST_LABELS, label_colors, labels};
 pub use methods::{MethodColumn, MethodRow, methods};
-pub use overlay::{heatmap, mask, overlay};
+pub use overlay::{heatmap, layer, mask, overlay};
 pub use pairs::{PairRow, pairs};
+pub use scale::{Scale, ScaleRule};
 pub use sheet::{Panel, sheet, strip};
-
-use crate::attribution::ConceptMap;
 
 /// Every choice of how a map is shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,28 +64,5 @@ impl RenderOptions {
     /// Evidence for and against the concept, in diverging colours.
     pub fn signed() -> Self {
         Self { colors: ColorMap::BlueOrange, ..Self::default() }
-    }
-}
-
-/// The evidence, in logits, that gets the last colour of a colour map.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Scale {
-    /// The map's own largest evidence (with a diverging colour map its largest absolute value). Several maps
-    /// on one sheet: the largest of all.
-    #[default]
-    Own,
-    /// The same for every map, so that pictures can be compared. Where it is not above 0, nothing is drawn.
-    Shared(f32),
-}
-
-impl Scale {
-    /// The scale of one map in logits; none if there is nothing to draw.
-    fn of(self, map: &ConceptMap, sign: Sign) -> Option<f32> {
-        let top = match (self, sign) {
-            (Self::Shared(top), _) => top,
-            (Self::Own, Sign::Positive) => map.max(),
-            (Self::Own, Sign::Both) => map.max_abs(),
-        };
-        (top > 0.0 && top.is_finite()).then_some(top)
     }
 }

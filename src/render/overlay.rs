@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use image::{GrayImage, Luma, Rgb, RgbImage};
+use image::{GrayImage, Luma, Rgb, RgbImage, Rgba, RgbaImage};
 use rayon::prelude::*;
 
-use super::canvas::{Area, fill, mark_outside};
+use super::canvas::{Area, Canvas, Ground, fill, mark_outside};
 use super::colormap::{ColorTable, Entry};
 use super::contour::draw_contour;
 use super::{RenderOptions, text};
@@ -25,24 +25,43 @@ const NOTHING_FOUND: &str = "no positive evidence";
 /// another resolution than the one the map was made from.
 pub fn overlay(photo: &RgbImage, map: &ConceptMap, options: &RenderOptions) -> RgbImage {
     let mut picture = photo.clone();
-    let resampled = Resampled::new(map, Size::new(photo.width(), photo.height()));
+    draw_over(&mut picture, map, options, |pixel: &mut Rgb<u8>, entry| blend(&mut pixel.0, entry));
+    picture
+}
+
+/// What an [`overlay`] lays over the photo, alone: transparent where the photo is untouched, at `size` pixels for the
+/// whole photo. Laid over the photo it gives the overlay, but for rounding.
+pub fn layer(map: &ConceptMap, size: Size, options: &RenderOptions) -> RgbaImage {
+    let mut picture = RgbaImage::new(size.width, size.height);
+    draw_over(&mut picture, map, options, |pixel: &mut Rgba<u8>, Entry { color: [r, g, b], opacity }| {
+        // 256 is opaque in a table of colours, 255 in a picture.
+        *pixel = Rgba([r, g, b, ((u32::from(opacity) * 255 + 128) >> 8) as u8]);
+    });
+    picture
+}
+
+/// Draws a map over a picture; `color` gives a pixel of it its colour, and nothing has been drawn there before.
+fn draw_over<P: Ground>(
+    picture: &mut Canvas<P>,
+    map: &ConceptMap,
+    options: &RenderOptions,
+    color: impl Fn(&mut P, Entry) + Sync,
+) {
+    let resampled = Resampled::new(map, Size::new(picture.width(), picture.height()));
     if let Some(scale) = options.scale.of(map, options.colors.sign()) {
         let table = ColorTable::new(options, scale);
-        each_pixel(&mut picture, &resampled, |pixel, evidence| {
-            blend(pixel, table.entry(evidence));
-        });
+        each_pixel(picture, &resampled, |pixel, evidence| color(pixel, table.entry(evidence)));
         if let Some(level) = options.contour.map(|part| part * scale).filter(|level| *level > 0.0) {
-            draw_contour(&mut picture, map, &resampled, level);
+            draw_contour(picture, map, &resampled, level);
         }
     }
     let (columns, rows) = (resampled.covered_columns(), resampled.covered_rows());
-    if is_partial(&picture, &columns, &rows) {
-        mark_outside(&mut picture, columns, rows, options.paleness_outside);
+    if is_partial(picture, &columns, &rows) {
+        mark_outside(picture, columns, rows, options.paleness_outside);
     }
     if map.max() <= 0.0 {
-        caption(&mut picture, NOTHING_FOUND);
+        caption(picture, NOTHING_FOUND);
     }
-    picture
 }
 
 /// The map alone in colour, at `size` pixels for the whole photo; what the map does not cover is grey and
@@ -56,10 +75,10 @@ pub fn heatmap(map: &ConceptMap, size: Size, options: &RenderOptions) -> RgbImag
     let resampled = Resampled::new(map, size);
     let scale = options.scale.of(map, options.colors.sign());
     let table = ColorTable::new(options, scale.unwrap_or(1.0));
-    each_pixel(&mut picture, &resampled, |pixel, evidence| {
+    each_pixel(&mut picture, &resampled, |pixel: &mut Rgb<u8>, evidence| {
         // Without a scale everything gets the colour of no evidence.
         let evidence = if scale.is_some() { evidence } else { 0.0 };
-        *pixel = table.entry(evidence).color;
+        *pixel = Rgb(table.entry(evidence).color);
     });
     let (columns, rows) = (resampled.covered_columns(), resampled.covered_rows());
     if is_partial(&picture, &columns, &rows) {
@@ -86,38 +105,42 @@ pub fn mask(map: &ConceptMap, threshold: Threshold) -> GrayImage {
 }
 
 /// Calls `change` with every pixel that the map covers and its evidence, rows in parallel.
-pub(super) fn each_pixel(
-    picture: &mut RgbImage,
+pub(super) fn each_pixel<P: Ground>(
+    picture: &mut Canvas<P>,
     resampled: &Resampled,
-    change: impl Fn(&mut [u8; 3], f32) + Sync,
+    change: impl Fn(&mut P, f32) + Sync,
 ) {
-    let width = picture.width() as usize;
+    let (width, channels) = (picture.width() as usize, usize::from(P::CHANNEL_COUNT));
     if width == 0 {
         return;
     }
     let (covered, rows) = (resampled.covered_columns(), resampled.covered_rows());
-    picture.par_chunks_exact_mut(width * 3).enumerate().for_each_init(
+    picture.par_chunks_exact_mut(width * channels).enumerate().for_each_init(
         || vec![0.0; width],
         |evidence, (y, row)| {
             if !rows.contains(&y) {
                 return;
             }
             resampled.row(y as u32, evidence);
-            let pixels = row[covered.start * 3..covered.end * 3].as_chunks_mut::<3>().0;
-            for (pixel, evidence) in pixels.iter_mut().zip(&evidence[covered.clone()]) {
-                change(pixel, *evidence);
+            let pixels = row[covered.start * channels..covered.end * channels].chunks_exact_mut(channels);
+            for (pixel, evidence) in pixels.zip(&evidence[covered.clone()]) {
+                change(P::from_slice_mut(pixel), *evidence);
             }
         },
     );
 }
 
 /// Whether a picture has pixels that the map does not cover.
-pub(super) fn is_partial(picture: &RgbImage, columns: &Range<usize>, rows: &Range<usize>) -> bool {
+pub(super) fn is_partial<P: Ground>(
+    picture: &Canvas<P>,
+    columns: &Range<usize>,
+    rows: &Range<usize>,
+) -> bool {
     columns.len() < picture.width() as usize || rows.len() < picture.height() as usize
 }
 
 /// Mixes a colour over a pixel, in sRGB's code values; no opacity leaves the pixel exactly as it is.
-fn blend(pixel: &mut [u8; 3], entry: Entry) {
+pub(super) fn blend(pixel: &mut [u8; 3], entry: Entry) {
     let opacity = u32::from(entry.opacity);
     for (channel, color) in pixel.iter_mut().zip(entry.color) {
         let mixed = u32::from(*channel) * (256 - opacity) + u32::from(color) * opacity;
@@ -127,7 +150,7 @@ fn blend(pixel: &mut [u8; 3], entry: Entry) {
 
 /// Writes a line at the bottom left of the picture on a dark strip, as large as the picture allows. A picture
 /// too small for legible letters stays as it is.
-fn caption(picture: &mut RgbImage, words: &str) {
+fn caption<P: Ground>(picture: &mut Canvas<P>, words: &str) {
     const SMALLEST: f32 = 6.0;
     let (width, height) = (picture.width() as f32, picture.height() as f32);
     let wanted = (width.min(height) * 0.045).clamp(12.0, 96.0);

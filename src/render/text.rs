@@ -6,10 +6,11 @@
 
 use std::sync::LazyLock;
 
-use ab_glyph::{Font, FontRef, GlyphId, Point, PxScale, ScaleFont};
-use image::{Rgb, RgbImage};
+use ab_glyph::{Font, FontRef, Glyph, GlyphId, Point, PxScale, ScaleFont};
+use image::Rgb;
 
-use super::canvas::mix;
+use super::canvas::{Canvas, Ground};
+use crate::guard::guarded;
 
 #[allow(clippy::expect_used, reason = "the font is compiled in: no input can break it")]
 static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
@@ -32,23 +33,34 @@ pub(super) fn width(words: &str, size: f32) -> f32 {
 }
 
 /// Draws a line of text from a point on its baseline; what falls outside the picture is left out.
-pub(super) fn draw(picture: &mut RgbImage, words: &str, from: (f32, f32), size: f32, color: Rgb<u8>) {
+pub(super) fn draw<P: Ground>(
+    picture: &mut Canvas<P>,
+    words: &str,
+    from: (f32, f32),
+    size: f32,
+    color: Rgb<u8>,
+) {
     let scale = scale(size);
     // A baseline between two pixels would blur every horizontal stroke.
     let baseline = from.1.round();
     for (glyph, x) in place(words, size).0 {
         let glyph = glyph.with_scale_and_position(scale, Point { x: from.0 + x, y: baseline });
-        let Some(outline) = FONT.outline_glyph(glyph) else { continue };
-        let corner = outline.px_bounds().min;
-        outline.draw(|x, y, coverage| {
-            let (x, y) = (i64::from(x) + corner.x as i64, i64::from(y) + corner.y as i64);
-            if let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y))
-                && let Some(pixel) = picture.get_pixel_mut_checked(x, y)
-            {
-                mix(pixel, color, coverage.clamp(0.0, 1.0));
-            }
-        });
+        // A glyph that the font's reader cannot draw is missing in the picture: the picture is worth more.
+        let _ = guarded(|| draw_glyph(picture, glyph, color));
     }
+}
+
+fn draw_glyph<P: Ground>(picture: &mut Canvas<P>, glyph: Glyph, color: Rgb<u8>) {
+    let Some(outline) = FONT.outline_glyph(glyph) else { return };
+    let corner = outline.px_bounds().min;
+    outline.draw(|x, y, coverage| {
+        let (x, y) = (i64::from(x) + corner.x as i64, i64::from(y) + corner.y as i64);
+        if let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y))
+            && let Some(pixel) = picture.get_pixel_mut_checked(x, y)
+        {
+            pixel.mix(color, coverage.clamp(0.0, 1.0));
+        }
+    });
 }
 
 /// Breaks text between words into at most `lines` lines of at most `room` pixels; words too long for a line
@@ -103,12 +115,16 @@ fn place(words: &str, size: f32) -> (Vec<(GlyphId, f32)>, f32) {
     let mut glyphs: Vec<(GlyphId, f32)> = Vec::new();
     let mut x = 0.0;
     for character in clean(words).chars() {
-        let glyph = font.glyph_id(character);
-        if let Some((before, _)) = glyphs.last() {
-            x += font.kern(*before, glyph);
-        }
+        let before = glyphs.last().map(|(glyph, _)| *glyph);
+        // A character that the font's reader fails on is left out, as one that it cannot draw is.
+        let measured = guarded(|| {
+            let glyph = font.glyph_id(character);
+            (glyph, before.map_or(0.0, |before| font.kern(before, glyph)), font.h_advance(glyph))
+        });
+        let Ok((glyph, kern, advance)) = measured else { continue };
+        x += kern;
         glyphs.push((glyph, x));
-        x += font.h_advance(glyph);
+        x += advance;
     }
     (glyphs, x)
 }
@@ -130,6 +146,8 @@ fn scale(size: f32) -> PxScale {
 
 #[cfg(test)]
 mod tests {
+    use image::RgbImage;
+
     use super::*;
 
     #[test]

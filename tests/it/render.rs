@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use fieldmark::attribution::ConceptMap;
 use fieldmark::geometry::{Grid, Placement, Rect, Size, grid_for};
 use fieldmark::regions::{Threshold, peak, regions};
-use fieldmark::render::{ColorMap, Panel, RenderOptions, Scale, heatmap, mask, overlay, sheet};
-use image::{DynamicImage, Rgb, RgbImage};
+use fieldmark::render::{ColorMap, Panel, RenderOptions, Scale, heatmap, layer, mask, overlay, sheet};
+use image::{DynamicImage, Rgb, RgbImage, RgbaImage};
 
 /// By how much a channel may differ from a golden (of 255): the last bits of floating point differ between
 /// machines, and one step of a colour table is at most this.
@@ -272,4 +272,44 @@ fn every_colour_map_draws() {
         .map(|colors| overlay(&photo, &map, &RenderOptions { colors, ..Default::default() }).into_raw())
         .into();
     assert_eq!(pictures.len(), maps.len());
+}
+
+/// A layer over a photo, as every program that knows transparency joins them.
+fn laid_over(photo: &RgbImage, layer: &RgbaImage) -> RgbImage {
+    let mut picture = photo.clone();
+    for (pixel, over) in picture.pixels_mut().zip(layer.pixels()) {
+        let alpha = f64::from(over.0[3]) / 255.0;
+        for (channel, color) in pixel.0.iter_mut().zip(over.0) {
+            *channel = (f64::from(*channel) * (1.0 - alpha) + f64::from(color) * alpha).round() as u8;
+        }
+    }
+    picture
+}
+
+#[test]
+fn a_layer_over_the_photo_is_the_overlay() {
+    for (width, height) in [(400, 300), (144, 96), (96, 40), (1, 1)] {
+        let photo = photo(width, height);
+        let size = Size::new(width, height);
+        let shared = RenderOptions { scale: Scale::Shared(1.0), ..RenderOptions::default() };
+        let opaque = RenderOptions { opacity: 1.0, gamma: 0.5, ..RenderOptions::signed() };
+        for map in [hills(&photo), against(&photo), cropped(&photo)] {
+            for options in [RenderOptions::default(), RenderOptions::signed(), shared, opaque] {
+                let layer = layer(&map, size, &options);
+                let (joined, expected) = (laid_over(&photo, &layer), overlay(&photo, &map, &options));
+                let apart = joined.iter().zip(expected.iter()).map(|(one, other)| one.abs_diff(*other)).max();
+                assert!(apart <= Some(2), "{width} x {height}, {options:?}: {apart:?} levels apart");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layer_is_transparent_where_the_photo_is_untouched() {
+    let photo = photo(144, 96);
+    let layer = layer(&hills(&photo), Size::new(144, 96), &RenderOptions::default());
+    let evidence = hills(&photo).at_photo_size();
+    let free = layer.pixels().zip(&evidence).filter(|(_, evidence)| **evidence <= 0.0);
+    assert!(free.clone().count() > 1000 && free.into_iter().all(|(pixel, _)| pixel.0[3] == 0));
+    assert!(layer.pixels().any(|pixel| pixel.0[3] > 140), "strong evidence hides more than half");
 }
