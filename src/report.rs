@@ -22,6 +22,7 @@ use crate::{
     },
     refine::{Artifacts, Refinement},
     regions::{Peak, Point, Reading, Region, Threshold},
+    render::ScaleRule,
     verdict::Verdict,
 };
 
@@ -284,6 +285,17 @@ impl Setup {
     }
 }
 
+/// How much evidence got the last colour of pictures, in the map's unit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Drawn {
+    /// Which pictures share a scale.
+    pub rule: ScaleRule,
+    /// Of the overlay and the layer, which show what speaks for the concept; none if nothing was drawn.
+    pub overlay: Option<f32>,
+    /// Of the heatmap, for the concept as against it; none if nothing was drawn.
+    pub heatmap: Option<f32>,
+}
+
 /// Where the time went, in seconds. What was not done took none. Photos that are worked on at once share the cores, so
 /// their times add up to more than the run's; of photos that pass the trunk together each has a share of the trunk's time
 /// by its size.
@@ -353,6 +365,9 @@ pub struct Localization {
     /// Where.
     #[serde(flatten)]
     pub place: Place,
+    /// The scale of the pictures, if any were written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Drawn>,
     /// The files that were written, by kind.
     #[serde(serialize_with = "paths")]
     pub files: BTreeMap<String, PathBuf>,
@@ -403,6 +418,9 @@ pub struct Comparison {
     /// Every prompt that has a map against every other, if that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub matrix: Vec<Pair>,
+    /// The scale of the prompts' pictures, if any were written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Drawn>,
     /// The files that were written, by kind.
     #[serde(serialize_with = "paths")]
     pub files: BTreeMap<String, PathBuf>,

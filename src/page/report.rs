@@ -38,6 +38,9 @@ const LARGEST_PHOTO: usize = 600_000;
 pub struct PageOptions {
     /// The prompt that is the target at first: its place among the prompts. All others are its rivals.
     pub target: usize,
+    /// How much of the rivals is subtracted at first; none for the strength of the comparison. A page whose maps cannot
+    /// be recombined keeps that of the comparison.
+    pub strength: Option<f64>,
     /// How the prompts were phrased.
     pub templates: Vec<String>,
     /// The hash of the checkpoint's files, where it is known.

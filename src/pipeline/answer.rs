@@ -61,8 +61,13 @@ pub struct Compare {
 }
 
 impl Compare {
-    /// One sheet with the photo and all maps on one shared signed scale.
+    /// One sheet with the photo and all maps on one shared signed scale: the largest of them.
     pub fn sheet(&self, photo: &Photo) -> RgbImage {
+        self.sheet_at(photo, render::Scale::Own)
+    }
+
+    /// A [`sheet`](Self::sheet) on another scale.
+    pub fn sheet_at(&self, photo: &Photo, scale: render::Scale) -> RgbImage {
         let shown = self.on_small_pixels(photo);
         let panels = self.report.prompts.iter().zip(&shown).map(|(prompt, map)| {
             let mut notes = scores(&prompt.score);
@@ -72,7 +77,7 @@ impl Compare {
             render::Panel { title: prompt.score.prompt.clone(), notes, map }
         });
         let unit = self.report.setup.unit.name();
-        render::sheet(photo.rgb(), &panels.collect::<Vec<_>>(), render::Scale::Own, unit)
+        render::sheet(photo.rgb(), &panels.collect::<Vec<_>>(), scale, unit)
     }
 
     /// The maps as a sheet shows them. Those that follow the photo's edges are made for its small pictures: large
@@ -101,7 +106,11 @@ impl Compare {
                 Maps::Computed(self.maps.iter().enumerate().map(|(index, map)| (view(index), map)).collect())
             }
         };
-        let first = view(options.target.min(self.maps.len().saturating_sub(1)));
+        let mut first = view(options.target.min(self.maps.len().saturating_sub(1)));
+        // What was computed is all that a page of other maps can show.
+        if let (Maps::Plain(_), Some(strength), false) = (&maps, options.strength, first.against.is_empty()) {
+            first.strength = strength;
+        }
         page::report(&ReportPage { photo: photo.rgb(), comparison: &self.report, maps, first, options })
     }
 
@@ -188,6 +197,11 @@ fn fitting(photo: &Photo, longest: u32) -> (u32, u32) {
 /// One figure with the photo and the maps of one query at several strengths (see
 /// [`Explainer::sweep`](super::Explainer::sweep)), all on one signed scale; none if there are none.
 pub fn strip(photo: &Photo, answers: &[Found]) -> Option<RgbImage> {
+    strip_at(photo, answers, render::Scale::Own)
+}
+
+/// A [`strip`] on another scale than the largest of its maps.
+pub fn strip_at(photo: &Photo, answers: &[Found], scale: render::Scale) -> Option<RgbImage> {
     let report = &answers.first()?.report;
     let rivals: Vec<&str> = report.against.iter().map(|rival| rival.score.prompt.as_str()).collect();
     let mut words = vec![report.target.prompt.clone()];
@@ -208,5 +222,5 @@ pub fn strip(photo: &Photo, answers: &[Found]) -> Option<RgbImage> {
         }
     });
     let unit = report.setup.unit.name();
-    Some(render::strip(photo.rgb(), &words, &panels.collect::<Vec<_>>(), render::Scale::Own, unit))
+    Some(render::strip(photo.rgb(), &words, &panels.collect::<Vec<_>>(), scale, unit))
 }

@@ -128,6 +128,7 @@ impl Explainer {
             ranking: board.ranking(),
             matrix: board.matrix(&mapped, &pairs),
             setup,
+            scale: None,
             files: Default::default(),
             seconds: look.seconds.and_tower(&seen.seconds).with(text, clock.lap() - seen.seconds.tower()),
         };

@@ -212,6 +212,7 @@ impl Explainer {
                 evidence: evidence(&map, presence),
                 place: place(&map, &setup, photo),
                 setup,
+                scale: None,
                 files: Default::default(),
                 seconds: look.seconds.and_tower(&seen.seconds),
             };

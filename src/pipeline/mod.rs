@@ -14,7 +14,7 @@ mod texts;
 
 use std::{sync::Arc, time::Instant};
 
-pub use answer::{Compare, Found, methods_sheet, strip};
+pub use answer::{Compare, Found, methods_sheet, strip, strip_at};
 pub use input::{Embedding, ModelInput, Prompts};
 pub use looks::Looks;
 pub use settings::{Layers, Lineup, LoadOptions, Pairs, Query, Rivals, Settings};

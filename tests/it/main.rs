@@ -39,6 +39,8 @@ mod page;
 #[cfg(feature = "cli")]
 mod pages;
 #[cfg(feature = "cli")]
+mod pictures;
+#[cfg(feature = "cli")]
 mod models;
 mod parity;
 mod parity_attention;

@@ -116,6 +116,23 @@ fn slide(browser: &mut Browser, slider: &str, value: f64) {
 }
 
 #[test]
+fn a_page_opens_at_the_strength_that_is_asked_for() {
+    let Some(mut browser) = Browser::start() else { return };
+    let sample = Sample::ordinary();
+    let plain = compared(&sample.explainer, &sample.photo, &strength(0.0), &prompts());
+    let options = PageOptions { strength: Some(0.6), ..PageOptions::default() };
+    std::fs::write(sample.path(), plain.page(&sample.photo, &options).unwrap()).unwrap();
+    browser.open(&sample.path(), "");
+    assert_eq!(browser.run("document.getElementById('strength').value"), "0.6");
+    let map = sample.map(&PROMPTS[1..], strength(0.6));
+    assert_same(
+        &mut browser,
+        &overlay(&sample.shown_photo(), &map, &RenderOptions::default()),
+        "as it opens",
+    );
+}
+
+#[test]
 fn the_slider_draws_what_the_program_draws_for_that_strength() {
     let Some(mut browser) = Browser::start() else { return };
     let sample = Sample::ordinary();

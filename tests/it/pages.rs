@@ -67,7 +67,7 @@ fn every_field_of_the_json_is_in_the_readme() {
         "--model",
         "tests/fixtures/models/tiny-quick-gelu",
         "--save",
-        "overlay,heatmap,map,full,mask,instances",
+        "overlay,layer,heatmap,map,full,mask,instances,csv",
         "--output",
         &folder.path().to_string_lossy(),
         "--no-text-cache",

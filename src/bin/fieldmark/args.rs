@@ -15,6 +15,7 @@ use fieldmark::{
     pipeline::Layers,
     refine::{Artifacts, Refinement, Tiles},
     regions::Threshold,
+    render::ScaleRule,
 };
 
 pub use evaluate::{AskName, DataArgs, EvaluateArgs, MetricArgs, PlaceName};
@@ -87,6 +88,8 @@ pub struct LocalizeArgs {
     pub show: ShowArgs,
     #[command(flatten)]
     pub map: MapArgs,
+    #[command(flatten)]
+    pub pictures: PictureArgs,
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
@@ -182,6 +185,8 @@ pub struct CompareArgs {
     #[command(flatten)]
     pub map: MapArgs,
     #[command(flatten)]
+    pub pictures: PictureArgs,
+    #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
     pub output: OutputArgs,
@@ -252,7 +257,7 @@ pub struct BatchArgs {
     pub resume: bool,
 
     /// Make a run again, from its run.json: prompts, photos, model and settings are those of then.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "images", "strength", "save", "MapArgs", "model"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "images", "strength", "save", "MapArgs", "PictureArgs", "model"])]
     pub from: Option<PathBuf>,
 
     /// Above 0, every prompt is contrasted with all the others [default: 0; 1 with --aggregate softmax]
@@ -265,6 +270,8 @@ pub struct BatchArgs {
 
     #[command(flatten)]
     pub map: MapArgs,
+    #[command(flatten)]
+    pub pictures: PictureArgs,
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
@@ -444,6 +451,21 @@ pub struct ShowArgs {
     pub preview: Preview,
 }
 
+/// How pictures are drawn.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct PictureArgs {
+    /// How much evidence gets the last colour of overlays, layers and heatmaps: own, the largest of the photo, so that
+    /// weak and strong photos look alike; or a number above 0 in the map's unit, mostly logits, so that pictures can be
+    /// compared. Prompts that are compared on a photo share its scale.
+    #[arg(long, value_name = "own or X", default_value_t = ScaleRule::default(), allow_negative_numbers = true)]
+    pub scale: ScaleRule,
+
+    /// Add a colour bar below overlays and heatmaps, which are then higher than the photo.
+    #[arg(long)]
+    pub bar: bool,
+}
+
 /// Where results go.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
@@ -466,6 +488,8 @@ pub struct OutputArgs {
 pub enum Kind {
     /// The photo with the evidence drawn over it (PNG).
     Overlay,
+    /// The colours of the overlay alone, with transparency, at the photo's size (PNG).
+    Layer,
     /// The signed map in colours, at the photo's size (PNG).
     Heatmap,
     /// The signed map: float32, rows by columns (.npy).
@@ -476,6 +500,8 @@ pub enum Kind {
     Mask,
     /// Which region each pixel belongs to, counted from 1 as in the JSON; 0 is none (PNG, indexed colours).
     Instances,
+    /// The regions as a table, one a row (CSV).
+    Csv,
     /// The photo and the map at every strength, in one row on one scale (PNG).
     Strip,
     /// Nothing.
@@ -491,6 +517,8 @@ pub enum CompareKind {
     Report,
     /// The photo with one prompt's evidence drawn over it, on the scale of all (PNG).
     Overlay,
+    /// The colours of the overlay alone, with transparency, at the photo's size (PNG).
+    Layer,
     /// One prompt's signed map in colours, on the scale of all (PNG).
     Heatmap,
     /// One prompt's signed map: float32, rows by columns (.npy).
@@ -501,6 +529,8 @@ pub enum CompareKind {
     Mask,
     /// Which of one prompt's regions each pixel belongs to, counted from 1; 0 is none (PNG, indexed colours).
     Instances,
+    /// One prompt's regions as a table, one a row (CSV).
+    Csv,
     /// Nothing.
     None,
 }

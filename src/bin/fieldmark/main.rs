@@ -8,6 +8,7 @@
 mod advice;
 mod args;
 mod commands;
+mod csv;
 mod evaluation;
 mod exit;
 mod hashes;

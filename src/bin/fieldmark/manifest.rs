@@ -15,11 +15,15 @@ use fieldmark::{
     pipeline::Layers,
     prompt::{ConceptList, Template},
     refine::{Artifacts, Refinement},
+    render::ScaleRule,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::args::{BatchArgs, CompareKind};
+use crate::{
+    args::{BatchArgs, CompareKind},
+    saving::Drawing,
+};
 
 /// A million photos' hashes and files take less.
 const LARGEST: u64 = 1 << 30;
@@ -69,11 +73,24 @@ pub struct Recipe {
     pub threshold: String,
     pub templates: Vec<String>,
     pub save: Vec<String>,
+    /// Which pictures share a scale.
+    #[serde(default = "own_scale")]
+    pub scale: String,
+    #[serde(default)]
+    pub bar: bool,
+    /// The strength that reports open at; none: that of the run.
+    #[serde(default)]
+    pub strength_in_reports: Option<f64>,
     pub pixel_limit: u64,
     #[serde(default)]
     pub precision: Precision,
     /// Files and folders as they were typed.
     pub images: Vec<String>,
+}
+
+/// What runs did before there was a choice.
+fn own_scale() -> String {
+    ScaleRule::Own.to_string()
 }
 
 /// A photo's file.
@@ -115,6 +132,9 @@ impl Recipe {
             refine: settings.refine.iter().map(Refinement::to_string).collect(),
             threshold: settings.threshold.to_string(),
             save: names.collect(),
+            scale: args.pictures.scale.to_string(),
+            bar: args.pictures.bar,
+            strength_in_reports: None,
             pixel_limit: args.output.pixel_limit,
             precision: args.model.precision,
             images: args.images.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
@@ -149,6 +169,10 @@ impl Recipe {
                 .map_err(|_| anyhow::anyhow!("save: {name:?} is no kind of file"))
         };
         self.save.iter().map(kind).collect()
+    }
+
+    pub fn drawing(&self) -> Result<Drawing> {
+        Ok(Drawing { scale: self.scale.parse()?, bar: self.bar })
     }
 
     pub fn photo_options(&self) -> PhotoOptions {

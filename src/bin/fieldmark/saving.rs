@@ -14,10 +14,68 @@ use fieldmark::{
     page::PageOptions,
     pipeline::Compare,
     regions::{Threshold, instances, level},
-    render::{self, RenderOptions, Scale, label_colors},
+    render::{self, RenderOptions, Scale, ScaleRule, Sign, label_colors},
+    report::{Drawn, MapUnit, Setup},
+};
+use image::{DynamicImage, RgbImage};
+
+use crate::{
+    args::{CompareKind, Kind, PictureArgs},
+    csv::{self, Asked},
 };
 
-use crate::args::{CompareKind, Kind};
+/// How a run's pictures are drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Drawing {
+    /// Which of them share a scale.
+    pub scale: ScaleRule,
+    /// Whether they have a colour bar.
+    pub bar: bool,
+}
+
+impl Drawing {
+    pub fn of(args: &PictureArgs) -> Self {
+        Self { scale: args.scale, bar: args.bar }
+    }
+
+    /// The scale of figures that hold all maps of a photo.
+    pub fn of_all(self) -> Scale {
+        match self.scale {
+            ScaleRule::Own => Scale::Own,
+            ScaleRule::Fixed(scale) => Scale::Shared(scale),
+        }
+    }
+
+    /// How the pictures of one photo are drawn whose own scales are these, of the evidence for the concept and of the
+    /// signed map.
+    pub fn look(self, own: [Scale; 2], unit: MapUnit) -> Look {
+        let scales = match self.scale {
+            ScaleRule::Own => own,
+            ScaleRule::Fixed(scale) => [Scale::Shared(scale); 2],
+        };
+        Look { scales, bar: self.bar.then(|| unit.name()) }
+    }
+}
+
+/// How the pictures of one map are drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// The scale of the evidence that is drawn, and of the signed map.
+    pub scales: [Scale; 2],
+    /// The unit beside a colour bar; none without one.
+    pub bar: Option<&'static str>,
+}
+
+impl Look {
+    /// The scales of a map's pictures, if there are such pictures among files of these kinds.
+    pub fn drawn(self, rule: ScaleRule, map: &ConceptMap, kinds: &[Kind]) -> Option<Drawn> {
+        let [overlay, heatmap] = self.scales;
+        let is_picture = |kind: &Kind| matches!(kind, Kind::Overlay | Kind::Layer | Kind::Heatmap);
+        let drawn =
+            || Drawn { rule, overlay: overlay.of(map, Sign::Positive), heatmap: heatmap.of(map, Sign::Both) };
+        kinds.iter().any(is_picture).then(drawn)
+    }
+}
 
 /// The files of one map on one photo.
 pub struct Files<'a> {
@@ -25,6 +83,8 @@ pub struct Files<'a> {
     pub folder: &'a Path,
     /// What stands before the kind in the names.
     pub name: &'a str,
+    /// What was asked, and at which strength.
+    pub asked: (&'a str, f64),
     pub photo: &'a Photo,
     /// The map on its grid.
     pub map: &'a ConceptMap,
@@ -32,8 +92,7 @@ pub struct Files<'a> {
     pub shown: &'a ConceptMap,
     /// Which evidence belongs to a region.
     pub threshold: Threshold,
-    /// The scale of the evidence that is drawn, and of the signed map.
-    pub scales: [Scale; 2],
+    pub look: Look,
 }
 
 impl Files<'_> {
@@ -50,52 +109,73 @@ impl Files<'_> {
 
     fn save_one(&self, kind: Kind) -> Result<Option<(&'static str, PathBuf)>> {
         let path = |kind: &str, ending: &str| path_of(self.folder, self.name, kind, ending);
+        let picture = |kind: &'static str, picture: DynamicImage| -> Result<_> {
+            let path = path(kind, "png");
+            save_png(&path, &picture)?;
+            Ok(Some((kind, path)))
+        };
+        let numbers = |kind: &'static str, values: &[f32], shape| -> Result<_> {
+            let path = path(kind, "npy");
+            save_npy(&path, values, shape)?;
+            Ok(Some((kind, path)))
+        };
         let (size, grid) = (self.photo.size(), self.map.grid());
-        let [scale, signed_scale] = self.scales;
-        let (kind, path) = match kind {
+        match kind {
             // A strip belongs to several maps.
-            Kind::None | Kind::Strip => return Ok(None),
-            Kind::Overlay => {
-                let options = RenderOptions { scale, contour: self.contour(), ..Default::default() };
-                let path = path("overlay", "png");
-                save_png(&path, &render::overlay(self.photo.rgb(), self.shown, &options).into())?;
-                ("overlay", path)
-            }
-            Kind::Heatmap => {
-                let options = RenderOptions { scale: signed_scale, ..RenderOptions::signed() };
-                let path = path("heatmap", "png");
-                save_png(&path, &render::heatmap(self.shown, size, &options).into())?;
-                ("heatmap", path)
-            }
-            Kind::Map => {
-                let path = path("map", "npy");
-                save_npy(&path, self.map.values(), [grid.rows, grid.columns])?;
-                ("map", path)
-            }
+            Kind::None | Kind::Strip => Ok(None),
+            Kind::Overlay => picture("overlay", self.overlay().into()),
+            Kind::Layer => picture("layer", render::layer(self.shown, size, &self.overlay_options()).into()),
+            Kind::Heatmap => picture("heatmap", self.heatmap().into()),
+            Kind::Mask => picture("mask", render::mask(self.shown, self.threshold).into()),
+            Kind::Map => numbers("map", self.map.values(), [grid.rows, grid.columns]),
             Kind::Full => {
-                let path = path("full", "npy");
-                save_npy(&path, &self.shown.at_photo_size(), [size.height as usize, size.width as usize])?;
-                ("full", path)
-            }
-            Kind::Mask => {
-                let path = path("mask", "png");
-                save_png(&path, &render::mask(self.shown, self.threshold).into())?;
-                ("mask", path)
+                let shape = [size.height as usize, size.width as usize];
+                numbers("full", &self.shown.at_photo_size(), shape)
             }
             Kind::Instances => {
                 let path = path("instances", "png");
                 let labels = render::labels(&instances(self.shown, self.threshold), size);
                 save_indexed_png(&path, &labels, &label_colors())?;
-                ("instances", path)
+                Ok(Some(("instances", path)))
             }
-        };
-        Ok(Some((kind, path)))
+            Kind::Csv => {
+                let path = path("regions", "csv");
+                save_text(&path, &self.table())?;
+                Ok(Some(("csv", path)))
+            }
+        }
+    }
+
+    fn overlay(&self) -> RgbImage {
+        let (photo, options) = (self.photo.rgb(), self.overlay_options());
+        match self.look.bar {
+            Some(unit) => render::overlay_with_bar(photo, self.shown, &options, unit),
+            None => render::overlay(photo, self.shown, &options),
+        }
+    }
+
+    fn heatmap(&self) -> RgbImage {
+        let options = RenderOptions { scale: self.look.scales[1], ..RenderOptions::signed() };
+        match self.look.bar {
+            Some(unit) => render::heatmap_with_bar(self.shown, self.photo.size(), &options, unit),
+            None => render::heatmap(self.shown, self.photo.size(), &options),
+        }
+    }
+
+    fn table(&self) -> String {
+        let image = self.photo.path().to_string_lossy();
+        let (prompt, strength) = self.asked;
+        csv::regions(Asked { image: &image, prompt, strength }, &instances(self.shown, self.threshold))
+    }
+
+    fn overlay_options(&self) -> RenderOptions {
+        RenderOptions { scale: self.look.scales[0], contour: self.contour(), ..Default::default() }
     }
 
     /// Where an overlay's line is, as a part of its scale: around the regions, if the scale is the map's own.
     fn contour(&self) -> Option<f32> {
         let usual = RenderOptions::default().contour;
-        match self.scales[0] {
+        match self.look.scales[0] {
             Scale::Own if self.threshold != Threshold::default() => {
                 level(self.shown, self.threshold).map(|level| level / self.shown.max()).or(usual)
             }
@@ -124,6 +204,7 @@ pub struct ComparisonFiles<'a> {
     pub names: &'a PhotoNames,
     pub photo: &'a Photo,
     pub options: &'a PageOptions,
+    pub drawing: Drawing,
 }
 
 impl ComparisonFiles<'_> {
@@ -131,12 +212,12 @@ impl ComparisonFiles<'_> {
     pub fn save(&self, kinds: &[CompareKind], compared: &mut Compare) -> Result<()> {
         if kinds.contains(&CompareKind::Sheet) {
             let path = path_of(self.folder, &self.names.photo, "sheet", "png");
-            save_png(&path, &compared.sheet(self.photo).into())?;
+            save_png(&path, &compared.sheet_at(self.photo, self.drawing.of_all()).into())?;
             compared.report.files.insert("sheet".into(), path);
         }
         if kinds.contains(&CompareKind::Report) {
             let path = path_of(self.folder, &self.names.photo, "report", "html");
-            save_page(&path, &compared.page(self.photo, self.options)?)?;
+            save_text(&path, &compared.page(self.photo, self.options)?)?;
             compared.report.files.insert("report".into(), path);
         }
         self.save_each(kinds, compared)
@@ -148,21 +229,27 @@ impl ComparisonFiles<'_> {
         let top = |value: fn(&ConceptMap) -> f32| {
             Scale::Shared(compared.maps.iter().map(value).fold(0.0, f32::max))
         };
-        let scales = [top(|map| map.max()), top(|map| map.max_abs())];
-        let (folder, photo, threshold) = (self.folder, self.photo, compared.report.setup.threshold);
+        let &Setup { threshold, strength, unit, .. } = &compared.report.setup;
+        let look = self.drawing.look([top(|map| map.max()), top(|map| map.max_abs())], unit);
+        let (folder, photo) = (self.folder, self.photo);
+        let first = compared.maps.first();
+        compared.report.scale = first.and_then(|map| look.drawn(self.drawing.scale, map, &kinds));
         for (index, (map, name)) in compared.maps.iter().zip(&self.names.prompts).enumerate() {
             // Of maps on the photo's pixels one at a time is held: they are large.
             let Some(shown) = compared.on_pixels(index, photo) else { continue };
-            let files = Files { folder, name, photo, map, shown: &shown, threshold, scales }.save(&kinds)?;
+            let asked = (compared.report.prompts[index].score.prompt.as_str(), strength);
+            let files = Files { folder, name, asked, photo, map, shown: &shown, threshold, look };
+            let files = files.save(&kinds)?;
+            drop(shown);
             compared.report.prompts[index].files = files;
         }
         Ok(())
     }
 }
 
-/// Writes a page.
-pub fn save_page(path: &Path, page: &str) -> Result<()> {
-    Ok(write_atomically(path, |file| file.write_all(page.as_bytes()))?)
+/// Writes a page or a table.
+pub fn save_text(path: &Path, text: &str) -> Result<()> {
+    Ok(write_atomically(path, |file| file.write_all(text.as_bytes()))?)
 }
 
 impl CompareKind {
@@ -171,11 +258,13 @@ impl CompareKind {
         match self {
             Self::Sheet | Self::Report | Self::None => None,
             Self::Overlay => Some(Kind::Overlay),
+            Self::Layer => Some(Kind::Layer),
             Self::Heatmap => Some(Kind::Heatmap),
             Self::Map => Some(Kind::Map),
             Self::Full => Some(Kind::Full),
             Self::Mask => Some(Kind::Mask),
             Self::Instances => Some(Kind::Instances),
+            Self::Csv => Some(Kind::Csv),
         }
     }
 }

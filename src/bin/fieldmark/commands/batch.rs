@@ -26,7 +26,7 @@ use crate::{
     manifest::{Failed, Input, Manifest, Recipe},
     output,
     results::{Entry, Results},
-    saving::{ComparisonFiles, PhotoNames, save_page},
+    saving::{ComparisonFiles, Drawing, PhotoNames, save_text},
     terminal::Terminal,
 };
 
@@ -39,10 +39,12 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
         Some(manifest) => manifest.recipe.clone(),
         None => {
             let strength = super::strength(&args.map.aggregate, args.strength, 0.0)?;
-            Recipe::new(args, super::settings(&args.map, strength)?)?
+            let strength_in_reports = super::page_strength(&args.map.aggregate, args.strength)?;
+            let recipe = Recipe::new(args, super::settings(&args.map, strength)?)?;
+            Recipe { strength_in_reports, ..recipe }
         }
     };
-    let (kinds, mut settings) = (recipe.kinds()?, recipe.settings()?);
+    let (kinds, mut settings, drawing) = (recipe.kinds()?, recipe.settings()?, recipe.drawing()?);
     let folder = args.output.output.as_path();
     let _new_folders = super::NewFolders::on_the_way_to(&folder.join(THUMBNAILS));
     for folder in [folder.to_owned(), folder.join(THUMBNAILS)] {
@@ -65,10 +67,21 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
     }
     let options = PageOptions {
         target: 0,
+        strength: manifest.recipe.strength_in_reports,
         templates: manifest.recipe.templates.clone(),
         model_hash: manifest.model_sha256.clone(),
     };
-    let run = Run { args, explainer: &explainer, settings, kinds, options, folder, load_seconds, terminal };
+    let run = Run {
+        args,
+        explainer: &explainer,
+        settings,
+        kinds,
+        options,
+        drawing,
+        folder,
+        load_seconds,
+        terminal,
+    };
     run.all(manifest, earlier.as_ref())
 }
 
@@ -111,6 +124,7 @@ struct Run<'a> {
     settings: Settings,
     kinds: Vec<CompareKind>,
     options: PageOptions,
+    drawing: Drawing,
     folder: &'a Path,
     load_seconds: f64,
     terminal: &'a Terminal,
@@ -222,7 +236,13 @@ impl Run<'_> {
         let Opened { input, names, photo, seconds: open_seconds } = opened;
         self.terminal.warn(&compared.warnings);
         let start = Instant::now();
-        let files = ComparisonFiles { folder: self.folder, names, photo, options: &self.options };
+        let files = ComparisonFiles {
+            folder: self.folder,
+            names,
+            photo,
+            options: &self.options,
+            drawing: self.drawing,
+        };
         files.save(&self.kinds, &mut compared)?;
         self.save_thumbnails(photo, &mut compared, names)?;
         let mut report = compared.report;
@@ -275,7 +295,7 @@ impl Run<'_> {
             shots: entries.iter().map(Entry::shot).collect(),
             failed: manifest.failed.iter().map(|failed| failed.reason.clone()).collect(),
         };
-        save_page(&path, &page::gallery(&gallery)?)?;
+        save_text(&path, &page::gallery(&gallery)?)?;
         manifest.inputs = entries.iter().map(|entry| entry.input.clone()).collect();
         manifest.outputs = entries.iter().flat_map(Entry::files).cloned().collect();
         manifest.outputs.extend(["index.html", "results.jsonl"].map(str::to_owned));

@@ -21,7 +21,7 @@ use crate::{
     exit::Exit,
     output,
     preview::Protocol,
-    saving::{ComparisonFiles, PhotoNames, save_page},
+    saving::{ComparisonFiles, Drawing, PhotoNames, save_text},
     terminal::Terminal,
 };
 
@@ -37,7 +37,8 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     let with = |name: String| Settings { method: Some(name), ..settings.clone() };
     let methods = super::methods(&args.methods);
     check_page(args, methods.len())?;
-    let options = super::page_options(&settings);
+    let strength = super::page_strength(&args.map.aggregate, args.strength)?;
+    let options = super::page_options(&settings, strength);
     let all = match methods.is_empty() {
         true => vec![settings],
         false => methods.into_iter().map(with).collect(),
@@ -100,14 +101,15 @@ fn save(args: &CompareArgs, photo: &Photo, compared: &mut [Compare], options: &P
 fn save_one(args: &CompareArgs, photo: &Photo, compared: &mut Compare, options: &PageOptions) -> Result<()> {
     let names = PhotoNames::new(&mut Names::new(), &args.image, &prompts(compared));
     let folder = &args.output.output;
-    ComparisonFiles { folder, names: &names, photo, options }.save(&args.save, compared)?;
+    let drawing = Drawing::of(&args.pictures);
+    ComparisonFiles { folder, names: &names, photo, options, drawing }.save(&args.save, compared)?;
     if let Some(matrix) = compared.matrix(photo, MOST_IN_MATRIX) {
         let path = path_of(folder, &names.photo, "matrix", "png");
         save_png(&path, &matrix.into())?;
         compared.report.files.insert("matrix".into(), path);
     }
     if let Some(path) = &args.show.report {
-        save_page(path, &compared.page(photo, options)?)?;
+        save_text(path, &compared.page(photo, options)?)?;
         compared.report.files.insert("report".into(), path.clone());
     }
     Ok(())
@@ -132,7 +134,8 @@ fn save_methods(
         let named = prompts(compared).into_iter().map(|prompt| format!("{prompt} {method}"));
         let prompts = named.map(|prompt| names.for_prompt(&args.image, &prompt)).collect();
         let names = PhotoNames { photo: image.clone(), prompts };
-        ComparisonFiles { folder, names: &names, photo, options }.save_each(&args.save, compared)?;
+        let drawing = Drawing::of(&args.pictures);
+        ComparisonFiles { folder, names: &names, photo, options, drawing }.save_each(&args.save, compared)?;
     }
     Ok(())
 }

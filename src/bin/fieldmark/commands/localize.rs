@@ -13,12 +13,12 @@ use fieldmark::{
     folder::Skipped,
     geometry::Size,
     objective::{Strength, references::SYNONYM_THRESHOLD},
-    pipeline::{Found, Rivals, strip},
+    pipeline::{Found, Rivals, strip_at},
     progress::Warning,
     prompt::ConceptList,
     regions::Instance,
-    render::Scale,
-    report::Localization,
+    render::{RenderOptions, Scale, overlay},
+    report::{Localization, Setup},
 };
 use image::RgbImage;
 use serde::Serialize;
@@ -30,7 +30,7 @@ use crate::{
     in_order::{Opening, groups, in_order, in_steps},
     output,
     preview::Protocol,
-    saving::{Files, save_page},
+    saving::{Drawing, Files, save_text},
     terminal::Terminal,
 };
 
@@ -51,7 +51,9 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     let start = Instant::now();
     explainer.check(&query)?;
     let text_seconds = start.elapsed().as_secs_f64();
-    let run = Run { args, explainer: &explainer, query, strengths, load_seconds, text_seconds, terminal };
+    let drawing = Drawing::of(&args.pictures);
+    let run =
+        Run { args, explainer: &explainer, query, strengths, drawing, load_seconds, text_seconds, terminal };
     let mut coco = Coco::new(super::coco_description(&explainer, &args.map));
     let exit = run.all(&mut coco)?;
     if let Some(path) = &args.show.coco {
@@ -98,6 +100,7 @@ struct Run<'a> {
     explainer: &'a Explainer,
     query: Query,
     strengths: Vec<Strength>,
+    drawing: Drawing,
     load_seconds: f64,
     text_seconds: f64,
     terminal: &'a Terminal,
@@ -158,8 +161,8 @@ impl Run<'_> {
     fn finish(&self, opened: &Opened, mut answers: Vec<Found>, shows: bool) -> Result<Answers> {
         let Opened { name, path, photo, seconds: open_seconds } = opened;
         let picture = match &answers[..] {
-            [found] if shows => Some(found.overlay(photo)),
-            _ if shows => strip(photo, &answers),
+            [found] if shows => Some(self.preview(photo, found)),
+            _ if shows => strip_at(photo, &answers, self.drawing.of_all()),
             _ => None,
         };
         let start = Instant::now();
@@ -210,7 +213,7 @@ impl Run<'_> {
         let prompts: Vec<String> =
             std::iter::once(&found.report.target.prompt).chain(rivals).cloned().collect();
         let compared = self.explainer.compare(photo, &prompts, &self.query.settings)?;
-        save_page(path, &compared.page(photo, &super::page_options(&self.query.settings))?)?;
+        save_text(path, &compared.page(photo, &super::page_options(&self.query.settings, None))?)?;
         found.report.files.insert("report".into(), path.clone());
         Ok(())
     }
@@ -225,7 +228,7 @@ impl Run<'_> {
             (kinds, _) => kinds,
         };
         let strip = match kinds.contains(&Kind::Strip) {
-            true => strip(photo, answers),
+            true => strip_at(photo, answers, self.drawing.of_all()),
             false => None,
         };
         for found in &mut *answers {
@@ -233,12 +236,15 @@ impl Run<'_> {
                 true => format!("{name}.strength-{}", found.report.setup.strength),
                 false => name.to_owned(),
             };
-            let (map, scales, threshold) = (&found.map, [Scale::Own; 2], found.report.setup.threshold);
+            let (map, &Setup { threshold, strength, unit, .. }) = (&found.map, &found.report.setup);
+            let look = self.drawing.look([Scale::Own; 2], unit);
             let shown = found.on_pixels(photo);
-            let files = Files { folder, name: &name, photo, map, shown: &shown, threshold, scales };
-            let files = files.save(kinds)?;
+            let asked = (self.query.target.as_str(), strength);
+            let files = Files { folder, name: &name, asked, photo, map, shown: &shown, threshold, look };
+            let (files, drawn) = (files.save(kinds)?, look.drawn(self.drawing.scale, &shown, kinds));
             drop(shown);
             found.report.files = files;
+            found.report.scale = drawn;
         }
         if let Some(strip) = strip {
             let path = path_of(folder, name, "strip", "png");
@@ -248,6 +254,12 @@ impl Run<'_> {
             });
         }
         Ok(())
+    }
+
+    /// The overlay as it is saved, but without a colour bar: a terminal has too few pixels for letters.
+    fn preview(&self, photo: &Photo, found: &Found) -> RgbImage {
+        let options = RenderOptions { scale: self.drawing.of_all(), ..Default::default() };
+        overlay(photo.rgb(), &found.on_pixels(photo), &options)
     }
 
     fn print(&self, answers: &[Localization], skipped: Skipped) -> Result<()> {

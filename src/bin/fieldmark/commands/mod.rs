@@ -235,9 +235,18 @@ fn prepare_folder_of(file: &Path) -> Result<()> {
     Ok(prepare_folder(folder.unwrap_or(Path::new(".")))?)
 }
 
-/// What a page tells of a run whose checkpoint is not hashed.
-fn page_options(settings: &Settings) -> PageOptions {
-    PageOptions { target: 0, templates: texts(settings), model_hash: None }
+/// What a page shows of a run whose checkpoint is not hashed; `strength`, as [`page_strength`] returns it.
+fn page_options(settings: &Settings, strength: Option<f64>) -> PageOptions {
+    PageOptions { target: 0, strength, templates: texts(settings), model_hash: None }
+}
+
+/// The strength that a page of compared prompts opens at: the usual one unless another was typed, since rivals change
+/// nothing at 0.
+fn page_strength(aggregate: &str, typed: Option<f64>) -> Result<Option<f64>> {
+    match typed {
+        Some(_) => Ok(None),
+        None => Ok(Some(strength(aggregate, None, Strength::default().get())?.get())),
+    }
 }
 
 /// How prompts are phrased, as texts.
