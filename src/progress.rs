@@ -82,6 +82,18 @@ pub enum Warning {
         /// What was odd.
         reason: String,
     },
+    /// Entries of a data set cannot be used.
+    #[error("{path}: {what} that cannot be used and are passed over: {count}; the first is {first}")]
+    PassedOver {
+        /// The file or folder.
+        path: std::path::PathBuf,
+        /// What the entries are, in the plural.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// Where the first is, what was expected and what was found.
+        first: String,
+    },
     /// The Hub could not be asked for an optional file that the cache lacks, and that is done without.
     #[error("{model}: {file} is not in the cache, and the Hub could not be asked whether it exists")]
     CacheIncomplete {

@@ -16,16 +16,21 @@ use serde_json::Value;
 use super::{
     Ask, Options, Picture, Place, Question, Region, Source, Truth, Walk,
     coco_shapes::{Instance, instance},
-    json::{Fields, Item, for_items, item_error, shown, wrong},
+    json::{Fields, Item, for_items, item_error, named, value, wrong},
     layout::{file_name, files_ending, images_folder, named_file, only},
+    passed_over::PassedOver,
     wording::{Concepts, Phrases, Wording, join_label},
 };
 use crate::{
     error::{Error, Result},
     geometry::Size,
+    progress::Warning,
 };
 
 const ANNOTATIONS: &str = "annotations";
+
+/// So many pictures at most are looked for to find their folder.
+const FOLDERS_TRIED: usize = 16;
 
 /// The most bytes of annotations about one picture.
 const MOST_BYTES: u64 = 64 << 20;
@@ -42,11 +47,23 @@ pub(super) struct Coco {
     categories: HashMap<String, Vec<usize>>,
     place: Place,
     concepts: Concepts,
+    /// Odd pictures, categories and annotations.
+    odd: Odd,
+}
+
+/// What cannot be used.
+#[derive(Debug)]
+struct Odd {
+    images: PassedOver,
+    categories: PassedOver,
+    annotations: PassedOver,
 }
 
 #[derive(Debug)]
 struct Image {
     name: String,
+    /// The last folder of its address, where that is all that is known of it.
+    folder: Option<String>,
     size: Option<Size>,
     annotations: Vec<Annotated>,
 }
@@ -80,12 +97,18 @@ impl Coco {
     pub(super) fn open(path: &Path, options: &Options) -> Result<Self> {
         let wording = Wording::new(options, &Phrases::default())?;
         let file = annotation_file(path, options.split.as_deref())?;
-        let Contents { images, categories } = read(&file)?;
-        let folder =
-            || images_folder(usual_folders(path, &file), images.iter().map(|image| image.name.as_str()));
+        let odd = Odd {
+            images: PassedOver::new(&file, "pictures"),
+            categories: PassedOver::new(&file, "categories"),
+            annotations: PassedOver::new(&file, ANNOTATIONS),
+        };
+        let Contents { images, categories } = read(&file, &odd)?;
+        let names: Vec<_> = images.iter().take(FOLDERS_TRIED).flat_map(Image::paths).collect();
+        let folder = || images_folder(usual_folders(path, &file), names.iter().map(String::as_str));
         let mut coco = Self {
             images_folder: options.images.clone().unwrap_or_else(folder),
             path: file,
+            odd,
             images,
             asked: Vec::new(),
             categories: HashMap::new(),
@@ -143,29 +166,45 @@ impl Coco {
         let mut found: BTreeMap<usize, Vec<Instance>> = BTreeMap::new();
         let mut bytes = 0;
         for annotated in &image.annotations {
-            let wrong =
-                |reason: String| item_error(&self.path, ANNOTATIONS, annotated.number as usize, &reason);
             bytes += u64::from(annotated.length);
             if bytes > MOST_BYTES {
-                return Err(wrong(format!(
-                    "expected at most {MOST_BYTES} bytes about one picture, found more"
-                )));
+                let reason = format!("expected at most {MOST_BYTES} bytes about one picture, found more");
+                return Err(item_error(&self.path, ANNOTATIONS, annotated.number as usize, &reason));
             }
             let value = self.annotation(annotated, file)?;
-            for (asked, instance) in self.instances(&value, annotated).map_err(wrong)? {
-                found.entry(asked).or_default().push(instance);
+            match self.instances(&value, annotated, image.size) {
+                Ok(instances) => {
+                    for (asked, instance) in instances {
+                        found.entry(asked).or_default().push(instance);
+                    }
+                }
+                Err(reason) => {
+                    self.odd.annotations.add(named(ANNOTATIONS, annotated.number as usize, &reason))
+                }
             }
         }
         let questions = found.into_iter().map(|(asked, instances)| self.question(asked, instances, image));
         let questions = questions.collect();
-        Ok(Picture { name: image.name.clone(), path: self.images_folder.join(&image.name), questions })
+        Ok(Picture { name: image.name.clone(), path: self.file_of(image), questions })
+    }
+
+    /// The first of a picture's usual places where there is a file.
+    fn file_of(&self, image: &Image) -> PathBuf {
+        let mut paths = image.paths().into_iter().map(|path| self.images_folder.join(path));
+        let exists = |path: &PathBuf| image.folder.is_some() && path.is_file();
+        paths.find(exists).unwrap_or_else(|| self.images_folder.join(&image.name))
     }
 
     /// What an annotation is the place of.
-    fn instances(&self, value: &Value, annotated: &Annotated) -> Result<Vec<(usize, Instance)>, String> {
+    fn instances(
+        &self,
+        value: &Value,
+        annotated: &Annotated,
+        photo: Option<Size>,
+    ) -> Result<Vec<(usize, Instance)>, String> {
         let fields = Fields::of(value)?;
         let asked = self.categories.get(&id(&fields, "category_id")?).map_or(&[][..], Vec::as_slice);
-        asked.iter().map(|asked| Ok((*asked, instance(&fields, annotated.number)?))).collect()
+        asked.iter().map(|asked| Ok((*asked, instance(&fields, annotated.number, photo)?))).collect()
     }
 
     fn question(&self, asked: usize, instances: Vec<Instance>, image: &Image) -> Question {
@@ -187,7 +226,7 @@ impl Coco {
         file.seek(SeekFrom::Start(annotated.offset)).map_err(fail)?;
         file.read_exact(&mut bytes).map_err(fail)?;
         let changed = |_| "expected the annotation that was here before, found something else";
-        let value = serde_json::from_slice(&bytes).map_err(changed);
+        let value = value(&bytes).map_err(changed);
         value.map_err(|reason| item_error(&self.path, ANNOTATIONS, annotated.number as usize, reason))
     }
 
@@ -219,6 +258,11 @@ impl Source for Coco {
 
     fn concepts(&self) -> Option<&Concepts> {
         Some(&self.concepts)
+    }
+
+    fn passed_over(&self) -> Vec<Warning> {
+        let Odd { images, categories, annotations } = &self.odd;
+        [images, categories, annotations].into_iter().filter_map(PassedOver::warning).collect()
     }
 
     fn pictures(&self) -> Result<Walk<'_>> {
@@ -266,48 +310,85 @@ struct Contents {
     categories: Vec<Category>,
 }
 
-fn read(path: &Path) -> Result<Contents> {
-    let mut images = Vec::new();
-    let mut positions = HashMap::new();
-    let mut categories: Vec<Category> = Vec::new();
-    let mut annotations = Vec::new();
-    let (mut image_ids, mut category_ids) = (Ids::default(), Ids::default());
+fn read(path: &Path, odd: &Odd) -> Result<Contents> {
+    let mut listed = Listed::default();
     for_items(path, &["images", "categories", ANNOTATIONS], &mut |item| {
-        let value = item.value()?;
-        let fields = Fields::of(&value)?;
-        match item.field {
-            "images" => {
-                if positions.insert(image_ids.number(id(&fields, "id")?), images.len()).is_some() {
-                    return Err(wrong("id", "each picture once", fields.required("id")?));
-                }
-                images.push(image(&fields)?);
-            }
-            "categories" => categories.push(category(&fields)?),
-            _ => {
-                let image = image_ids.number(id(&fields, "image_id")?);
-                let category = category_ids.number(id(&fields, "category_id")?);
-                annotations.push((image, category, annotated(&item)?));
-            }
+        let (list, passed_over) = match item.field {
+            "images" => (List::Images, &odd.images),
+            "categories" => (List::Categories, &odd.categories),
+            _ => (List::Annotations, &odd.annotations),
+        };
+        if let Err(reason) = listed.add(list, &item) {
+            passed_over.add(named(item.field, item.number, &reason));
         }
         Ok(())
     })?;
-    // The lists may come in any order, so what refers to others is looked up now.
-    let known: HashSet<usize> =
-        categories.iter().map(|category| category_ids.number(category.id.clone())).collect();
-    for (image, category, annotated) in annotations {
-        let error = |name: &str, expected: &str, ids: &Ids, number: usize| {
-            let reason = format!("{name:?}: expected {expected}, found {}", ids.name(number));
-            item_error(path, ANNOTATIONS, annotated.number as usize, &reason)
-        };
-        if !known.contains(&category) {
-            return Err(error("category_id", "a category's id", &category_ids, category));
+    Ok(listed.together(&odd.annotations))
+}
+
+/// The lists of a file.
+#[derive(Clone, Copy)]
+enum List {
+    Images,
+    Categories,
+    Annotations,
+}
+
+/// What the lists hold. They may come in any order, so that what refers to others is looked up at the end.
+#[derive(Default)]
+struct Listed {
+    images: Vec<Image>,
+    positions: HashMap<usize, usize>,
+    categories: Vec<Category>,
+    annotations: Vec<(usize, usize, Annotated)>,
+    image_ids: Ids,
+    category_ids: Ids,
+}
+
+impl Listed {
+    fn add(&mut self, list: List, item: &Item<'_>) -> Result<(), String> {
+        let value = item.value()?;
+        let fields = Fields::of(&value)?;
+        match list {
+            List::Images => {
+                let image = image(&fields)?;
+                let number = self.image_ids.number(id(&fields, "id")?);
+                if self.positions.contains_key(&number) {
+                    return Err(wrong("id", "each picture once", fields.required("id")?));
+                }
+                self.positions.insert(number, self.images.len());
+                self.images.push(image);
+            }
+            List::Categories => self.categories.push(category(&fields)?),
+            List::Annotations => {
+                let annotated = annotated(item)?;
+                let image = self.image_ids.number(id(&fields, "image_id")?);
+                let category = self.category_ids.number(id(&fields, "category_id")?);
+                self.annotations.push((image, category, annotated));
+            }
         }
-        match positions.get(&image) {
-            Some(position) => images[*position].annotations.push(annotated),
-            None => return Err(error("image_id", "a picture's id", &image_ids, image)),
-        }
+        Ok(())
     }
-    Ok(Contents { images, categories })
+
+    /// Every picture with its annotations.
+    fn together(mut self, odd: &PassedOver) -> Contents {
+        let ids = self.categories.iter().map(|category| category.id.clone());
+        let known: HashSet<usize> = ids.map(|id| self.category_ids.number(id)).collect();
+        for (image, category, annotated) in self.annotations {
+            let unknown = |field: &str, expected: &str, ids: &Ids, number: usize| {
+                let reason = format!("{field:?}: expected {expected}, found {}", ids.name(number));
+                odd.add(named(ANNOTATIONS, annotated.number as usize, &reason));
+            };
+            match self.positions.get(&image) {
+                _ if !known.contains(&category) => {
+                    unknown("category_id", "a category's id", &self.category_ids, category);
+                }
+                Some(position) => self.images[*position].annotations.push(annotated),
+                None => unknown("image_id", "a picture's id", &self.image_ids, image),
+            }
+        }
+        Contents { images: self.images, categories: self.categories }
+    }
 }
 
 /// Ids become numbers, which take less memory for each annotation.
@@ -335,14 +416,37 @@ fn id(fields: &Fields<'_>, name: &str) -> Result<String, String> {
 }
 
 fn image(fields: &Fields<'_>) -> Result<Image, String> {
+    // Some programs write 640.0. Sides that are no such thing only mean that nothing is known of them.
     let side = |name: &str| {
-        let number = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
         let side =
-            |value| number(value).ok_or_else(|| format!("{name:?}: expected pixels, found {}", shown(value)));
-        fields.get(name).map(side).transpose()
+            fields.get(name).and_then(Value::as_f64).filter(|side| side.fract() == 0.0 && *side >= 1.0);
+        side.filter(|side| *side <= f64::from(u32::MAX)).map(|side| side as u32)
     };
-    let size = side("width")?.zip(side("height")?).map(|(width, height)| Size::new(width, height));
-    Ok(Image { name: fields.required_text("file_name")?, size, annotations: Vec::new() })
+    let size = side("width").zip(side("height")).map(|(width, height)| Size::new(width, height));
+    let (folder, name) = match fields.text("file_name")? {
+        Some(name) => (None, name),
+        None => address(&fields.text("coco_url")?.ok_or("\"file_name\": expected a text, found nothing")?)?,
+    };
+    Ok(Image { name, folder, size, annotations: Vec::new() })
+}
+
+/// The last folder and the name in the address of a picture, such as `http://images.cocodataset.org/val2017/000000397133.jpg`:
+/// LVIS has nothing else.
+fn address(url: &str) -> Result<(Option<String>, String), String> {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let mut parts = path.split("://").last().unwrap_or_default().rsplit('/');
+    let name = parts.next().filter(|name| !name.is_empty() && *name != "..");
+    let name = name.ok_or_else(|| wrong("coco_url", "the address of a picture", &Value::from(url)))?;
+    let folder = parts.next().filter(|folder| !["", ".."].contains(folder) && parts.next().is_some());
+    Ok((folder.map(str::to_owned), name.to_owned()))
+}
+
+impl Image {
+    /// Where it may be in the folder of pictures.
+    fn paths(&self) -> Vec<String> {
+        let inside = self.folder.as_ref().map(|folder| format!("{folder}/{}", self.name));
+        inside.into_iter().chain([self.name.clone()]).collect()
+    }
 }
 
 fn annotated(item: &Item<'_>) -> Result<Annotated, String> {

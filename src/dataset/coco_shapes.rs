@@ -6,7 +6,10 @@ use super::{
     Shape,
     json::{Fields, numbers, shown, wrong},
 };
-use crate::{geometry::Rect, regions::RunLengths};
+use crate::{
+    geometry::{Rect, Size},
+    regions::RunLengths,
+};
 
 /// The most corners of one polygon.
 const MOST_CORNERS: usize = 100_000;
@@ -31,20 +34,32 @@ impl Instance {
     }
 }
 
-/// Reads an annotation; an error says what is wrong with which field.
-pub(super) fn instance(fields: &Fields<'_>, number: u32) -> Result<Instance, String> {
+/// Reads an annotation; an error says what is wrong with which field. Of several polygons those count that enclose
+/// something. The box may be wrong where the pixels are known: then it is the one around them.
+pub(super) fn instance(fields: &Fields<'_>, number: u32, photo: Option<Size>) -> Result<Instance, String> {
     let shapes = match fields.get("segmentation") {
         None => Vec::new(),
-        Some(Value::Array(polygons)) => polygons.iter().map(polygon).collect::<Result<_, _>>()?,
+        Some(Value::Array(polygons)) => all_polygons(polygons)?,
         Some(value) => {
-            vec![Shape::Runs(runs(&Fields::of(value).map_err(segmentation)?).map_err(segmentation)?)]
+            let runs = Fields::of(value).and_then(|fields| runs(&fields, photo));
+            vec![Shape::Runs(runs.map_err(segmentation)?)]
         }
     };
-    let area = match fields.get("bbox") {
-        Some(_) => area(fields)?,
-        None => around(&shapes).ok_or("expected \"segmentation\" or \"bbox\", found no place")?,
+    let area = match (fields.get("bbox").map(|_| area(fields)), around(&shapes)) {
+        (Some(Ok(area)), _) | (_, Some(area)) => area,
+        (Some(Err(reason)), None) => return Err(reason),
+        (None, None) => return Err("expected \"segmentation\" or \"bbox\", found no place".into()),
     };
     Ok(Instance { number, shapes, area })
+}
+
+/// The polygons that are sound; the reason of the first one that is not, if none is.
+fn all_polygons(polygons: &[Value]) -> Result<Vec<Shape>, String> {
+    let read: Vec<_> = polygons.iter().map(polygon).collect();
+    if read.iter().any(Result::is_ok) {
+        return Ok(read.into_iter().flatten().collect());
+    }
+    read.into_iter().collect()
 }
 
 fn segmentation(reason: String) -> String {
@@ -60,18 +75,34 @@ fn polygon(value: &Value) -> Result<Shape, String> {
             flat.len() / 2
         )));
     }
-    Ok(Shape::Polygon(flat.chunks_exact(2).map(|corner| [corner[0], corner[1]]).collect()))
+    let corners: Vec<[f64; 2]> = flat.chunks_exact(2).map(|corner| [corner[0], corner[1]]).collect();
+    if is_flat(&corners) {
+        return Err(segmentation(format!(
+            "expected a polygon that encloses something, found {}",
+            shown(value)
+        )));
+    }
+    Ok(Shape::Polygon(corners))
+}
+
+/// Whether all corners lie on one line.
+fn is_flat(corners: &[[f64; 2]]) -> bool {
+    let [x, y] = corners[0];
+    let Some([dx, dy]) =
+        corners.iter().map(|corner| [corner[0] - x, corner[1] - y]).find(|way| *way != [0.0; 2])
+    else {
+        return true;
+    };
+    corners.iter().all(|corner| dx * (corner[1] - y) == dy * (corner[0] - x))
 }
 
 fn area(fields: &Fields<'_>) -> Result<Rect, String> {
     let [x, y, width, height] = fields.numbers("bbox", "[x, y, width, height]")?;
     let area = Rect { x0: x, y0: y, x1: x + width, y1: y + height };
-    match width >= 0.0 && height >= 0.0 && area.x1.is_finite() && area.y1.is_finite() {
-        true => Ok(area),
-        false => {
-            Err(format!("\"bbox\": expected a width and a height not below 0, found {width} x {height}"))
-        }
+    if width > 0.0 && height > 0.0 && area.x1.is_finite() && area.y1.is_finite() {
+        return Ok(area);
     }
+    Err(format!("\"bbox\": expected a width and a height above 0, found {width} x {height}"))
 }
 
 /// The box around shapes; none if there is no shape.
@@ -109,7 +140,7 @@ fn corners(shape: &Shape) -> Vec<[f64; 2]> {
 }
 
 /// Run lengths, as a list or as COCO's text.
-fn runs(fields: &Fields<'_>) -> Result<RunLengths, String> {
+fn runs(fields: &Fields<'_>, photo: Option<Size>) -> Result<RunLengths, String> {
     let value = fields.required("size")?;
     let sides: Option<Vec<u32>> =
         value.as_array().and_then(|sides| sides.iter().map(|side| side.as_u64()?.try_into().ok()).collect());
@@ -126,6 +157,19 @@ fn runs(fields: &Fields<'_>) -> Result<RunLengths, String> {
             .ok_or_else(|| wrong("counts", "run lengths in COCO's compressed form", counts))?,
         _ => return Err(format!("\"counts\": expected a list or a text, found {}", shown(counts))),
     };
+    let total = counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
+    let [height, width] = size;
+    let pixels = u64::from(width) * u64::from(height);
+    if total != Some(pixels) {
+        let found = total.map_or("more".to_owned(), |total| total.to_string());
+        return Err(format!("\"counts\": expected {pixels} pixels together, found {found}"));
+    }
+    if photo.is_some_and(|photo| photo != Size::new(width, height)) {
+        return Err(format!("\"size\": expected the picture's, found {width} x {height}"));
+    }
+    if counts.iter().skip(1).step_by(2).all(|count| *count == 0) {
+        return Err("\"counts\": expected a pixel inside, found none".into());
+    }
     Ok(RunLengths { counts, size })
 }
 
@@ -166,7 +210,7 @@ mod tests {
     use serde_json::json;
 
     fn read(value: Value) -> Result<(Vec<Shape>, [f64; 4]), String> {
-        let instance = instance(&Fields::of(&value)?, 1)?;
+        let instance = instance(&Fields::of(&value)?, 1, None)?;
         let Rect { x0, y0, x1, y1 } = instance.area;
         Ok((instance.shapes, [x0, y0, x1, y1]))
     }
@@ -203,6 +247,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sound_of_a_place_counts() {
+        let polygon = || Shape::Polygon(vec![[1.0, 2.0], [5.0, 2.0], [5.0, 4.5]]);
+        let odd = json!([[1, 2, 5, 2], [], [0, 0, 1, 1, 2, 2], [1, 2, 5, 2, 5, 4.5]]);
+        assert_eq!(read(json!({"segmentation": odd})), Ok((vec![polygon()], [1.0, 2.0, 5.0, 4.5])));
+        let box_wrong = json!({"segmentation": [[1, 2, 5, 2, 5, 4.5]], "bbox": [1, 2, -4, null]});
+        assert_eq!(read(box_wrong), Ok((vec![polygon()], [1.0, 2.0, 5.0, 4.5])));
+        let box_only = json!({"segmentation": [], "bbox": [1, 2, 4, 5]});
+        assert_eq!(read(box_only), Ok((vec![], [1.0, 2.0, 5.0, 7.0])));
+        for flat in
+            [json!([[0, 0, 1, 1, 2, 2]]), json!([[3, 3, 3, 3, 3, 3]]), json!([[1, 0, 2, 0, 3, 0, 9, 0]])]
+        {
+            assert!(
+                reason(json!({"segmentation": flat, "bbox": [0, 0, 1, 1]}))
+                    .contains("that encloses something")
+            );
+        }
+        // Not in a list, as some programs write it.
+        let bare = json!({"segmentation": [1, 2, 5, 2, 5, 4.5], "bbox": [0, 0, 1, 1]});
+        assert!(reason(bare).contains("expected polygons"));
+        for counts in [json!([1, 2]), json!([4]), json!([4, 0]), json!([1, u64::MAX, u64::MAX])] {
+            let coded = json!({"segmentation": {"size": [2, 2], "counts": counts}, "bbox": [0, 0, 1, 1]});
+            assert!(reason(coded).starts_with("\"segmentation\": \"counts\": expected"));
+        }
+    }
+
+    #[test]
     fn bad_places_are_told() {
         assert_eq!(reason(json!({})), "expected \"segmentation\" or \"bbox\", found no place");
         assert_eq!(
@@ -210,7 +280,7 @@ mod tests {
             "\"segmentation\": expected polygons [x, y, x, y, x, y, ...], found [1,2,3]"
         );
         assert_eq!(reason(json!({"bbox": [1, 2]})), "\"bbox\": expected [x, y, width, height], found [1,2]");
-        assert!(reason(json!({"bbox": [0, 0, -1, 2]})).ends_with("not below 0, found -1 x 2"));
+        assert!(reason(json!({"bbox": [0, 0, -1, 2]})).ends_with("above 0, found -1 x 2"));
         let coded = |counts: Value| reason(json!({"segmentation": {"size": [2, 2], "counts": counts}}));
         assert_eq!(
             coded(json!([1, -1])),

@@ -15,16 +15,21 @@ use super::{
     cub_parts::{Parts, VisibleParts},
     index::{IndexedLines, LineIndex},
     lines::{Fields, Lines},
+    passed_over::PassedOver,
     wording::{Concepts, Phrases, Wording},
 };
 use crate::{
     error::{Error, Result},
     geometry::Rect,
+    progress::Warning,
 };
 
 /// The folder in the archive, and a file in it that tells the layout.
 pub(super) const FOLDER: &str = "CUB_200_2011";
 pub(super) const TELLING_FILE: &str = "image_class_labels.txt";
+
+/// The file of boxes.
+const BOXES: &str = "bounding_boxes.txt";
 
 /// A mask's grey counts the people who say that a pixel is the bird: more than half of them, of 255.
 const MAJORITY: Inside = Inside::Above(128);
@@ -46,6 +51,7 @@ pub(super) struct Cub {
     attributes: Option<Attributes>,
     wording: Wording,
     concepts: Concepts,
+    odd_boxes: PassedOver,
 }
 
 /// What is known of a picture.
@@ -57,6 +63,8 @@ struct Image {
     name: String,
     class: u32,
     area: Option<Rect>,
+    /// Whether there is a line with a box, which is odd.
+    has_odd_box: bool,
 }
 
 impl Cub {
@@ -73,8 +81,9 @@ impl Cub {
         }
         let (asks_part, asks_attribute) = (asks(Ask::Part), asks(Ask::Attribute));
         let masks = masks_folder(path, &root, options);
+        let odd_boxes = PassedOver::new(&root.join(BOXES), "boxes");
         if masks.is_none() && (asks(Ask::Class) || asks_attribute) {
-            read_boxes(&root, &mut images)?;
+            read_boxes(&odd_boxes, &root, &mut images)?;
         }
         let positions = positions(&images);
         let parts = (asks_part || asks_attribute).then(|| Parts::open(&root, &positions, &wording));
@@ -91,6 +100,7 @@ impl Cub {
             classes,
             asks_part,
             wording,
+            odd_boxes,
         };
         cub.concepts = cub.all_concepts();
         Ok(cub)
@@ -126,17 +136,16 @@ impl Cub {
         self.wording.words(&self.classes[&class])
     }
 
-    /// The bird itself.
-    fn place(&self, image: &Image) -> Result<Truth> {
+    /// The bird itself; none where its box is odd or missing, which is counted.
+    fn place(&self, image: &Image) -> Option<Truth> {
         if let Some(folder) = &self.masks {
             let path = folder.join(&image.name).with_extension("png");
-            return Ok(Truth::MaskOf { path, inside: MAJORITY });
+            return Some(Truth::MaskOf { path, inside: MAJORITY });
         }
-        let area = image.area.map(Truth::Box);
-        area.ok_or_else(|| {
-            let reason = format!("expected a box of picture {}, found none", image.number);
-            Error::Dataset { path: self.root.join("bounding_boxes.txt"), reason }
-        })
+        if image.area.is_none() && !image.has_odd_box {
+            self.odd_boxes.add(format!("picture {}: expected a box, found none", image.number));
+        }
+        image.area.map(Truth::Box)
     }
 
     fn questions(&self, position: usize, readers: &mut Readers<'_>) -> Result<Vec<Question>> {
@@ -144,15 +153,15 @@ impl Cub {
         let class = self.class_words(image.class);
         let mut questions = Vec::new();
         if self.asks_class {
-            questions.push(Question {
+            questions.extend(self.place(image).map(|truth| Question {
                 line: image.line,
                 id: Some(image.number.to_string()),
                 prompt: self.wording.class(&class),
                 label: Some(self.classes[&image.class].clone()),
                 against: Vec::new(),
                 part: None,
-                truth: self.place(image)?,
-            });
+                truth,
+            }));
         }
         let visible = match (&self.parts, &mut readers.parts) {
             (Some(parts), Some(reader)) => parts.visible(position, reader)?,
@@ -163,11 +172,14 @@ impl Cub {
         }
         if let (Some(attributes), Some(reader)) = (&self.attributes, &mut readers.attributes) {
             for mut question in attributes.questions(position, reader, &self.wording, &class)? {
-                question.truth = match question.label.as_deref().and_then(Attributes::parts_of) {
-                    Some(parts) => visible.truth(parts),
-                    None => self.place(image)?,
+                let truth = match question.label.as_deref().and_then(Attributes::parts_of) {
+                    Some(parts) => Some(visible.truth(parts)),
+                    None => self.place(image),
                 };
-                questions.push(question);
+                questions.extend(truth.map(|truth| {
+                    question.truth = truth;
+                    question
+                }));
             }
         }
         Ok(questions)
@@ -187,6 +199,13 @@ impl Source for Cub {
 
     fn concepts(&self) -> Option<&Concepts> {
         Some(&self.concepts)
+    }
+
+    fn passed_over(&self) -> Vec<Warning> {
+        let parts = self.parts.iter().map(|parts| &parts.odd);
+        let attributes = self.attributes.iter().map(|attributes| &attributes.odd);
+        let all = std::iter::once(&self.odd_boxes).chain(parts).chain(attributes);
+        all.filter_map(PassedOver::warning).collect()
     }
 
     fn pictures(&self) -> Result<Walk<'_>> {
@@ -255,13 +274,13 @@ fn for_images(
 }
 
 /// Notes where the lines about each picture are; a line begins with the picture's number.
-pub(super) fn index(path: &Path, positions: &HashMap<u32, usize>) -> Result<LineIndex> {
+pub(super) fn index(path: &Path, positions: &HashMap<u32, usize>, odd: &PassedOver) -> Result<LineIndex> {
     let mut index = LineIndex::new(path);
     let mut lines = Lines::open(path)?;
     while let Some(line) = lines.next()? {
         let (offset, at) = (line.offset, line.number);
-        let number: u32 = line.fields()?.number("image id", "a whole number")?;
-        match positions.get(&number) {
+        let number = line.fields().and_then(|mut fields| fields.number::<u32>("image id", "a whole number"));
+        match odd.unless(number)?.and_then(|number| positions.get(&number)) {
             Some(position) => index.add(*position, offset, at),
             None => index.skip(),
         }
@@ -277,7 +296,7 @@ fn read_images(root: &Path, classes: &HashMap<u32, String>) -> Result<Vec<Image>
         let mut fields = line.fields()?;
         let number = fields.number("image id", "a whole number")?;
         let name = fields.rest("path")?.to_owned();
-        images.push(Image { number, line: at, name, class: 0, area: None });
+        images.push(Image { number, line: at, name, class: 0, area: None, has_odd_box: false });
     }
     let positions = positions(&images);
     let path = root.join(TELLING_FILE);
@@ -323,15 +342,21 @@ fn keep_split(root: &Path, split: &str, images: &mut Vec<Image>) -> Result<()> {
     Ok(())
 }
 
-fn read_boxes(root: &Path, images: &mut [Image]) -> Result<()> {
+fn read_boxes(odd: &PassedOver, root: &Path, images: &mut [Image]) -> Result<()> {
     let positions = positions(images);
-    for_images(&root.join("bounding_boxes.txt"), &positions, &mut |position, mut fields| {
-        let (x, y) = (fields.finite("x")?, fields.finite("y")?);
-        let (width, height) = (fields.finite("width")?, fields.finite("height")?);
-        if width <= 0.0 || height <= 0.0 {
-            return Err(fields.wrong("width and height", "numbers above 0", &format!("{width} x {height}")));
-        }
-        images[position].area = Some(Rect { x0: x, y0: y, x1: x + width, y1: y + height });
+    for_images(&root.join(BOXES), &positions, &mut |position, mut fields| {
+        let image = &mut images[position];
+        image.area = odd.unless(area(&mut fields))?;
+        image.has_odd_box = image.area.is_none();
         Ok(())
     })
+}
+
+fn area(fields: &mut Fields<'_>) -> Result<Rect> {
+    let (x, y) = (fields.finite("x")?, fields.finite("y")?);
+    let (width, height) = (fields.finite("width")?, fields.finite("height")?);
+    if width <= 0.0 || height <= 0.0 {
+        return Err(fields.wrong("width and height", "numbers above 0", &format!("{width} x {height}")));
+    }
+    Ok(Rect { x0: x, y0: y, x1: x + width, y1: y + height })
 }

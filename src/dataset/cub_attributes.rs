@@ -9,6 +9,8 @@ use super::{
     Options, Question, Truth,
     cub::{index, named},
     index::{IndexedLines, LineIndex},
+    lines::Line,
+    passed_over::PassedOver,
     wording::{Wording, plain_words},
 };
 use crate::error::{Error, Result};
@@ -43,6 +45,7 @@ pub(super) struct Attributes {
     /// Such as `has_wing_color::blue`.
     names: HashMap<u32, String>,
     pub(super) index: LineIndex,
+    pub(super) odd: PassedOver,
     least_certainty: u8,
 }
 
@@ -66,7 +69,9 @@ impl Attributes {
         ];
         let names = usual.iter().find(|path| path.is_file()).unwrap_or(&usual[0]);
         let labels = root.join("attributes/image_attribute_labels.txt");
-        Ok(Self { names: named(names, "attribute id")?, index: index(&labels, positions)?, least_certainty })
+        let odd = PassedOver::new(&labels, "lines");
+        let index = index(&labels, positions, &odd)?;
+        Ok(Self { names: named(names, "attribute id")?, index, odd, least_certainty })
     }
 
     /// Every prompt about an attribute of a class.
@@ -86,25 +91,13 @@ impl Attributes {
     ) -> Result<Vec<Question>> {
         let mut questions = Vec::new();
         reader.of(picture, &mut |line| {
-            let line_number = line.number;
-            let mut fields = line.fields()?;
-            let image: u32 = fields.number("image id", "a whole number")?;
-            let number: u32 = fields.number("attribute id", "a whole number")?;
-            let present: u8 = fields.number("is present", "0 or 1")?;
-            // Some lines have more fields between this one and the time; nothing behind it is of use here.
-            let certainty: u8 = fields.number("certainty", "a number from 1 to 4")?;
-            let Some(name) = self.names.get(&number) else {
-                return Err(fields.wrong("attribute id", "a number of attributes.txt", &number.to_string()));
-            };
-            if present > 1 {
-                return Err(fields.wrong("is present", "0 or 1", &present.to_string()));
-            }
-            if present == 1 && certainty >= self.least_certainty {
+            let at = line.number;
+            if let Some((image, number, name)) = self.odd.unless(self.shown(line))?.flatten() {
                 questions.push(Question {
-                    line: line_number,
+                    line: at,
                     id: Some(format!("{image} attribute {number}")),
                     prompt: prompt(name, wording, class),
-                    label: Some(name.clone()),
+                    label: Some(name.into()),
                     against: Vec::new(),
                     part: None,
                     truth: Truth::Unknown,
@@ -113,6 +106,23 @@ impl Attributes {
             Ok(())
         })?;
         Ok(questions)
+    }
+
+    /// A line's picture and attribute, if somebody saw it there and was certain enough.
+    fn shown(&self, line: Line<'_>) -> Result<Option<(u32, u32, &str)>> {
+        let mut fields = line.fields()?;
+        let image: u32 = fields.number("image id", "a whole number")?;
+        let number: u32 = fields.number("attribute id", "a whole number")?;
+        let present: u8 = fields.number("is present", "0 or 1")?;
+        // Some lines have more fields between this one and the time; nothing behind it is of use here.
+        let certainty: u8 = fields.number("certainty", "a number from 1 to 4")?;
+        let Some(name) = self.names.get(&number) else {
+            return Err(fields.wrong("attribute id", "a number of attributes.txt", &number.to_string()));
+        };
+        if present > 1 {
+            return Err(fields.wrong("is present", "0 or 1", &present.to_string()));
+        }
+        Ok((present == 1 && certainty >= self.least_certainty).then_some((image, number, name)))
     }
 
     /// The parts that an attribute is about; none if it is about the whole bird.

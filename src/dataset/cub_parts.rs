@@ -10,6 +10,8 @@ use super::{
     PointLabels, PointUnit, Question, Truth,
     cub::{index, named},
     index::{IndexedLines, LineIndex},
+    lines::Line,
+    passed_over::PassedOver,
     wording::{Wording, join_label, plain_words},
 };
 use crate::error::Result;
@@ -21,6 +23,7 @@ pub(super) struct Parts {
     /// How each is called in prompts.
     words: HashMap<u32, String>,
     pub(super) index: LineIndex,
+    pub(super) odd: PassedOver,
 }
 
 /// The parts of one picture that can be seen, in the file's order.
@@ -44,7 +47,9 @@ impl Parts {
             wording.own(name).map_or_else(|| plain_words(sided.unwrap_or(name)), str::to_owned)
         };
         let words = names.iter().map(|(number, name)| (*number, words(name))).collect();
-        Ok(Self { names, words, index: index(&root.join("parts/part_locs.txt"), positions)? })
+        let path = root.join("parts/part_locs.txt");
+        let odd = PassedOver::new(&path, "lines");
+        Ok(Self { names, words, index: index(&path, positions, &odd)?, odd })
     }
 
     /// How the parts are called in prompts, in the order of their numbers.
@@ -58,28 +63,28 @@ impl Parts {
     pub(super) fn visible(&self, picture: usize, reader: &mut IndexedLines<'_>) -> Result<VisibleParts> {
         let mut visible = Vec::new();
         reader.of(picture, &mut |line| {
-            let line_number = line.number;
-            let mut fields = line.fields()?;
-            fields.number::<u32>("image id", "a whole number")?;
-            let number: u32 = fields.number("part id", "a whole number")?;
-            let (x, y) = (fields.finite("x")?, fields.finite("y")?);
-            let (Some(name), Some(words)) = (self.names.get(&number), self.words.get(&number)) else {
-                return Err(fields.wrong("part id", "a number of parts.txt", &number.to_string()));
-            };
-            match fields.number::<u8>("visible", "0 or 1")? {
-                0 => {}
-                1 => visible.push(VisiblePart {
-                    number,
-                    name: name.clone(),
-                    words: words.clone(),
-                    line: line_number,
-                    point: [x, y],
-                }),
-                other => return Err(fields.wrong("visible", "0 or 1", &other.to_string())),
-            }
+            visible.extend(self.odd.unless(self.part(line))?.flatten());
             Ok(())
         })?;
         Ok(VisibleParts(visible))
+    }
+
+    /// The part that a line is about, if it can be seen.
+    fn part(&self, line: Line<'_>) -> Result<Option<VisiblePart>> {
+        let at = line.number;
+        let mut fields = line.fields()?;
+        fields.number::<u32>("image id", "a whole number")?;
+        let number: u32 = fields.number("part id", "a whole number")?;
+        let (x, y) = (fields.finite("x")?, fields.finite("y")?);
+        let (Some(name), Some(words)) = (self.names.get(&number), self.words.get(&number)) else {
+            return Err(fields.wrong("part id", "a number of parts.txt", &number.to_string()));
+        };
+        let (name, words) = (name.clone(), words.clone());
+        match fields.number::<u8>("visible", "0 or 1")? {
+            0 => Ok(None),
+            1 => Ok(Some(VisiblePart { number, name, words, line: at, point: [x, y] })),
+            other => Err(fields.wrong("visible", "0 or 1", &other.to_string())),
+        }
     }
 }
 

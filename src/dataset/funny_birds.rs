@@ -1,18 +1,24 @@
 //! FunnyBirds (Hesse et al., 2023) becomes pictures with questions about species and parts.
 //!
-//! In memory: four bytes for each picture.
+//! In memory: eight bytes for each picture.
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
+use serde_json::Value;
+
 use super::{
     Ask, Inside, Options, Picture, Question, Source, Truth, Walk,
-    json::{Fields, for_items, wrong},
+    json::{Fields, for_items, named, wrong},
+    passed_over::PassedOver,
     wording::{Concepts, Phrases, Wording},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    progress::Warning,
+};
 
 /// The list of pictures of each split.
 pub(super) const INDEX_FILES: [&str; 2] = ["dataset_test.json", "dataset_train.json"];
@@ -44,8 +50,9 @@ pub(super) struct FunnyBirds {
     images_folder: PathBuf,
     /// The folder with the maps of parts, if there is one.
     masks: Option<PathBuf>,
-    /// The class of each picture.
-    classes: Vec<u32>,
+    /// The class of each picture; none where the index has something else.
+    classes: Vec<Option<u32>>,
+    odd: PassedOver,
     ask: Vec<Ask>,
     wording: Wording,
     concepts: Concepts,
@@ -59,7 +66,8 @@ impl FunnyBirds {
         let index_file = path.join(format!("dataset_{split}.json"));
         let phrases = Phrases { part: "bird {part}", ..Phrases::default() };
         let wording = Wording::new(options, &phrases)?;
-        let classes = read_classes(&index_file)?;
+        let odd = PassedOver::new(&index_file, "pictures");
+        let classes = read_classes(&index_file, &odd)?;
         let ask = if options.ask.is_empty() { vec![Ask::Class] } else { options.ask.clone() };
         let usual = options.masks.clone().unwrap_or_else(|| path.join(format!("{split}_part_map")));
         let masks = usual.is_dir().then_some(usual);
@@ -69,8 +77,8 @@ impl FunnyBirds {
         }
         let images_folder = options.images.clone().unwrap_or_else(|| path.join(split));
         let concepts = Concepts::default();
-        let mut birds = Self { index_file, images_folder, masks, classes, ask, wording, concepts };
-        let classes: BTreeSet<u32> = birds.classes.iter().copied().collect();
+        let mut birds = Self { index_file, images_folder, masks, classes, odd, ask, wording, concepts };
+        let classes: BTreeSet<u32> = birds.classes.iter().flatten().copied().collect();
         let mut concepts = Concepts::default();
         for asked in classes.into_iter().flat_map(|class| birds.asked(class)) {
             concepts.add(&asked.prompt, &[]);
@@ -108,17 +116,22 @@ impl FunnyBirds {
     }
 }
 
-fn read_classes(path: &Path) -> Result<Vec<u32>> {
+fn read_classes(path: &Path, odd: &PassedOver) -> Result<Vec<Option<u32>>> {
     let mut classes = Vec::new();
     for_items(path, &[], &mut |item| {
-        let value = item.value()?;
-        let fields = Fields::of(&value)?;
-        let class = fields.required("class_idx")?;
-        let number = class.as_u64().and_then(|number| u32::try_from(number).ok());
-        classes.push(number.ok_or_else(|| wrong("class_idx", "a number of a class", class))?);
+        let class = item.value().and_then(|value| class_of(&value));
+        // A picture's name is its place in the list, so that an odd one keeps its place.
+        classes.push(class.map_err(|reason| odd.add(named(item.field, item.number, &reason))).ok());
         Ok(())
     })?;
     Ok(classes)
+}
+
+fn class_of(value: &Value) -> Result<u32, String> {
+    let fields = Fields::of(value)?;
+    let class = fields.required("class_idx")?;
+    let number = class.as_u64().and_then(|number| u32::try_from(number).ok());
+    number.ok_or_else(|| wrong("class_idx", "a number of a class", class))
 }
 
 impl Source for FunnyBirds {
@@ -130,8 +143,13 @@ impl Source for FunnyBirds {
         Some(&self.concepts)
     }
 
+    fn passed_over(&self) -> Vec<Warning> {
+        self.odd.warning().into_iter().collect()
+    }
+
     fn pictures(&self) -> Result<Walk<'_>> {
-        Ok(Box::new(self.classes.iter().enumerate().map(|(index, class)| {
+        let classes = self.classes.iter().enumerate().filter_map(|(index, class)| Some((index, (*class)?)));
+        Ok(Box::new(classes.map(|(index, class)| {
             let name = format!("{class}/{index:06}.png");
             let question = |Asked { label, prompt, colours }: Asked| Question {
                 line: index + 1,
@@ -142,7 +160,7 @@ impl Source for FunnyBirds {
                 against: Vec::new(),
                 truth: self.truth(&name, colours),
             };
-            let questions = self.asked(*class).into_iter().map(question).collect();
+            let questions = self.asked(class).into_iter().map(question).collect();
             Ok(Picture { path: self.images_folder.join(&name), name, questions })
         })))
     }

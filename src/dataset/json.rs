@@ -45,7 +45,7 @@ impl<'a> Fields<'a> {
     /// A text or a number as text: names are often numbers.
     pub(super) fn name(&self, name: &str) -> Result<Option<String>, String> {
         match self.get(name) {
-            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            Some(Value::Number(number)) => Ok(Some(whole(number).unwrap_or_else(|| number.to_string()))),
             _ => self.text(name),
         }
     }
@@ -55,6 +55,12 @@ impl<'a> Fields<'a> {
         let list = numbers(value).and_then(|list| list.try_into().ok());
         list.ok_or_else(|| wrong(name, form, value))
     }
+}
+
+/// A number that is whole, though it may be written as `1.0`.
+fn whole(number: &serde_json::Number) -> Option<String> {
+    let value = number.as_f64().filter(|value| number.is_f64() && value.fract() == 0.0)?;
+    (value.abs() < 2_f64.powi(53)).then(|| format!("{value:.0}"))
 }
 
 /// A list of numbers, if it is one.
@@ -85,8 +91,35 @@ pub(super) struct Item<'a> {
 impl Item<'_> {
     /// The item's value.
     pub(super) fn value(&self) -> Result<Value, String> {
-        serde_json::from_slice(self.bytes).map_err(|error| format!("expected JSON, found an error: {error}"))
+        value(self.bytes).map_err(|error| format!("expected JSON, found an error: {error}"))
     }
+}
+
+/// A value. `NaN`, `Infinity` and `-Infinity`, which Python writes though they are not JSON, are read as `null`.
+pub(super) fn value(bytes: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(bytes).or_else(|error| match without_odd_numbers(bytes) {
+        Some(bytes) => serde_json::from_slice(&bytes),
+        None => Err(error),
+    })
+}
+
+/// JSON with `null` in the place of what is not a number; none if there is no such thing.
+fn without_odd_numbers(bytes: &[u8]) -> Option<Vec<u8>> {
+    const ODD: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+    let (mut output, mut in_text, mut at, mut found) = (Vec::with_capacity(bytes.len()), false, 0, false);
+    while let Some(byte) = bytes.get(at) {
+        let odd = ODD.iter().find(|odd| !in_text && bytes[at..].starts_with(odd));
+        if let Some(odd) = odd {
+            output.extend(b"null");
+            (at, found) = (at + odd.len(), true);
+            continue;
+        }
+        let length = if in_text && *byte == b'\\' { 2 } else { 1 };
+        in_text ^= *byte == b'"';
+        output.extend(bytes[at..].iter().take(length));
+        at += length;
+    }
+    found.then_some(output)
 }
 
 /// Walks the items of a file that is a JSON list, or an object with lists, of which `fields` names those that are
@@ -110,8 +143,13 @@ pub(super) fn for_items(
 
 /// Says what is wrong with an item.
 pub(super) fn item_error(path: &Path, field: &str, number: usize, reason: &str) -> Error {
+    Error::Dataset { path: path.into(), reason: named(field, number, reason) }
+}
+
+/// What is wrong with an item, and which it is.
+pub(super) fn named(field: &str, number: usize, reason: &str) -> String {
     let list = if field.is_empty() { String::new() } else { format!("{field:?}, ") };
-    Error::Dataset { path: path.into(), reason: format!("{list}item {number}: {reason}") }
+    format!("{list}item {number}: {reason}")
 }
 
 /// Finds the bounds of JSON values without reading what they are. serde_json streams too, but neither says where an item
@@ -280,6 +318,18 @@ mod tests {
         assert!(found.iter().all(|item| item.0 == "a") && found[2].1 == 3);
         assert_eq!(items("\u{feff} [true]").unwrap(), [(String::new(), 1, "true".to_owned())]);
         assert_eq!(items("{}").unwrap(), []);
+    }
+
+    #[test]
+    fn what_python_writes_for_no_number_is_null() {
+        let read = |text: &str| value(text.as_bytes()).map_err(|error| error.to_string());
+        let expected = serde_json::json!({"a": [null, null, -1], "NaN \\\" NaN": null});
+        assert_eq!(read(r#"{"a": [NaN, -Infinity, -1], "NaN \\\" NaN": Infinity}"#), Ok(expected));
+        assert!(read("[nan]").is_err() && read("[NaNa]").is_err());
+        let names = serde_json::json!({"a": 1.0, "b": 1, "c": "1", "d": 1.5, "e": 1e300});
+        let fields = Fields::of(&names).unwrap();
+        let name = |field: &str| fields.name(field).unwrap().unwrap();
+        assert_eq!(["a", "b", "c", "d", "e"].map(name), ["1", "1", "1", "1.5", "1e300"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FILE_NAME, cub, funny_birds};
 use crate::error::{Error, Result};
-use crate::folder::is_hidden;
+use crate::folder::{PHOTO_ENDINGS, is_hidden};
 
 /// How the files of a data set are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -142,6 +142,15 @@ pub(super) fn files_ending(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> 
     let mut paths = entries(folder)?;
     paths.retain(|path| file_name(path).ends_with(ending) && path.is_file());
     Ok(paths)
+}
+
+/// The names of the images in a folder, in alphabetical order.
+pub(super) fn image_names(folder: &Path) -> Result<Vec<String>> {
+    let is_image = |name: &String| {
+        let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+        ending.is_some_and(|ending| PHOTO_ENDINGS.contains(&ending.as_str()))
+    };
+    Ok(entries(folder)?.iter().map(|path| file_name(path)).filter(is_image).collect())
 }
 
 /// The last part of a path, as text.

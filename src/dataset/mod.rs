@@ -20,6 +20,7 @@ mod manifest;
 mod mask_file;
 mod open_images;
 mod options;
+mod passed_over;
 mod region;
 mod table;
 mod truth;
@@ -35,6 +36,7 @@ use std::{
 use crate::{
     error::{Error, Result},
     folder::Skipped,
+    progress::Warning,
     prompt::ConceptList,
 };
 use wording::Concepts;
@@ -92,6 +94,11 @@ trait Source: fmt::Debug + Send + Sync {
     /// What can be asked about, if the set says so.
     fn concepts(&self) -> Option<&Concepts>;
 
+    /// What of the files cannot be used, once all pictures were walked.
+    fn passed_over(&self) -> Vec<Warning> {
+        Vec::new()
+    }
+
     /// The pictures in their order; one without a question may be among them.
     fn pictures(&self) -> Result<Walk<'_>>;
 
@@ -111,6 +118,7 @@ pub struct Dataset {
     looks: usize,
     /// What is asked, of a set that lists no concepts.
     asked: Vec<String>,
+    warnings: Vec<Warning>,
     source: Box<dyn Source>,
 }
 
@@ -134,7 +142,7 @@ impl Dataset {
             Layout::FunnyBirds => Box::new(funny_birds::FunnyBirds::open(path, options)?),
             Layout::Voc => Box::new(voc::Voc::open(path, options)?),
         };
-        let unread = Self { layout, looks: 0, asked: Vec::new(), source };
+        let unread = Self { layout, looks: 0, asked: Vec::new(), warnings: Vec::new(), source };
         let (mut looks, mut seen, mut asked) = (0, HashSet::new(), Vec::new());
         for picture in unread.pictures()? {
             looks += 1;
@@ -147,13 +155,18 @@ impl Dataset {
                 }
             }
         }
-        match looks {
-            0 => {
-                let reason = "expected a picture with a question, found none".into();
-                Err(Error::Dataset { path: unread.path().into(), reason })
-            }
-            _ => Ok(Self { looks, asked, ..unread }),
+        let warnings = unread.source.passed_over();
+        if looks == 0 {
+            let why = warnings.first().map_or(String::new(), |warning| format!("; {warning}"));
+            let reason = format!("expected a picture with a question, found none{why}");
+            return Err(Error::Dataset { path: unread.path().into(), reason });
         }
+        Ok(Self { looks, asked, warnings, ..unread })
+    }
+
+    /// What of its files cannot be used and is passed over: odd annotations and lines, by file.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// The file or directory that the pictures come from.

@@ -15,12 +15,14 @@ use super::{
     index::LineIndex,
     layout::{file_name, files_ending, images_folder, named_file, only},
     lines::{Line, Lines, cut},
+    passed_over::PassedOver,
     table::Splitter,
     wording::{Concepts, Phrases, Wording},
 };
 use crate::{
     error::{Error, Result},
     files::read_bounded,
+    progress::Warning,
 };
 
 /// The end of the points' file's name.
@@ -44,6 +46,7 @@ pub(super) struct OpenImages {
     /// The prompt of each label that a point shows.
     prompts: HashMap<String, String>,
     concepts: Concepts,
+    odd: PassedOver,
 }
 
 /// The places of the columns that are read.
@@ -78,7 +81,8 @@ impl OpenImages {
             false => named_file(path, options.split.as_deref())?,
         };
         let root = file.parent().unwrap_or(Path::new("")).to_owned();
-        let Contents { images, columns, index, labels } = read(&file)?;
+        let odd = PassedOver::new(&file, "lines");
+        let Contents { images, columns, index, labels } = read(&file, &odd)?;
         let names = files_ending(&root, "class-descriptions.csv")?;
         let names = names.first().map_or_else(|| Ok(HashMap::new()), |path| read_names(path))?;
         let prompt = |label: &str, text: Option<&String>| {
@@ -98,7 +102,7 @@ impl OpenImages {
         let files: Vec<_> = images.iter().take(16).map(|id| format!("{id}.jpg")).collect();
         let folder = || images_folder(usual_folders(&root, &file), files.iter().map(String::as_str));
         let images_folder = options.images.clone().unwrap_or_else(folder);
-        Ok(Self { path: file, images_folder, images, columns, index, prompts, concepts })
+        Ok(Self { path: file, images_folder, images, columns, index, prompts, concepts, odd })
     }
 }
 
@@ -114,6 +118,10 @@ impl Source for OpenImages {
 
     fn concepts(&self) -> Option<&Concepts> {
         Some(&self.concepts)
+    }
+
+    fn passed_over(&self) -> Vec<Warning> {
+        self.odd.warning().into_iter().collect()
     }
 
     fn pictures(&self) -> Result<Walk<'_>> {
@@ -248,7 +256,7 @@ struct Contents {
     labels: Vec<(String, Option<String>)>,
 }
 
-fn read(path: &Path) -> Result<Contents> {
+fn read(path: &Path, odd: &PassedOver) -> Result<Contents> {
     let mut lines = Lines::open(path)?;
     let Some(header) = lines.next()? else {
         let reason = "expected a table of points, found no line".into();
@@ -262,7 +270,10 @@ fn read(path: &Path) -> Result<Contents> {
     let mut labels = Vec::new();
     let mut seen = HashSet::new();
     while let Some(line) = lines.next()? {
-        let point = columns.point(&line, &mut splitter)?;
+        let Some(point) = odd.unless(columns.point(&line, &mut splitter))? else {
+            index.skip();
+            continue;
+        };
         let position = positions.get(&point.image).copied().unwrap_or_else(|| {
             images.push(point.image.clone());
             positions.insert(point.image, images.len() - 1);

@@ -3,7 +3,8 @@
 //! In memory: the names of the pictures, and one picture's XML at a time.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
+    error::Error as _,
     path::{Path, PathBuf},
 };
 
@@ -11,14 +12,17 @@ use roxmltree::{Document, Node};
 
 use super::{
     Ask, Options, Picture, Question, Source, Truth, Walk,
-    layout::{file_name, files_ending},
+    layout::{file_name, files_ending, image_names},
     lines::{Lines, cut},
+    passed_over::PassedOver,
     wording::{Concepts, Phrases, Wording, join_label},
 };
 use crate::{
     error::{Error, Result},
     files::read_bounded,
     geometry::Rect,
+    guard::guarded,
+    progress::Warning,
 };
 
 /// The most bytes that a picture's XML may have.
@@ -31,9 +35,13 @@ pub(super) struct Voc {
     images_folder: PathBuf,
     /// The pictures' names without ending.
     names: Vec<String>,
+    /// What is in the folder of pictures.
+    images: ImageNames,
     ask: Vec<Ask>,
     wording: Wording,
     concepts: Concepts,
+    /// Files that are no XML, and objects that have no name or no box.
+    odd: [PassedOver; 2],
 }
 
 /// A thing or part that a file names.
@@ -55,9 +63,13 @@ impl Voc {
             Some(split) => split_names(path, split)?,
             None => files_ending(&path.join("Annotations"), ".xml")?.iter().map(|path| stem(path)).collect(),
         };
+        let images_folder = options.images.clone().unwrap_or_else(|| path.join("JPEGImages"));
+        let annotations = path.join("Annotations");
         let mut voc = Self {
             root: path.into(),
-            images_folder: options.images.clone().unwrap_or_else(|| path.join("JPEGImages")),
+            images: ImageNames::of(&images_folder)?,
+            images_folder,
+            odd: ["files", "objects"].map(|what| PassedOver::new(&annotations, what)),
             names,
             ask: if options.ask.is_empty() { vec![Ask::Class] } else { options.ask.clone() },
             wording,
@@ -70,8 +82,12 @@ impl Voc {
     /// Nothing but the pictures' files tells what there is.
     fn all_concepts(&self) -> Result<Concepts> {
         let mut labels = BTreeSet::new();
+        let [files, objects] = &self.odd;
         for name in &self.names {
-            labels.extend(self.things(name)?.1.into_iter().map(|thing| (thing.of, thing.label)));
+            match self.things(name, objects) {
+                Ok((_, things)) => labels.extend(things.into_iter().map(|thing| (thing.of, thing.label))),
+                Err(error) => files.add(full(&error)),
+            }
         }
         let mut concepts = Concepts::default();
         for (of, label) in labels {
@@ -90,38 +106,67 @@ impl Voc {
         }
     }
 
-    /// The picture's file, and what is asked about of the things in it.
-    fn things(&self, name: &str) -> Result<(PathBuf, Vec<Thing>)> {
+    /// The picture's file, and what is asked about of the things in it. Those that are odd go to `odd`.
+    fn things(&self, name: &str, odd: &PassedOver) -> Result<(PathBuf, Vec<Thing>)> {
         let path = self.root.join("Annotations").join(format!("{name}.xml"));
         let error = |reason: String| Error::Dataset { path: path.clone(), reason };
         let bytes = read_bounded(&path, LARGEST_FILE)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| error("expected UTF-8 text".into()))?;
-        let document =
-            Document::parse(text).map_err(|cause| error(format!("expected XML, found an error: {cause}")))?;
+        let parsed = guarded(|| Document::parse(text)).map_err(|panic| error(panic.to_string()))?;
+        let document = parsed.map_err(|cause| error(format!("expected XML, found an error: {cause}")))?;
         let root = document.root_element();
         let mut things = Vec::new();
         let (mut line, mut counted) = (1, 0);
         for object in children(root, "object") {
-            let label = text_of(object, "name").map_err(error)?;
             let start = object.range().start;
             line += text[counted..start].matches('\n').count();
             counted = start;
-            if self.ask.contains(&Ask::Part) {
-                for part in children(object, "part") {
-                    things.push(thing(part, Some(&label), line).map_err(error)?);
+            for thing in self.things_of(object, line) {
+                match thing {
+                    Ok(thing) => things.push(thing),
+                    Err(reason) => odd.add(format!("{name}.xml: {reason}")),
                 }
             }
-            if self.ask.contains(&Ask::Class) {
-                things.push(thing(object, None, line).map_err(error)?);
-            }
         }
+        Ok((self.file_of(name, text_of(root, "filename").ok().as_deref()), things))
+    }
+
+    /// What is asked about of one object.
+    fn things_of(&self, object: Node<'_, '_>, line: usize) -> Vec<Result<Thing, String>> {
+        let label = match text_of(object, "name") {
+            Ok(label) => label,
+            Err(reason) => return vec![Err(reason)],
+        };
+        let mut things = Vec::new();
+        if self.ask.contains(&Ask::Part) {
+            things.extend(children(object, "part").map(|part| thing(part, Some(&label), line)));
+        }
+        if self.ask.contains(&Ask::Class) {
+            things.push(thing(object, None, line));
+        }
+        things
+    }
+
+    /// The picture that a file is about: the one with its name, whatever it says, since people rename pictures and
+    /// leave the camera's name inside; else the one that it names, in another folder or with another ending.
+    fn file_of(&self, name: &str, filename: Option<&str>) -> PathBuf {
+        let last = filename.and_then(|file| file.rsplit(['/', '\\']).next()).filter(|last| !last.is_empty());
+        let known = self.images.with_stem(name).or_else(|| {
+            let last = last?;
+            self.images.named(last).or_else(|| self.images.with_stem(stem_of(last)))
+        });
         // ImageNet's files name the picture without its ending.
-        let file = text_of(root, "filename").ok().filter(|file| file.contains('.'));
-        Ok((self.images_folder.join(file.unwrap_or_else(|| format!("{name}.jpg"))), things))
+        let missing = || last.filter(|last| last.contains('.')).map_or(format!("{name}.jpg"), str::to_owned);
+        self.images_folder.join(known.map_or_else(missing, str::to_owned))
     }
 
     fn picture(&self, name: &str) -> Result<Picture> {
-        let (path, things) = self.things(name)?;
+        // What is odd was counted before.
+        let odd = PassedOver::new(&self.root, "objects");
+        let (path, things) = match self.things(name, &odd) {
+            Ok(found) => found,
+            Err(_) => (self.file_of(name, None), Vec::new()),
+        };
         let mut questions: Vec<Question> = Vec::new();
         for thing in things {
             let prompt = self.prompt(&thing.label, thing.of.as_deref());
@@ -154,9 +199,56 @@ impl Source for Voc {
         Some(&self.concepts)
     }
 
+    fn passed_over(&self) -> Vec<Warning> {
+        self.odd.iter().filter_map(PassedOver::warning).collect()
+    }
+
     fn pictures(&self) -> Result<Walk<'_>> {
         Ok(Box::new(self.names.iter().map(|name| self.picture(name))))
     }
+}
+
+/// The names of the files in a folder of pictures.
+#[derive(Debug, Default)]
+struct ImageNames {
+    /// By their stem.
+    stems: HashMap<String, String>,
+    /// By their stem in lower case.
+    lower: HashMap<String, String>,
+}
+
+impl ImageNames {
+    fn of(folder: &Path) -> Result<Self> {
+        let mut names = Self::default();
+        // Backwards, so that the first of several stays.
+        for name in image_names(folder)?.into_iter().rev() {
+            let stem = stem_of(&name);
+            names.lower.insert(stem.to_lowercase(), name.clone());
+            names.stems.insert(stem.to_owned(), name);
+        }
+        Ok(names)
+    }
+
+    /// The file with this stem, else with this stem in another case.
+    fn with_stem(&self, stem: &str) -> Option<&str> {
+        self.stems.get(stem).or_else(|| self.lower.get(&stem.to_lowercase())).map(String::as_str)
+    }
+
+    /// The file with this name.
+    fn named(&self, name: &str) -> Option<&str> {
+        self.stems.get(stem_of(name)).filter(|known| *known == name).map(String::as_str)
+    }
+}
+
+/// A name without its ending.
+fn stem_of(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+}
+
+/// An error with its cause: it stands in a sentence.
+fn full(error: &Error) -> String {
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
 }
 
 fn stem(path: &Path) -> String {
@@ -206,12 +298,9 @@ fn thing(node: Node<'_, '_>, of: Option<&str>, line: usize) -> Result<Thing, Str
     // The first and last pixel, counted from 1.
     let area =
         Rect { x0: edge("xmin")? - 1.0, y0: edge("ymin")? - 1.0, x1: edge("xmax")?, y1: edge("ymax")? };
-    match area.width() > 0.0 && area.height() > 0.0 {
-        true => Ok(Thing { label: text_of(node, "name")?, of: of.map(str::to_owned), area, line }),
-        false => Err(error(format!(
-            "bndbox: expected a width and a height above 0, found {} x {}",
-            area.width(),
-            area.height()
-        ))),
+    if area.width() > 0.0 && area.height() > 0.0 {
+        return Ok(Thing { label: text_of(node, "name")?, of: of.map(str::to_owned), area, line });
     }
+    let (width, height) = (area.width(), area.height());
+    Err(error(format!("bndbox: expected a width and a height above 0, found {width} x {height}")))
 }

@@ -53,6 +53,13 @@ impl Set {
         let folder = format!("{}{}", self.0.path().display(), std::path::MAIN_SEPARATOR);
         error.replace(&folder, "").replace('\\', "/")
     }
+
+    /// What the set warns of, with paths from its folder.
+    fn warned(&self, options: &Options) -> Vec<String> {
+        let folder = format!("{}{}", self.0.path().display(), std::path::MAIN_SEPARATOR);
+        let dataset = self.open(options).expect("the set can be used");
+        dataset.warnings().iter().map(|warning| warning.to_string().replace(&folder, "")).collect()
+    }
 }
 
 fn pictures(dataset: &Dataset) -> Vec<Picture> {
@@ -269,17 +276,6 @@ fn wrong_lines_of_cub_are_told() {
             "image_class_labels.txt: expected a class of picture 9, found none",
         ),
         (
-            "bounding_boxes.txt",
-            "7 NaN 1 2 3",
-            "bounding_boxes.txt: line 1: x: expected a finite number, found \"NaN\"",
-        ),
-        (
-            "bounding_boxes.txt",
-            "7 0 1 2 0",
-            "bounding_boxes.txt: line 1: width and height: expected numbers above 0, found \"2 x 0\"",
-        ),
-        ("bounding_boxes.txt", "7 0 0 1 1", "bounding_boxes.txt: expected a box of picture 9, found none"),
-        (
             "train_test_split.txt",
             "7 2",
             "train_test_split.txt: line 1: is training image: expected 0 or 1, found \"2\"",
@@ -293,13 +289,36 @@ fn wrong_lines_of_cub_are_told() {
     for (name, text, expected) in cases {
         assert_eq!(reason(name, text, class), format!("CUB_200_2011/{expected}"));
     }
-    let part = reason("parts/part_locs.txt", "7 4 1 1 1", &[Ask::Part]);
-    assert!(part.ends_with("line 1: part id: expected a number of parts.txt, found \"4\""), "{part}");
+    // One odd line costs no other.
+    let passed_over = |name: &str, text: &str, ask: &[Ask]| {
+        let set = Set::of(CUB);
+        set.write(&format!("CUB_200_2011/{name}"), text);
+        set.warned(&Options { split: Some("test".into()), ..asking(ask) })
+    };
+    let boxes = |text: &str| passed_over("bounding_boxes.txt", text, class);
+    let one = |name: &str, what: &str, first: &str| {
+        vec![format!(
+            "CUB_200_2011/{name}: {what} that cannot be used and are passed over: 1; the first is {first}"
+        )]
+    };
+    let of_boxes = |first: &str| one("bounding_boxes.txt", "boxes", first);
+    assert_eq!(
+        boxes("7 NaN 1 2 3\n9 0 0 1 1"),
+        of_boxes("line 1: x: expected a finite number, found \"NaN\"")
+    );
+    assert_eq!(
+        boxes("9 0 0 1 1\n7 0 1 2 0"),
+        of_boxes("line 2: width and height: expected numbers above 0, found \"2 x 0\"")
+    );
+    assert_eq!(boxes("7 0 0 1 1"), of_boxes("picture 9: expected a box, found none"));
+    let part = passed_over("parts/part_locs.txt", "7 4 1 1 1\n7 1 1 1 1", &[Ask::Part]);
+    let first = "line 1: part id: expected a number of parts.txt, found \"4\"";
+    assert_eq!(part, one("parts/part_locs.txt", "lines", first));
     let labels = "attributes/image_attribute_labels.txt";
-    let attribute = reason(labels, "7 1 7 4 1.0", &[Ask::Attribute]);
-    assert!(attribute.ends_with("line 1: is present: expected 0 or 1, found \"7\""), "{attribute}");
-    let cut = reason(labels, "7 1 1", &[Ask::Attribute]);
-    assert!(cut.ends_with("line 1: certainty: expected a number from 1 to 4, found nothing"), "{cut}");
+    let attribute = passed_over(labels, "7 1 7 4 1.0\n7 1 1 4 1.0", &[Ask::Attribute]);
+    assert_eq!(attribute, one(labels, "lines", "line 1: is present: expected 0 or 1, found \"7\""));
+    let cut = passed_over(labels, "7 1 1 4\n7 1 1", &[Ask::Attribute]);
+    assert_eq!(cut, one(labels, "lines", "line 2: certainty: expected a number from 1 to 4, found nothing"));
     let split = Set::of(CUB).reason(&Options { split: Some("val".into()), ..Options::default() });
     assert_eq!(split, "split: expected train or test for cub, found \"val\"");
 }
@@ -434,48 +453,138 @@ fn part_image_net_asks_about_parts_or_the_things_that_they_are_of() {
 }
 
 #[test]
-fn wrong_entries_of_coco_are_told() {
-    let reason = |change: &dyn Fn(&mut Value)| {
+fn odd_entries_of_coco_are_passed_over_counted_and_the_first_is_named() {
+    let changed = |change: &dyn Fn(&mut Value)| {
         let (set, mut value) = (Set::new(), coco());
         change(&mut value);
         set.json("a.json", &value);
-        set.reason(&Options::default())
+        let dataset = set.open(&Options::default()).unwrap();
+        let found = pictures(&dataset).iter().map(|picture| picture.questions.len()).collect::<Vec<_>>();
+        (found, set.warned(&Options::default()))
     };
-    let annotation = |change: fn(&mut Value)| reason(&|value| change(&mut value["annotations"][2]));
-    let told = "a.json: \"annotations\", item 3: ";
+    let told = |what: &str, count: usize, first: &str| {
+        vec![format!("a.json: {what} that cannot be used and are passed over: {count}; the first is {first}")]
+    };
     type Change = fn(&mut Value);
-    let cases: [(Change, &str); 5] = [
+    let cases: [(Change, &str); 10] = [
         (|one| one["image_id"] = json!(9), "\"image_id\": expected a picture's id, found 9"),
+        (|one| one["image_id"] = json!(null), "\"image_id\": expected a number, found nothing"),
         (|one| one["category_id"] = json!(9), "\"category_id\": expected a category's id, found 9"),
         (|one| one["category_id"] = json!([]), "\"category_id\": expected a text, found []"),
+        (|one| *one = json!("x"), "expected a JSON object, found \"x\""),
         (
-            |one| one["bbox"] = json!([1, 1, 1, null]),
+            |one| *one = json!({"image_id": 1, "category_id": 17, "bbox": [1, 1, 1, null]}),
             "\"bbox\": expected [x, y, width, height], found [1,1,1,null]",
+        ),
+        (
+            |one| *one = json!({"image_id": 1, "category_id": 17, "bbox": [1, 1, 0, 4]}),
+            "\"bbox\": expected a width and a height above 0, found 0 x 4",
         ),
         (
             |one| one["segmentation"]["counts"] = json!("~"),
             "\"segmentation\": \"counts\": expected run lengths in COCO's compressed form, found \"~\"",
         ),
+        (
+            |one| one["segmentation"] = json!([[1, 1, 2, 2]]),
+            "\"segmentation\": expected polygons [x, y, x, y, x, y, ...], found [1,1,2,2]",
+        ),
+        (
+            // More pixels than any photo has, before there is memory for them.
+            |one| {
+                one["segmentation"] = json!({"size": [u32::MAX, u32::MAX], "counts": [0, u64::MAX, u64::MAX]})
+            },
+            "\"segmentation\": \"counts\": expected 18446744065119617025 pixels together, found more",
+        ),
     ];
     for (change, expected) in cases {
-        assert_eq!(annotation(change), format!("{told}{expected}"));
+        let found = changed(&|value| change(&mut value["annotations"][2]));
+        let expected = told("annotations", 1, &format!("\"annotations\", item 3: {expected}"));
+        assert_eq!(found, (vec![1, 1], expected), "the cat of the first picture is lost, nothing else");
     }
-    let image = reason(&|value| value["images"][1]["id"] = json!(1));
-    assert_eq!(image, "a.json: \"images\", item 2: \"id\": expected each picture once, found 1");
-    let nothing = reason(&|value| value["annotations"] = json!([]));
-    assert_eq!(nothing, "a.json: expected a picture with a question, found none");
-    // More pixels than any photo has are refused when they are asked for, before there is memory for them.
+    let image = changed(&|value| value["images"][1]["id"] = json!(1));
+    let twice = "\"images\", item 2: \"id\": expected each picture once, found 1";
+    assert_eq!(image, (vec![2, 1], told("pictures", 1, twice)));
+    let (found, several) = changed(&|value| {
+        value["images"][2] = json!({"id": 3});
+        value["categories"][1]["name"] = json!(7);
+    });
+    assert_eq!(found, [1]);
+    let parts = ["pictures", "categories", "annotations"].map(|what| format!("a.json: {what} that"));
+    assert!(several.iter().zip(&parts).all(|(told, part)| told.starts_with(part)) && several.len() == 3);
+    assert!(several[2].contains("passed over: 3;"), "two dogs, and the cat of the lost picture: {several:?}");
+}
+
+#[test]
+fn what_is_only_written_in_another_way_is_read_as_ever() {
+    let set = Set::new();
+    set.json("a.json", &coco());
+    let sound = pictures(&set.open(&Options::default()).unwrap());
+    let text = coco().to_string();
+    let text = text.replace("\"width\":4", "\"width\":4.0").replace("\"id\":17", "\"id\":\"17\"");
+    let text = text
+        .replace("\"image_id\":1,", "\"image_id\":1.0,")
+        .replace("\"iscrowd\":1", "\"area\":NaN,\"iscrowd\":\"yes\"");
+    assert!(["4.0", "\"17\"", "1.0,", "NaN"].iter().all(|part| text.contains(part)), "{text}");
+    set.write("a.json", text);
+    let dataset = set.open(&Options::default()).unwrap();
+    assert_eq!((pictures(&dataset), dataset.warnings()), (sound, &[][..]));
+}
+
+#[test]
+fn lvis_names_pictures_by_their_address() {
     let set = Set::new();
     let mut value = coco();
-    value["annotations"][2]["segmentation"] =
-        json!({"size": [u32::MAX, u32::MAX], "counts": [0, u64::MAX, u64::MAX]});
-    set.json("a.json", &value);
-    let found = pictures(&set.open(&Options::default()).unwrap());
-    let error = found[0].questions[0].truth.mask(Path::new("one.jpg"), Size::new(4, 3)).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "one.jpg: expected run lengths of the photo's 4 x 3 pixels, found 4294967295 x 4294967295"
-    );
+    for (image, address) in value["images"].as_array_mut().unwrap().iter_mut().zip([
+        "http://images.cocodataset.org/train2017/one.jpg",
+        "http://images.cocodataset.org/val2017/two.jpg",
+        "http://images.cocodataset.org/val2017/three.jpg?size=1",
+    ]) {
+        image["file_name"] = json!(null);
+        image["coco_url"] = json!(address);
+    }
+    set.json("lvis_v1_val.json", &value);
+    set.write("images/train2017/one.jpg", "x");
+    set.write("images/three.jpg", "x");
+    let dataset = set.open(&Options::default()).unwrap();
+    let paths: Vec<_> = pictures(&dataset).into_iter().map(|picture| picture.path).collect();
+    assert_eq!(paths, [set.path("images/train2017/one.jpg"), set.path("images/three.jpg")]);
+    assert!(dataset.warnings().is_empty());
+    value["images"][0]["coco_url"] = json!("http://host/a/..");
+    set.json("lvis_v1_val.json", &value);
+    assert!(set.warned(&Options::default())[0].contains("\"coco_url\": expected the address of a picture"));
+}
+
+/// The reports' files: a polygon of two points, a picture that was cut off, sides as floats; and their sound twin.
+#[test]
+fn reported_sets_equal_their_sound_twin() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/reports");
+    let open = |name: &str| {
+        let options = Options { images: Some(folder.join("coco")), ..Options::default() };
+        Dataset::open(folder.join("coco").join(name), &options).unwrap()
+    };
+    let sound = pictures(&open("sound.json"));
+    assert_eq!(sound.len(), 2);
+    let cut = open("annotation_of_a_picture_that_was_cut.json");
+    assert_eq!((pictures(&cut), cut.warnings().len()), (sound.clone(), 1));
+    let floats = open("sides_as_floats.json");
+    assert_eq!((pictures(&floats), floats.warnings().len()), (sound.clone(), 0));
+    let short = open("polygon_of_two_points.json");
+    assert_eq!((pictures(&short), short.warnings().len()), (sound[1..].to_vec(), 1));
+    let voc = Dataset::open(folder.join("voc_camera_filename"), &Options::default()).unwrap();
+    let paths: Vec<_> = pictures(&voc).into_iter().map(|picture| picture.path).collect();
+    let jpeg = |name: &str| folder.join("voc_camera_filename/JPEGImages").join(name);
+    assert_eq!((paths, voc.warnings()), (vec![jpeg("a.jpg"), jpeg("b.jpg")], &[][..]));
+}
+
+#[test]
+fn what_no_picture_can_be_made_of_ends_a_set_of_coco() {
+    let nothing = {
+        let (set, mut value) = (Set::new(), coco());
+        value["annotations"] = json!([]);
+        set.json("a.json", &value);
+        set.reason(&Options::default())
+    };
+    assert_eq!(nothing, "a.json: expected a picture with a question, found none");
     // A picture's annotations are in memory together.
     let set = Set::new();
     let one = json!({"image_id": 1, "category_id": 17, "bbox": [0, 0, 1, 1], "more": "x".repeat(3 << 20)});
@@ -555,7 +664,12 @@ fn wrong_lines_of_open_images_are_told() {
         set.reason(&Options::default()).replace("a-annotations-point-labels.csv: ", "")
     };
     let head = "ImageId,X,Y,Label,EstimatedYesNo\n";
-    let line = |line: &str| reason(&format!("{head}{line}"));
+    // A set without another line says what is wrong with the first.
+    let line = |line: &str| {
+        let reason = reason(&format!("{head}{line}"));
+        let first = reason.split_once("the first is ").map(|(_, first)| first.to_owned());
+        first.unwrap_or(reason)
+    };
     assert_eq!(reason(""), "expected a table of points, found no line");
     assert_eq!(reason("ImageId,X"), "line 1: expected a column Y, found \"ImageId,X\"");
     assert_eq!(line("a,0.5,1.5,/m/x,yes"), "line 2: Y: expected a number from 0 to 1, found \"1.5\"");
@@ -567,6 +681,14 @@ fn wrong_lines_of_open_images_are_told() {
     assert_eq!(line("a,0,0,/m/x"), "line 2: EstimatedYesNo: expected a text, found \"\"");
     assert_eq!(line("a,0,0,/m/x,no"), "expected a picture with a question, found none");
     assert!(line("\"a,0,0,/m/x,no").starts_with("line 2: "));
+    let set = Set::of(POINTS);
+    let sound = pictures(&set.open(&Options::default()).unwrap());
+    let (start, end) = POINTS[3..].split_once('\n').unwrap().1.split_once("bb,").unwrap();
+    set.write("oidv7-val-annotations-point-labels.csv", format!("{start}aa,2,0,/m/dog,yes\nx\nbb,{end}"));
+    let dataset = set.open(&Options::default()).unwrap();
+    let found = pictures(&dataset);
+    assert_eq!((prompts(&found), dataset.warnings().len()), (prompts(&sound), 1));
+    assert!(set.warned(&Options::default())[0].contains("passed over: 2; the first is line 4: X: expected"));
 }
 
 /// A bird of class 3 with a beak and one foot, and one of class 1 without a visible part.
@@ -621,8 +743,13 @@ fn funny_birds_without_maps_have_no_place() {
     );
     assert!(set.reason(&Options::default()).starts_with("dataset_test.json: cannot be read"));
     set.write("dataset_test.json", "[{\"class_idx\": 1}, {\"class_idx\": -1}]");
-    let expected = "dataset_test.json: item 2: \"class_idx\": expected a number of a class, found -1";
-    assert_eq!(set.reason(&Options::default()), expected);
+    let first = "item 2: \"class_idx\": expected a number of a class, found -1";
+    let expected = format!(
+        "dataset_test.json: pictures that cannot be used and are passed over: 1; the first is {first}"
+    );
+    assert_eq!(set.warned(&Options::default()), [expected]);
+    set.write("dataset_test.json", "[{\"class_idx\": -1}, {\"class_idx\": 1}]");
+    assert_eq!(pictures(&set.open(&Options::default()).unwrap())[0].name, "1/000001.png", "by its place");
 }
 
 const VOC: &str = "== Annotations/b.xml
@@ -676,33 +803,79 @@ fn voc_asks_about_things_and_parts() {
 }
 
 #[test]
-fn wrong_xml_is_told() {
-    let reason = |text: &str| {
+fn odd_xml_is_passed_over_counted_and_the_first_is_named() {
+    let told = |text: &str, expected: &[&str]| {
         let set = Set::of(VOC);
         set.write("Annotations/b.xml", text);
-        set.reason(&Options::default())
+        let dataset = set.open(&Options::default()).unwrap();
+        let found = pictures(&dataset);
+        assert_eq!(prompts(&found)[0], ("a", vec!["dog"]));
+        let first = |told: &String| told.split_once("the first is ").unwrap().1.to_owned();
+        let told = set.warned(&Options::default());
+        assert_eq!(told.len(), expected.len());
+        for (told, expected) in told.iter().map(first).zip(expected) {
+            assert!(told.starts_with(expected), "{told}");
+        }
     };
-    let object = |inside: &str| reason(&format!("<annotation>\n<object>{inside}</object></annotation>"));
-    let boxed = |edges: &str| object(&format!("<name>dog</name><bndbox>{edges}</bndbox>"));
-    assert!(reason("<annotation>").starts_with("Annotations/b.xml: expected XML, found an error: "));
-    assert_eq!(object(""), "Annotations/b.xml: line 2: name: expected a text, found nothing");
-    assert_eq!(
-        object("<name>dog</name>"),
-        "Annotations/b.xml: line 2: bndbox: expected a box, found nothing"
-    );
-    assert_eq!(
-        boxed("<xmin>inf</xmin>"),
-        "Annotations/b.xml: line 2: xmin: expected a finite number, found \"inf\""
-    );
-    assert_eq!(
-        boxed("<xmin>3</xmin><ymin>1</ymin><xmax>1</xmax><ymax>1</ymax>"),
-        "Annotations/b.xml: line 2: bndbox: expected a width and a height above 0, found -1 x 1"
+    let object = |inside: &str, expected: &str| {
+        told(&format!("<annotation>\n<object>{inside}</object></annotation>"), &[expected]);
+    };
+    let boxed = |edges: &str, expected: &str| {
+        object(&format!("<name>dog</name><bndbox>{edges}</bndbox>"), expected);
+    };
+    told("<annotation>", &["Annotations/b.xml: expected XML, found an error: "]);
+    object("", "b.xml: line 2: name: expected a text, found nothing");
+    object("<name>dog</name>", "b.xml: line 2: bndbox: expected a box, found nothing");
+    boxed("<xmin>inf</xmin>", "b.xml: line 2: xmin: expected a finite number, found \"inf\"");
+    boxed(
+        "<xmin>3</xmin><ymin>1</ymin><xmax>1</xmax><ymax>1</ymax>",
+        "b.xml: line 2: bndbox: expected a width and a height above 0, found -1 x 1",
     );
     let bomb = "<!DOCTYPE a [<!ENTITY x \"aa\"><!ENTITY y \"&x;&x;\">]><annotation>&y;</annotation>";
-    assert!(reason(bomb).contains("expected XML, found an error"));
-    assert!(reason(&"<a>".repeat(300_000)).contains("expected XML, found an error"));
+    told(bomb, &["Annotations/b.xml: expected XML, found an error"]);
+    told(&"<a>".repeat(300_000), &["Annotations/b.xml: expected XML, found an error"]);
+    // The others of the same file count.
+    let set = Set::of(VOC);
+    let odd = VOC[21..VOC.find("== Annotations/a").unwrap()].replacen("<xmin>3<", "<xmin>9<", 1);
+    set.write("Annotations/b.xml", odd.trim_start());
+    assert_eq!(prompts(&pictures(&set.open(&Options::default()).unwrap()))[1], ("b", vec!["dog"]));
+    let all = Set::of("== Annotations/a.xml\n<annotation>== JPEGImages/a.jpg\nx");
+    let reason = all.reason(&Options::default());
+    assert!(
+        reason.contains("found none; ") && reason.contains("Annotations/a.xml: expected XML"),
+        "{reason}"
+    );
     let missing = Set::of(VOC).reason(&Options { split: Some("val".into()), ..Options::default() });
     assert!(missing.starts_with("ImageSets/Main/val.txt: cannot be read"), "{missing}");
+}
+
+#[test]
+fn voc_finds_a_picture_by_the_xmls_name_then_by_what_it_says() {
+    let set = Set::new();
+    let xml = |name: &str, filename: &str| {
+        let object = "<object><name>dog</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></object>";
+        set.write(
+            &format!("Annotations/{name}.xml"),
+            format!("<annotation><filename>{filename}</filename>{object}</annotation>"),
+        );
+    };
+    for (name, filename) in [
+        ("a", "DSC_1.JPG"),
+        ("b", "C:\\photos\\DSC_2.jpg"),
+        ("c", "some/where/dsc_3.png"),
+        ("d", "d"),
+        ("e", "missing.jpg"),
+        ("f.x", ""),
+    ] {
+        xml(name, filename);
+    }
+    for name in ["a.jpeg", "DSC_1.JPG", "DSC_2.jpg", "DSC_3.JPEG", "D.PNG", "f.x.webp", "f.jpg"] {
+        set.write(&format!("JPEGImages/{name}"), "x");
+    }
+    let found = pictures(&set.open(&Options::default()).unwrap());
+    let paths: Vec<_> = found.into_iter().map(|picture| picture.path).collect();
+    let expected = ["a.jpeg", "DSC_2.jpg", "DSC_3.JPEG", "D.PNG", "missing.jpg", "f.x.webp"];
+    assert_eq!(paths, expected.map(|name| set.path(&format!("JPEGImages/{name}"))));
 }
 
 #[test]

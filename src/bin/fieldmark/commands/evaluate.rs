@@ -45,6 +45,7 @@ fn measure(args: &EvaluateArgs, dataset: &Path, terminal: &Terminal) -> Result<E
     let dataset = Dataset::open(dataset, &data_options(&args.data))?;
     let skipped = dataset.skipped()?;
     images::note_skipped(skipped, terminal);
+    terminal.warn(dataset.warnings());
     let mut options = options(args, &dataset)?;
     let _new_folders = args.output.as_deref().map(super::NewFolders::on_the_way_to);
     let folder = Folder::new(args)?;
