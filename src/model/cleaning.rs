@@ -99,13 +99,14 @@ fn fix_encoding(text: &str) -> String {
         return text.to_owned();
     }
     let characters: Vec<char> = text.chars().collect();
+    // ASCII, which no sequence has in it, for what Windows-1252 has not.
+    let bytes: Vec<u8> = characters.iter().map(|c| windows_1252(*c).unwrap_or(0)).collect();
     let mut output = String::with_capacity(text.len());
     let mut at = 0;
     while at < characters.len() {
-        let bytes: Vec<u8> = characters[at..].iter().map_while(|c| windows_1252(*c)).collect();
-        let run = leading_sequences(&bytes);
-        match std::str::from_utf8(&bytes[..run]) {
-            Ok(decoded) if is_convincing(&bytes[..run]) => {
+        let run = leading_sequences(&bytes[at..]);
+        match std::str::from_utf8(&bytes[at..at + run]) {
+            Ok(decoded) if is_convincing(&bytes[at..at + run]) => {
                 output.push_str(decoded);
                 at += run;
             }

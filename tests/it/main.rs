@@ -5,6 +5,8 @@
 
 mod architecture;
 #[cfg(feature = "cli")]
+mod attack;
+#[cfg(feature = "cli")]
 mod batch;
 #[cfg(feature = "cli")]
 mod browser;
@@ -60,3 +62,4 @@ mod sandbox;
 mod siglip;
 #[cfg(feature = "cli")]
 mod text_cache;
+mod tokenizers;

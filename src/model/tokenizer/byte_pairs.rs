@@ -19,7 +19,10 @@ use tokenizers::{
 };
 
 use super::{MERGES, TOKENIZER, VOCABULARY};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    guard::guarded,
+};
 
 /// The start and the end token: what they are called in files, and what they are in a text.
 const SPECIAL: [(&str, &str); 2] =
@@ -90,7 +93,8 @@ impl BytePairs {
             *id = *ids.get(own).ok_or_else(|| error(&format!("token {name} is missing")))?;
         }
         let tokenizer =
-            splitter(ids, pairs).map_err(|source| error(&format!("not a tokenizer: {source}")))?;
+            guarded(|| splitter(ids, pairs)).map_err(|panic| error(&format!("not a tokenizer: {panic}")))?;
+        let tokenizer = tokenizer.map_err(|source| error(&format!("not a tokenizer: {source}")))?;
         Ok(Self::Files { tokenizer: Box::new(tokenizer), special })
     }
 

@@ -1,23 +1,32 @@
 //! A prompt becomes token ids, as transformers' tokenizer for the checkpoint makes them, or open_clip's.
 
 mod byte_pairs;
+mod claims;
 mod facts;
+mod file;
 mod lazy;
+mod limits;
+mod normalizer;
+mod pattern;
+mod pieces;
 mod settings;
+mod words;
 
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tokenizers::Tokenizer;
 
 use super::config::{Cleaning, EndOfText, Splitter, TextConfig, TextPooling};
 use crate::{
     error::{Error, Result},
+    guard::guarded,
     progress::Warning,
 };
 use byte_pairs::BytePairs;
 pub use facts::TokenizerFacts;
+use file::{File, Splitter as FileSplitter};
 pub(super) use lazy::LazyTokenizer;
+use limits::LONGEST_TEXT;
 use settings::{Padding, Settings, Side};
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -27,6 +36,9 @@ const MERGES: &str = "merges.txt";
 const SENTENCE_PIECE: &str = "spiece.model";
 const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
+
+/// Letters of a prompt that are shown in an error.
+const LONGEST_SHOWN: usize = 60;
 
 /// A text in the model's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +65,7 @@ pub struct PromptTokenizer {
 }
 
 enum Kind {
-    Files(Box<Tokenizer>),
+    Files(Box<FileSplitter>),
     OpenClip(BytePairs),
 }
 
@@ -71,10 +83,7 @@ impl PromptTokenizer {
             let padding = pad.map(|id| Padding { id, side: Side::Right });
             return Ok(Self::new(Kind::OpenClip(pairs), &path, config, padding));
         }
-        let settings = match config.sees_padding() {
-            true => Settings::read(directory)?,
-            false => Settings::default(),
-        };
+        let settings = if config.sees_padding() { Settings::read(directory)? } else { Settings::default() };
         let file = directory.join(TOKENIZER);
         if file.is_file() {
             let bytes = super::read_text_file(&file)?;
@@ -102,11 +111,16 @@ impl PromptTokenizer {
 
     fn with_settings(bytes: &[u8], path: &Path, config: &TextConfig, settings: &Settings) -> Result<Self> {
         let error = |reason: String| Error::Tokenizer { path: path.into(), reason };
-        let broken = |source: tokenizers::Error| error(format!("not a tokenizer: {source}"));
-        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(broken)?;
-        let padding = match config.sees_padding() {
-            true => Some(settings.padding(&tokenizer, config.pad).map_err(error)?),
-            false => None,
+        let broken = |reason: String| error(format!("not a tokenizer: {reason}"));
+        let file = File::read(bytes).map_err(broken)?;
+        let pad_id = file.pad_id().map_err(broken)?;
+        let first = settings.cleaning.steps().map_err(|source| error(source.to_string()))?;
+        let tokenizer = file.build(first).map_err(broken)?;
+        let padding = if config.sees_padding() {
+            let id_of = |token: &str| tokenizer.token_to_id(token);
+            Some(settings.padding(id_of, pad_id.or(config.pad)).map_err(error)?)
+        } else {
+            None
         };
         if let Some(Padding { id, .. }) = padding.filter(|padding| padding.id as usize >= config.vocabulary) {
             let vocabulary = config.vocabulary;
@@ -114,9 +128,6 @@ impl PromptTokenizer {
                 "padding token id {id} is outside the model's vocabulary of {vocabulary}"
             )));
         }
-        settings.cleaning.prepend_to(&mut tokenizer).map_err(broken)?;
-        tokenizer.with_truncation(None).map_err(broken)?;
-        tokenizer.with_padding(None);
         Ok(Self::new(Kind::Files(Box::new(tokenizer)), path, config, padding))
     }
 
@@ -146,11 +157,15 @@ impl PromptTokenizer {
     /// Splits a text that may be empty.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the tokenizer does not fit the model.
+    /// [`Error::Prompt`] if it is far too long; [`Error::Tokenizer`] if the tokenizer does not fit the model, or fails.
     pub fn tokenize_any(&self, prompt: &str) -> Result<Tokens> {
-        let (mut ids, special) = self
-            .split(&self.cleaning.apply(prompt))
-            .map_err(|source| self.error(format!("prompt {prompt:?} cannot be split: {source}")))?;
+        if prompt.len() > LONGEST_TEXT {
+            let reason = format!("expected at most {LONGEST_TEXT} bytes, found {}", prompt.len());
+            return Err(Error::Prompt { prompt: beginning(prompt), reason });
+        }
+        let (mut ids, special) = self.split(&self.cleaning.apply(prompt)).map_err(|source| {
+            self.error(format!("prompt {:?} cannot be split: {source}", beginning(prompt)))
+        })?;
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocabulary) {
             let reason = format!("token id {id} is outside the model's vocabulary of {}", self.vocabulary);
             return Err(self.error(reason));
@@ -162,14 +177,15 @@ impl PromptTokenizer {
 
     /// The ids of a cleaned text, and how many special tokens are at its end.
     fn split(&self, text: &str) -> tokenizers::Result<(Vec<u32>, usize)> {
-        match &self.tokenizer {
+        let split = || match &self.tokenizer {
             Kind::Files(tokenizer) => {
                 let encoding = tokenizer.encode(text, true)?;
                 let ends_specially = encoding.get_special_tokens_mask().last() == Some(&1);
                 Ok((encoding.get_ids().to_vec(), usize::from(ends_specially)))
             }
             Kind::OpenClip(pairs) => Ok((pairs.encode(text)?, 1)),
-        }
+        };
+        guarded(|| limits::within(split))?
     }
 
     /// Cuts a text to the context as transformers does: the special tokens at its end stay.
@@ -211,6 +227,14 @@ impl PromptTokenizer {
 
     fn error(&self, reason: String) -> Error {
         Error::Tokenizer { path: self.path.clone(), reason }
+    }
+}
+
+/// The beginning of a prompt, for messages.
+fn beginning(prompt: &str) -> String {
+    match prompt.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{}...", &prompt[..end]),
+        None => prompt.to_owned(),
     }
 }
 

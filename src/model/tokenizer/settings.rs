@@ -10,8 +10,8 @@ use std::path::Path;
 
 use serde_json::Value;
 use tokenizers::{
-    NormalizerWrapper, Tokenizer,
-    normalizers::{self, Replace, Sequence, Strip},
+    NormalizerWrapper,
+    normalizers::{self, Replace, Strip},
 };
 
 use crate::error::{Error, Result};
@@ -85,16 +85,18 @@ impl Settings {
         Ok(Self { cleaning, pad_token, left })
     }
 
-    /// The padding: the token that these files name, else the tokenizer's own, else the one of `config.json`.
-    pub(super) fn padding(&self, tokenizer: &Tokenizer, config: Option<u32>) -> Result<Padding, String> {
-        let id = match (&self.pad_token, tokenizer.get_padding()) {
-            (Some(token), _) => Some(
-                tokenizer
-                    .token_to_id(token)
+    /// The padding: the token that these files name, else `other`, which the tokenizer itself or `config.json` names.
+    pub(super) fn padding(
+        &self,
+        id_of: impl Fn(&str) -> Option<u32>,
+        other: Option<u32>,
+    ) -> Result<Padding, String> {
+        let id = match &self.pad_token {
+            Some(token) => Some(
+                id_of(token)
                     .ok_or_else(|| format!("the padding token {token:?} is not one of its tokens"))?,
             ),
-            (None, Some(padding)) => Some(padding.pad_id),
-            (None, None) => config,
+            None => other,
         };
         let id = id.ok_or("no padding token is named, and the model reads its padding")?;
         Ok(Padding { id, side: if self.left { Side::Left } else { Side::Right } })
@@ -102,9 +104,9 @@ impl Settings {
 }
 
 impl Cleaning {
-    /// Puts the cleaning before the tokenizer's own normalizer. Special tokens in a text stay what they are, as in
+    /// What comes before the tokenizer's own normalizer. Special tokens in a text stay what they are, as in
     /// transformers.
-    pub(super) fn prepend_to(self, tokenizer: &mut Tokenizer) -> tokenizers::Result<()> {
+    pub(super) fn steps(self) -> tokenizers::Result<Vec<NormalizerWrapper>> {
         let mut steps: Vec<NormalizerWrapper> = Vec::new();
         if self.lower_case {
             steps.push(normalizers::Lowercase.into());
@@ -116,12 +118,7 @@ impl Cleaning {
             }
             steps.push(Strip::new(true, true).into());
         }
-        if steps.is_empty() {
-            return Ok(());
-        }
-        steps.extend(tokenizer.get_normalizer().cloned());
-        tokenizer.with_normalizer(Some(Sequence::new(steps)))?;
-        Ok(())
+        Ok(steps)
     }
 }
 
