@@ -10,7 +10,7 @@ use std::{io::Write, path::Path};
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::files::write_atomically;
+use crate::files::{escaped, write_atomically};
 use crate::geometry::Size;
 use crate::regions::{Instance, RunLengths};
 
@@ -38,6 +38,9 @@ struct Info {
 struct Image {
     id: ImageId,
     file_name: String,
+    /// The escaped form of a name that is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_name_bytes: Option<String>,
     width: u32,
     height: u32,
 }
@@ -84,7 +87,8 @@ impl Coco {
     pub fn add_image(&mut self, path: &Path, size: Size) -> ImageId {
         let id = ImageId(self.images.len() + 1);
         let file_name = path.to_string_lossy().into_owned();
-        self.images.push(Image { id, file_name, width: size.width, height: size.height });
+        let file_name_bytes = escaped(path);
+        self.images.push(Image { id, file_name, file_name_bytes, width: size.width, height: size.height });
         id
     }
 

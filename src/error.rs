@@ -72,6 +72,12 @@ pub enum Error {
         /// The limit on each of them.
         limit: u32,
     },
+    /// A photo was named by an address; only files are read.
+    #[error("{address}: expected a file, found a web address")]
+    WebAddress {
+        /// The address.
+        address: String,
+    },
     /// No checkpoint of that name or path was found.
     #[error("model {model}: {reason}")]
     ModelNotFound {

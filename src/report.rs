@@ -9,11 +9,12 @@ use std::{
 };
 
 use rayon::prelude::*;
-use serde::{Serialize, Serializer};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     attribution::{self, Combination, ConceptMap, resample::Resampled},
     device::Precision,
+    files::escaped,
     geometry::{Fit, Placement},
     model::config::ProbabilityKind,
     objective::{
@@ -336,7 +337,7 @@ impl Seconds {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Localization {
     /// The photo's file.
-    #[serde(serialize_with = "path")]
+    #[serde(flatten, serialize_with = "image")]
     pub image: PathBuf,
     /// Its width and height.
     pub image_size: [u32; 2],
@@ -369,7 +370,7 @@ pub struct Localization {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<Drawn>,
     /// The files that were written, by kind.
-    #[serde(serialize_with = "paths")]
+    #[serde(flatten, serialize_with = "files")]
     pub files: BTreeMap<String, PathBuf>,
     /// Where the time went.
     pub seconds: Seconds,
@@ -392,7 +393,7 @@ pub struct Compared {
     #[serde(flatten)]
     pub place: Place,
     /// The files that were written for it alone, by kind.
-    #[serde(serialize_with = "paths")]
+    #[serde(flatten, serialize_with = "files")]
     pub files: BTreeMap<String, PathBuf>,
 }
 
@@ -400,7 +401,7 @@ pub struct Compared {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// The photo's file.
-    #[serde(serialize_with = "path")]
+    #[serde(flatten, serialize_with = "image")]
     pub image: PathBuf,
     /// Its width and height.
     pub image_size: [u32; 2],
@@ -422,19 +423,34 @@ pub struct Comparison {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<Drawn>,
     /// The files that were written, by kind.
-    #[serde(serialize_with = "paths")]
+    #[serde(flatten, serialize_with = "files")]
     pub files: BTreeMap<String, PathBuf>,
     /// Where the time went.
     pub seconds: Seconds,
 }
 
-/// A name that is not UTF-8 must not cost a result: what JSON cannot hold of it becomes U+FFFD.
-fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
+/// A photo's file as `image`: what is not UTF-8 becomes U+FFFD there, and `image_bytes` has the escaped form of such a
+/// name ([`escaped`]).
+fn image<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut fields = serializer.serialize_map(None)?;
+    fields.serialize_entry("image", &path.to_string_lossy())?;
+    if let Some(bytes) = escaped(path) {
+        fields.serialize_entry("image_bytes", &bytes)?;
+    }
+    fields.end()
 }
 
-fn paths<S: Serializer>(paths: &BTreeMap<String, PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(paths.iter().map(|(kind, path)| (kind, path.to_string_lossy())))
+/// Files as `files`, and the escaped forms of those that are not UTF-8 as `files_bytes`, as [`image`].
+fn files<S: Serializer>(files: &BTreeMap<String, PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    let readable: BTreeMap<_, _> = files.iter().map(|(kind, path)| (kind, path.to_string_lossy())).collect();
+    let bytes: BTreeMap<_, _> =
+        files.iter().filter_map(|(kind, path)| Some((kind, escaped(path)?))).collect();
+    let mut fields = serializer.serialize_map(None)?;
+    fields.serialize_entry("files", &readable)?;
+    if !bytes.is_empty() {
+        fields.serialize_entry("files_bytes", &bytes)?;
+    }
+    fields.end()
 }
 
 #[cfg(test)]

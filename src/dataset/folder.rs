@@ -11,6 +11,7 @@ use super::{
     wording::{Concepts, Phrases, Wording},
 };
 use crate::error::{Error, Result};
+use crate::files::escaped;
 use crate::folder::{self, Skipped};
 
 /// The data set.
@@ -85,7 +86,9 @@ impl Source for Folder {
                 part: None,
                 truth: Truth::Unknown,
             };
-            let name = format!("{}/{}", class.label, file_name(&path));
+            // Two names that are not UTF-8 may look the same.
+            let file = path.file_name().map(Path::new).and_then(escaped).unwrap_or_else(|| file_name(&path));
+            let name = format!("{}/{file}", class.label);
             Ok(Picture { name, path, questions: vec![question] })
         })))
     }

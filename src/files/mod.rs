@@ -5,12 +5,14 @@
 //! old file or the new one and an interrupted run leaves nothing half-written. That guards against crashes
 //! of the program, not of the machine: nothing waits for the disk.
 
+mod escape;
 mod mark;
 mod names;
 mod pictures;
 mod read;
 mod write;
 
+pub use escape::{escaped, unescaped};
 pub use mark::{SOFTWARE, is_own_png};
 pub use names::{Names, path_of, slug};
 pub use pictures::{png, save_indexed_png, save_npy, save_png};

@@ -11,6 +11,7 @@
 
 mod decode;
 mod exif;
+mod file;
 mod flatten;
 mod format;
 mod header;
@@ -22,13 +23,13 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 
-use crate::files::read_bounded;
 use crate::geometry::Size;
 use crate::progress::Warning;
 use crate::{Error, Result};
 
 pub(crate) use decode::memory_limit;
 use exif::Exif;
+pub use file::{read, read_stream};
 pub use format::SUPPORTED_FORMATS;
 pub(crate) use header::png_size;
 pub use header::{size_in_bytes, size_in_file};
@@ -69,13 +70,14 @@ impl Photo {
     /// Reads and decodes a file.
     ///
     /// # Errors
-    /// [`Error::Read`] if the file cannot be read or is not a regular file; [`Error::Image`] if it is not an
+    /// [`Error::Read`] if the file cannot be read, is not a regular file, or is larger than a photo of its size can be;
+    /// [`Error::WebAddress`] if the path is an address; [`Error::Image`] if it is not an
     /// image, or broken; [`Error::UnsupportedFormat`] if it is an image of another format; [`Error::ImageTooLarge`] or
     /// [`Error::ImageSideTooLong`] if its header claims more pixels than the options allow, or a side beyond
     /// [`LONGEST_SIDE`].
     pub fn open_with(path: impl AsRef<Path>, options: &PhotoOptions) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = read_bounded(path, memory_limit(options.pixel_limit))?;
+        let bytes = file::read(path, options)?;
         Self::from_bytes(path, &bytes, options)
     }
 

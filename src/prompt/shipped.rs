@@ -71,13 +71,15 @@ impl ConceptList {
     /// # Errors
     /// As [`ConceptList::read`]; or [`Error::Option`], which names the lists, if it is neither a list that ships nor
     /// looks like a file.
-    pub fn open(name_or_file: &str) -> Result<Self> {
+    pub fn open(name_or_file: impl AsRef<Path>) -> Result<Self> {
+        let path = name_or_file.as_ref();
+        // No list that ships has a name that is not UTF-8.
+        let Some(name_or_file) = path.to_str() else { return Self::read(path) };
         let other = OTHER_NAMES.iter().find(|(other, _)| *other == name_or_file);
         let name = other.map_or(name_or_file, |(_, name)| name);
         if let Some((_, text)) = CONCEPT_LISTS.iter().find(|(shipped, _)| *shipped == name) {
             return Self::parse(text);
         }
-        let path = Path::new(name_or_file);
         if path.exists() || name_or_file.contains(['.', '/', std::path::MAIN_SEPARATOR]) {
             return Self::read(path);
         }

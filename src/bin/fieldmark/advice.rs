@@ -14,6 +14,9 @@ fn for_error(error: &Error) -> Option<&'static str> {
             "check the path; the order is `localize PROMPT IMAGE...`, `compare IMAGE PROMPT PROMPT...` and \
              `batch PROMPTS IMAGE...`, and a prompt of several words needs quotes",
         ),
+        Error::WebAddress { .. } => {
+            Some("download the photo first, or pass it on: `curl -L ADDRESS | fieldmark localize PROMPT -`")
+        }
         Error::ModelNotFound { .. } => Some(
             "give a Hub id such as openai/clip-vit-base-patch16, a directory with config.json or \
              open_clip_config.json and weights, or miniature",

@@ -63,7 +63,7 @@ pub struct LocalizeArgs {
     /// The concept to look for, in words.
     pub prompt: String,
 
-    /// Photos; a directory means the images in it.
+    /// Photos; a directory means the images in it, and - standard input.
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
 
@@ -113,7 +113,7 @@ Examples:
 pub struct RivalArgs {
     /// A list of concepts among which rivals are found: one that ships (see `fieldmark prompts`) or a file.
     #[arg(long, value_name = "NAME or FILE")]
-    pub concepts: Option<String>,
+    pub concepts: Option<PathBuf>,
 
     /// How many rivals are found [default: 3; 1 with --by group]
     #[arg(long, value_name = "K", requires = "concepts",
@@ -148,7 +148,7 @@ pub enum ByName {
 #[derive(Debug, Args)]
 #[command(after_help = COMPARE_EXAMPLES)]
 pub struct CompareArgs {
-    /// The photo.
+    /// The photo; - is standard input.
     pub image: PathBuf,
 
     /// The prompts, two or more; with --concepts, none or more.
@@ -157,7 +157,7 @@ pub struct CompareArgs {
 
     /// A list of concepts that compete too: one that ships (see `fieldmark prompts`) or a file.
     #[arg(long, value_name = "NAME or FILE")]
-    pub concepts: Option<String>,
+    pub concepts: Option<PathBuf>,
 
     /// How many of the list's concepts get a map: those that fit best.
     #[arg(long, value_name = "K", default_value_t = 8, requires = "concepts")]
@@ -229,7 +229,7 @@ pub struct MethodsArgs {
 pub struct PromptsArgs {
     /// A list of concepts, a set of templates, or a file with a list.
     #[arg(value_name = "NAME or FILE")]
-    pub name: Option<String>,
+    pub name: Option<PathBuf>,
 
     /// Print one JSON object a line instead of a list for people.
     #[arg(long)]
@@ -246,7 +246,7 @@ pub struct PromptsArgs {
 pub struct BatchArgs {
     /// A list of prompts: one that ships (see `fieldmark prompts`) or a file.
     #[arg(required_unless_present = "from", value_name = "PROMPTS")]
-    pub prompts: Option<String>,
+    pub prompts: Option<PathBuf>,
 
     /// Photos; a directory means the images in it.
     #[arg(required_unless_present = "from", value_name = "IMAGE")]

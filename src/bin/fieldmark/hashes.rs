@@ -29,6 +29,13 @@ pub fn of_file(path: &Path) -> Result<(u64, String)> {
     }
 }
 
+/// The SHA-256 of bytes in hexadecimal digits.
+pub fn of_bytes(bytes: &[u8]) -> String {
+    let mut context = Context::new(&SHA256);
+    context.update(bytes);
+    hexadecimal(context)
+}
+
 /// The SHA-256 of a checkpoint: of its files' names and hashes, `name`, a blank, `hash` and a line feed each, by
 /// name. `names` are the files that count; without any, those in the directory that a checkpoint is made of.
 pub fn of_checkpoint(directory: &Path, names: &[String]) -> Result<String> {
@@ -78,6 +85,7 @@ mod tests {
         // The example of FIPS 180-2.
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(of_file(&path).unwrap(), (3, expected.to_owned()));
+        assert_eq!(of_bytes(b"abc"), expected);
     }
 
     #[test]

@@ -1,56 +1,52 @@
 //! Several photos are at work at once, and their results come in the photos' order.
+//!
+//! Photos are grouped as they come: the headers of a group are read when the group is about to begin, never those of all
+//! photos. Whatever is at work together, the groups that are under way included, stays within one bound of memory.
 
-use std::{sync::mpsc::sync_channel, thread};
+use std::{collections::VecDeque, panic::resume_unwind, sync::mpsc::sync_channel, thread};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use fieldmark::guard::guarded;
 
 /// Groups of photos at work at once: while those of one are decoded or drawn, those of the other have the vision tower.
 /// More would only cost memory.
 pub const AT_ONCE: usize = 2;
 
-/// A group's photos have together no more pixels, unless there is but one: all of them are in memory.
-const GROUP_PIXELS: u64 = 64_000_000;
+/// The bytes that all photos at work may take together, with everything that is drawn of them. A photo that needs more
+/// is at work alone.
+pub const MEMORY: u64 = 768 << 20;
 
-/// Groups of items that follow each other, of no more than `most`; `pixels` tells how many an item's photo has.
-pub fn groups<T>(items: Vec<T>, most: usize, pixels: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
-    let mut group = Group::new(most);
-    let mut groups: Vec<Vec<T>> = Vec::new();
-    for item in items {
-        let pixels = pixels(&item);
-        groups.extend(group.add(item, pixels));
-    }
-    groups.extend(group.take());
-    groups
-}
-
-/// Items that are gathered one after the other until no more belong together.
+/// Items that follow each other and pass the vision tower together.
+#[derive(Debug, PartialEq)]
 pub struct Group<T> {
-    most: usize,
-    items: Vec<T>,
-    /// Pixels that there is room for.
-    room: u64,
+    pub items: Vec<T>,
+    /// The memory that they need.
+    bytes: u64,
 }
 
-impl<T> Group<T> {
-    /// An empty group of items, of no more than `most`.
-    pub fn new(most: usize) -> Self {
-        Self { most, items: Vec::new(), room: GROUP_PIXELS }
-    }
-
-    /// Adds an item, whose photo has so many pixels. If there is no room for it, it begins a new group, and those before
-    /// it are returned.
-    pub fn add(&mut self, item: T, pixels: u64) -> Option<Vec<T>> {
-        let full = if self.items.len() < self.most && pixels <= self.room { None } else { self.take() };
-        self.room = self.room.saturating_sub(pixels);
-        self.items.push(item);
-        full
-    }
-
-    /// Empties the group; none if it is empty.
-    pub fn take(&mut self) -> Option<Vec<T>> {
-        self.room = GROUP_PIXELS;
-        Some(std::mem::take(&mut self.items)).filter(|items| !items.is_empty())
-    }
+/// Gathers items as they come into groups of no more than `most`; `bytes` says how much memory an item needs.
+pub fn groups<T>(
+    items: impl Iterator<Item = T>,
+    most: usize,
+    mut bytes: impl FnMut(&T) -> u64,
+) -> impl Iterator<Item = Group<T>> {
+    const ROOM: u64 = MEMORY / AT_ONCE as u64;
+    let mut items = items.map(move |item| (bytes(&item), item));
+    let mut ahead = None;
+    std::iter::from_fn(move || {
+        let (first, item) = ahead.take().or_else(|| items.next())?;
+        let mut group = Group { items: vec![item], bytes: first };
+        while group.items.len() < most {
+            let Some((more, item)) = items.next() else { break };
+            if group.bytes.saturating_add(more) > ROOM {
+                ahead = Some((more, item));
+                break;
+            }
+            group.items.push(item);
+            group.bytes += more;
+        }
+        Some(group)
+    })
 }
 
 /// What opening an item gives.
@@ -62,7 +58,8 @@ pub enum Opening<P, R> {
 }
 
 /// Works on a group in three steps: each item is opened on a thread of its own; those that are open are answered
-/// together, in their order; and each answer is finished on a thread of its own. What fails on the way is its own result.
+/// together, in their order; and each answer is finished on a thread of its own. What fails on the way is its own result,
+/// panics included: if answering together panics, each item is answered alone.
 pub fn in_steps<T: Send, P: Send + Sync, A: Send, R: Send>(
     group: Vec<T>,
     open: impl Fn(T) -> Result<Opening<P, R>> + Sync,
@@ -79,46 +76,98 @@ pub fn in_steps<T: Send, P: Send + Sync, A: Send, R: Send>(
         Err(error) => Some(Err(error)),
     };
     let known: Vec<Option<Result<R>>> = each(group, open).into_iter().map(&mut known).collect();
-    let answers = opened.iter().zip(answer(&opened)).collect();
+    let answers = opened.iter().zip(all_or_each(&opened, answer)).collect();
     let mut finished = each(answers, |(item, answer)| finish(item, answer?)).into_iter();
     known.into_iter().filter_map(|known| known.or_else(|| finished.next())).collect()
 }
 
-/// Works on every item, each on a thread of its own.
-fn each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+/// Works on items together; if that panics, on each alone, so that only those that panic alone are lost.
+pub fn all_or_each<P, A>(items: &[P], work: impl Fn(&[P]) -> Vec<Result<A>>) -> Vec<Result<A>> {
+    match unless_it_panics(|| Ok(work(items))) {
+        Ok(results) => results,
+        Err(error) if items.len() == 1 => vec![Err(error)],
+        Err(_) => {
+            let alone = |item| unless_it_panics(|| work(std::slice::from_ref(item)).pop().transpose());
+            let lost = || anyhow!("no result");
+            items.iter().map(|item| alone(item).and_then(|result| result.ok_or_else(lost))).collect()
+        }
+    }
+}
+
+/// Does work on one photo; a panic is an error of this photo.
+fn unless_it_panics<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    guarded(work).unwrap_or_else(|panic| Err(anyhow!("a fault in fieldmark: {}", panic.message)))
+}
+
+/// Works on every item, each on a thread of its own. One whose thread cannot be started is worked on here.
+fn each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> Result<R> + Sync) -> Vec<Result<R>> {
+    let work = |item| unless_it_panics(|| work(item));
     let work = &work;
     thread::scope(|scope| {
-        let threads: Vec<_> = items.into_iter().map(|item| scope.spawn(move || work(item))).collect();
-        let results = threads.into_iter().map(|thread| thread.join());
-        results.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        let threads: Vec<_> = items.into_iter().map(|item| spawn(scope, item, work)).collect();
+        threads.into_iter().filter_map(Working::wait).collect()
     })
 }
 
-/// Does some work on every item, `at_once` of them at a time, and hands the results on in the items' order. No more than
-/// one result a thread waits for those before it. An error of `take` ends it all; what is at work is finished.
+/// Work on a thread, or its result where no thread could be started.
+enum Working<'scope, R> {
+    Begun(thread::ScopedJoinHandle<'scope, Option<R>>),
+    Done(R),
+}
+
+impl<R> Working<'_, R> {
+    /// The result; none is never there, since every thread gets its item.
+    fn wait(self) -> Option<R> {
+        match self {
+            Self::Begun(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Self::Done(result) => Some(result),
+        }
+    }
+}
+
+fn spawn<'scope, T: Send + 'scope, R: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    item: T,
+    work: &'scope (impl Fn(T) -> R + Sync),
+) -> Working<'scope, R> {
+    // The item is handed over once the thread runs: a thread that cannot be started would take it along.
+    let (sender, receiver) = sync_channel::<T>(1);
+    match thread::Builder::new().spawn_scoped(scope, move || receiver.recv().ok().map(work)) {
+        Ok(thread) => {
+            let _ = sender.send(item);
+            Working::Begun(thread)
+        }
+        Err(_) => Working::Done(work(item)),
+    }
+}
+
+/// Does some work on every group, `at_once` of them at a time as far as their memory allows, and hands the results on in
+/// the groups' order. Groups are made only when there is room for them. An error of `take` ends it all; what is at work
+/// is finished.
 pub fn in_order<T: Send, R: Send>(
-    items: Vec<T>,
+    groups: impl Iterator<Item = Group<T>>,
     at_once: usize,
-    work: impl Fn(T) -> R + Sync,
+    work: impl Fn(Vec<T>) -> R + Sync,
     mut take: impl FnMut(R) -> Result<()>,
 ) -> Result<()> {
-    let at_once = at_once.min(items.len());
-    if at_once <= 1 {
-        return items.into_iter().try_for_each(|item| take(work(item)));
-    }
-    let mut shares: Vec<Vec<T>> = (0..at_once).map(|_| Vec::new()).collect();
-    items.into_iter().enumerate().for_each(|(place, item)| shares[place % at_once].push(item));
+    let mut groups = groups.peekable();
     let work = &work;
     thread::scope(|scope| {
-        // The threads take turns, so each one's results are its own turns in order.
-        let begin = |share: Vec<T>| {
-            let (sender, receiver) = sync_channel(0);
-            scope.spawn(move || share.into_iter().try_for_each(|item| sender.send(work(item))));
-            receiver
-        };
-        let receivers: Vec<_> = shares.into_iter().map(begin).collect();
-        let mut results = receivers.iter().cycle().map_while(|receiver| receiver.recv().ok());
-        results.try_for_each(&mut take)
+        let mut at_work = VecDeque::new();
+        let mut used = 0_u64;
+        loop {
+            while at_work.len() < at_once.max(1)
+                && let Some(group) =
+                    groups.next_if(|group| at_work.is_empty() || used.saturating_add(group.bytes) <= MEMORY)
+            {
+                used = used.saturating_add(group.bytes);
+                at_work.push_back((group.bytes, spawn(scope, group.items, work)));
+            }
+            let Some((bytes, group)) = at_work.pop_front() else { return Ok(()) };
+            let result = group.wait();
+            used = used.saturating_sub(bytes);
+            result.map_or(Ok(()), &mut take)?;
+        }
     })
 }
 
@@ -131,15 +180,20 @@ mod tests {
 
     use super::*;
 
+    /// Items that need no memory, each a group of its own.
+    fn single(items: std::ops::Range<usize>) -> impl Iterator<Item = Group<usize>> {
+        groups(items, 1, |_| 0)
+    }
+
     #[test]
     fn results_come_in_order_whatever_takes_how_long() {
         for at_once in [0, 1, 2, 3, 50] {
             let mut taken = Vec::new();
-            let slow = |item: usize| {
-                thread::sleep(Duration::from_millis([3, 0, 1][item % 3]));
-                item
+            let slow = |items: Vec<usize>| {
+                thread::sleep(Duration::from_millis([3, 0, 1][items[0] % 3]));
+                items[0]
             };
-            in_order((0..20).collect(), at_once, slow, |item| {
+            in_order(single(0..20), at_once, slow, |item| {
                 taken.push(item);
                 Ok(())
             })
@@ -149,15 +203,67 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_bounded_by_the_number_of_photos_and_of_their_pixels() {
-        let megapixels = vec![2, 4, 6, 40, 18, 80, 2, 2];
-        let sizes = |most| -> Vec<usize> {
-            groups(megapixels.clone(), most, |photo| photo * 1_000_000).iter().map(Vec::len).collect()
+    fn groups_are_bounded_by_the_number_of_photos_and_their_memory() {
+        let sizes = |parts: &[u64], most| -> Vec<usize> {
+            let bytes = |part: &u64| part * MEMORY / AT_ONCE as u64 / 64;
+            groups(parts.iter().copied(), most, bytes).map(|group| group.items.len()).collect()
         };
-        assert_eq!(sizes(4), [4, 1, 1, 2]);
-        assert_eq!(sizes(3), [3, 2, 1, 2]);
-        assert_eq!(sizes(1), [1; 8]);
-        assert!(groups(Vec::new(), 4, |photo| *photo).is_empty());
+        let parts = [2, 4, 6, 40, 18, 80, 2, 2];
+        assert_eq!(sizes(&parts, 4), [4, 1, 1, 2]);
+        assert_eq!(sizes(&parts, 3), [3, 2, 1, 2]);
+        assert_eq!(sizes(&parts, 1), [1; 8]);
+        assert!(sizes(&[], 4).is_empty());
+        assert_eq!(groups([1, 2].into_iter(), 4, |_| u64::MAX).count(), 2);
+    }
+
+    #[test]
+    fn groups_are_made_when_they_begin_and_all_at_work_share_the_memory() {
+        let (seen, at_work, most) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let items = (0..40).inspect(|_| _ = seen.fetch_add(1, Ordering::SeqCst));
+        let large = groups(items, 2, |item| if *item % 10 == 9 { 2 * MEMORY } else { MEMORY / 5 });
+        let work = |items: Vec<usize>| {
+            let now = at_work.fetch_add(items.len(), Ordering::SeqCst) + items.len();
+            most.fetch_max(now, Ordering::SeqCst);
+            assert!(now == 1 || items.iter().all(|item| item % 10 != 9), "{items:?} beside others");
+            thread::sleep(Duration::from_millis(1));
+            at_work.fetch_sub(items.len(), Ordering::SeqCst);
+            items
+        };
+        let mut taken = Vec::new();
+        in_order(large, 9, work, |items| {
+            // Of five at work, and of those that are looked at ahead: a group and an item.
+            assert!(seen.load(Ordering::SeqCst) <= items[0] + 9);
+            taken.extend(items);
+            Ok(())
+        })
+        .expect("nothing fails");
+        assert_eq!(taken, (0..40).collect::<Vec<_>>());
+        assert!((2..=5).contains(&most.into_inner()));
+    }
+
+    #[test]
+    fn a_panic_costs_one_item_whichever_step_it_is_in() {
+        let open = |item: usize| {
+            assert!(item != 1, "opening {item}");
+            Ok(Opening::Open(item))
+        };
+        let answer = |opened: &[usize]| {
+            assert!(!opened.contains(&2), "answering");
+            opened.iter().map(|item| Ok(*item)).collect()
+        };
+        let finish = |item: &usize, answer: usize| {
+            assert!(*item != 3, "finishing {answer}");
+            Ok(answer)
+        };
+        let results = in_steps(vec![0, 1, 2, 3, 4], open, answer, finish).into_iter();
+        let shown: Vec<_> = results
+            .map(|result| result.map_or_else(|error| error.to_string(), |item| item.to_string()))
+            .collect();
+        let fault = |what: &str| format!("a fault in fieldmark: {what}");
+        assert_eq!(
+            shown,
+            ["0".into(), fault("opening 1"), fault("answering"), fault("finishing 3"), "4".into()]
+        );
     }
 
     #[test]
@@ -186,15 +292,14 @@ mod tests {
     #[test]
     fn little_is_begun_ahead_and_an_error_ends_it() {
         let begun = AtomicUsize::new(0);
-        let work = |item: usize| {
+        let work = |items: Vec<usize>| {
             begun.fetch_add(1, Ordering::SeqCst);
-            item
+            items[0]
         };
         let mut taken = 0;
-        let result = in_order((0..1000).collect(), 2, work, |item| {
+        let result = in_order(single(0..1000), 2, work, |item| {
             taken += 1;
-            // Both threads may hold a result and neither goes on without its turn.
-            assert!(begun.load(Ordering::SeqCst) <= item + 4);
+            assert!(begun.load(Ordering::SeqCst) <= item + 2);
             if item == 5 { anyhow::bail!("enough") } else { Ok(()) }
         });
         assert!(result.is_err() && taken == 6 && begun.into_inner() < 10);

@@ -50,6 +50,8 @@ fn main() -> ExitCode {
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),
     };
+    // Whatever was to be written is written by now.
+    let result = result.and_then(|exit| output::check().map(|()| exit));
     let exit = result.unwrap_or_else(|error| match exit::is_broken_pipe(&error) {
         true => Exit::Done,
         false => {

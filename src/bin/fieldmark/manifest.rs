@@ -1,6 +1,9 @@
 //! `run.json`: all that is needed to make a run again, and what it was made from.
 
-use std::{io::Write, path::Path};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -8,7 +11,7 @@ use fieldmark::{
     PhotoOptions, Settings,
     attribution::Combination,
     device::Precision,
-    files::{read_bounded, write_atomically},
+    files::{escaped, read_bounded, unescaped, write_atomically},
     folder::Skipped,
     geometry::Fit,
     objective::{Strength, objective},
@@ -84,8 +87,38 @@ pub struct Recipe {
     pub pixel_limit: u64,
     #[serde(default)]
     pub precision: Precision,
-    /// Files and folders as they were typed.
+    /// Files and folders as they were typed; what is not UTF-8 of a name is U+FFFD.
     pub images: Vec<String>,
+    /// The escaped forms of all of them, if any is not UTF-8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images_bytes: Vec<String>,
+}
+
+/// A photo's file in JSON: `image`, where what is not UTF-8 is U+FFFD, and the escaped form of such a name,
+/// `image_bytes`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Image {
+    image: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image_bytes: Option<String>,
+}
+
+impl Image {
+    /// The file.
+    pub fn path(&self) -> PathBuf {
+        self.image_bytes.as_ref().map_or_else(|| PathBuf::from(&self.image), |bytes| unescaped(bytes))
+    }
+
+    /// The name for people.
+    pub fn shown(&self) -> &str {
+        &self.image
+    }
+}
+
+impl From<PathBuf> for Image {
+    fn from(path: PathBuf) -> Self {
+        Self { image_bytes: escaped(&path), image: path.to_string_lossy().into_owned() }
+    }
 }
 
 /// What runs did before there was a choice.
@@ -96,7 +129,8 @@ fn own_scale() -> String {
 /// A photo's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Input {
-    pub image: String,
+    #[serde(flatten)]
+    pub image: Image,
     pub bytes: u64,
     pub sha256: String,
 }
@@ -104,7 +138,8 @@ pub struct Input {
 /// A photo that could not be done, and why.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failed {
-    pub image: String,
+    #[serde(flatten)]
+    pub image: Image,
     pub reason: String,
 }
 
@@ -138,7 +173,16 @@ impl Recipe {
             pixel_limit: args.output.pixel_limit,
             precision: args.model.precision,
             images: args.images.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+            images_bytes: escaped_all(&args.images),
         })
+    }
+
+    /// The files and folders that were typed.
+    pub fn images(&self) -> Vec<PathBuf> {
+        if self.images_bytes.is_empty() {
+            return self.images.iter().map(PathBuf::from).collect();
+        }
+        self.images_bytes.iter().map(|path| unescaped(path)).collect()
     }
 
     pub fn settings(&self) -> Result<Settings> {
@@ -252,6 +296,16 @@ impl Manifest {
             None => Ok(()),
         }
     }
+}
+
+/// The escaped forms of all paths, if one of them is not UTF-8.
+fn escaped_all(paths: &[PathBuf]) -> Vec<String> {
+    if paths.iter().all(|path| path.to_str().is_some()) {
+        return Vec::new();
+    }
+    let escaped =
+        |path: &PathBuf| escaped(path).unwrap_or_else(|| path.to_string_lossy().replace('%', "%25"));
+    paths.iter().map(escaped).collect()
 }
 
 /// The first thing in a record that another one of its kind has otherwise: its name, and both values as they can be

@@ -10,6 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use anyhow::{Context, Result};
@@ -27,19 +28,42 @@ use serde::Serialize;
 
 use crate::{
     commands::prompts::{ListLine, TemplateLine},
+    exit::is_broken_pipe,
     preview::{Protocol, Room},
     results::Entry,
 };
 
-/// Writes text, and tells at once if nobody reads it.
+/// Writes text, as [`bytes`].
 pub fn write(text: &str) -> Result<()> {
     bytes(text.as_bytes())
 }
 
-/// Writes bytes as they are, and tells at once if nobody reads them.
+/// Why nothing is printed any more, if that is so.
+static ENDED: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Writes bytes as they are. If they cannot be written, these and all later ones are dropped, so that files which were
+/// asked for are still finished; [`check`] reports it at the end.
+#[expect(clippy::unnecessary_wraps, reason = "what prints can fail, as far as callers are concerned")]
 pub fn bytes(bytes: &[u8]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).context("standard output: cannot be written")
+    if ENDED.get().is_none() {
+        let mut out = std::io::stdout().lock();
+        if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
+            let _ = ENDED.set(error);
+        }
+    }
+    Ok(())
+}
+
+/// An error if standard output could not be written, or its reader left: for work without other results.
+pub fn check_printed() -> Result<()> {
+    let Some(error) = ENDED.get() else { return Ok(()) };
+    let error = std::io::Error::new(error.kind(), error.to_string());
+    Err(error).context("standard output: cannot be written")
+}
+
+/// An error if standard output could not be written. That its reader left, as `head` does, is none.
+pub fn check() -> Result<()> {
+    check_printed().or_else(|error| if is_broken_pipe(&error) { Ok(()) } else { Err(error) })
 }
 
 /// Whether people see what is written.

@@ -10,7 +10,10 @@ use fieldmark::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{journal::Journal, manifest::Input};
+use crate::{
+    journal::Journal,
+    manifest::{Image, Input},
+};
 
 /// What is read back of a line.
 #[derive(Debug, Deserialize)]
@@ -61,7 +64,7 @@ impl Entry {
             }
         };
         Shot {
-            image: self.input.image.clone(),
+            image: self.input.image.shown().to_owned(),
             report: self.result.files.get("report").cloned(),
             tiles: self.result.prompts.iter().map(tile).collect(),
         }
@@ -69,7 +72,7 @@ impl Entry {
 }
 
 /// The journal of a batch, by the photos' names.
-pub struct Results(Journal<String>);
+pub struct Results(Journal<Image>);
 
 impl Results {
     /// Begins, in place of another's.
@@ -85,7 +88,7 @@ impl Results {
 
     /// Whether no photo is done yet.
     pub fn is_empty(path: &Path) -> bool {
-        Journal::<String>::is_empty(path)
+        Journal::<Image>::is_empty(path)
     }
 
     /// What is known of a photo, if it is the same file still and its results are there, under the names that they

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use fieldmark::{
     Explainer, Photo, Query, Settings,
     files::{Names, prepare_folder, remove_leftovers, write_atomically},
@@ -34,6 +34,11 @@ use crate::{
 const THUMBNAILS: &str = "thumbnails";
 
 pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
+    if args.images.iter().any(|image| images::is_standard_input(image)) {
+        bail!(
+            "-: expected files and directories, found standard input: a batch can be resumed and made again"
+        );
+    }
     let earlier = args.from.as_deref().map(Manifest::read).transpose()?;
     let mut recipe = match &earlier {
         Some(manifest) => manifest.recipe.clone(),
@@ -134,7 +139,7 @@ impl Run<'_> {
     fn all(&self, mut manifest: Manifest, earlier: Option<&Manifest>) -> Result<Exit> {
         let results = Mutex::new(self.results(&self.folder.join("results.jsonl"))?);
         let recipe = manifest.recipe.clone();
-        let images::Photos { files: images, skipped } = distinct(&recipe.images, self.terminal);
+        let images::Photos { files: images, skipped } = distinct(&recipe.images(), self.terminal);
         manifest.skipped = skipped;
         // Only now: a run that ends here leaves no new description beside old results.
         manifest.write(&self.folder.join("run.json"))?;
@@ -144,15 +149,14 @@ impl Run<'_> {
         let images: Vec<_> = images.into_iter().map(|image| image.map(&mut named)).collect();
         let mut entries: Vec<Entry> = Vec::new();
         let (at_once, together) = super::at_once(self.explainer, &self.settings)?;
-        let groups =
-            groups(images, together, |image| image.as_ref().map_or(0, |(_, image)| images::pixels(image)));
+        let memory = |image: &Result<(PhotoNames, PathBuf)>| {
+            image.as_ref().map_or(0, |(_, image)| images::memory(image))
+        };
+        let groups = groups(images.into_iter(), together, memory);
         let work = |group: Vec<Result<(PhotoNames, PathBuf)>>| {
-            let shown = |image: &Result<(PhotoNames, PathBuf)>| match image {
-                Ok((_, image)) => image.to_string_lossy().into_owned(),
-                Err(_) => String::new(),
-            };
-            let shown: Vec<String> = group.iter().map(shown).collect();
-            shown.into_iter().zip(self.some(group, &recipe, &results)).collect::<Vec<_>>()
+            let path = |image: &Result<(PhotoNames, PathBuf)>| Some(image.as_ref().ok()?.1.clone());
+            let paths: Vec<Option<PathBuf>> = group.iter().map(path).collect();
+            paths.into_iter().zip(self.some(group, &recipe, &results)).collect::<Vec<_>>()
         };
         in_order(groups, at_once, work, |group| {
             for (image, result) in group {
@@ -164,8 +168,10 @@ impl Run<'_> {
                     }
                     Err(error) if super::is_about_the_model(&error) => return Err(error),
                     Err(error) => {
+                        let error = images::named(error, &image);
                         self.terminal.error(&error);
-                        manifest.failed.push(Failed { image, reason: format!("{error:#}") });
+                        let path = image.unwrap_or_default();
+                        manifest.failed.push(Failed { image: path.into(), reason: format!("{error:#}") });
                     }
                 }
                 bar.inc(1);
@@ -214,20 +220,23 @@ impl Run<'_> {
         recipe: &Recipe,
         results: &Mutex<Results>,
     ) -> Result<Opening<Opened, Answered>> {
-        let input = input(image)?;
+        let start = Instant::now();
+        let bytes = images::bytes(image, &recipe.photo_options())?;
+        let input = Input {
+            image: image.to_owned().into(),
+            bytes: bytes.len() as u64,
+            sha256: hashes::of_bytes(&bytes),
+        };
         let thumbnails: Vec<String> = names.prompts.iter().map(|name| thumbnail(name)).collect();
-        if let Some(input) = &input {
+        {
             let results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(entry) = results.known(input, self.folder, &thumbnails)? {
+            if let Some(entry) = results.known(&input, self.folder, &thumbnails)? {
                 return Ok(Opening::Done(Answered::Before(entry)));
             }
         }
-        let start = Instant::now();
-        let photo = Photo::open_with(image, &recipe.photo_options())?;
+        let photo = Photo::from_bytes(image, &bytes, &recipe.photo_options())?;
         self.terminal.warn(photo.warnings());
         let seconds = start.elapsed().as_secs_f64();
-        // The photo could be read, so it is a file.
-        let input = input.with_context(|| format!("{}: expected a regular file", image.display()))?;
         Ok(Opening::Open(Opened { input, names, photo, seconds }))
     }
 
@@ -280,7 +289,8 @@ impl Run<'_> {
     fn tell_change(&self, input: &Input, earlier: Option<&Manifest>) {
         let before = earlier.and_then(|run| run.inputs.iter().find(|known| known.image == input.image));
         if before.is_some_and(|before| before != input) {
-            self.terminal.note(&format!("{}: the photo is not the one of the run", input.image));
+            let photo = input.image.path();
+            self.terminal.note(&format!("{}: the photo is not the one of the run", photo.display()));
         }
     }
 
@@ -313,22 +323,11 @@ fn thumbnail(name: &str) -> String {
 }
 
 /// The photos behind the paths of a recipe, each once.
-fn distinct(paths: &[String], terminal: &Terminal) -> images::Photos {
-    let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+fn distinct(paths: &[PathBuf], terminal: &Terminal) -> images::Photos {
     let mut seen = HashSet::new();
-    let mut images = images::expand(&paths, terminal);
+    let mut images = images::expand(paths, terminal);
     images.files.retain(|image| image.as_ref().map_or(true, |image| seen.insert(image.clone())));
     images
-}
-
-/// A photo's file and its hash; none if it is no regular file, which opening it tells.
-fn input(image: &Path) -> Result<Option<Input>> {
-    if !image.is_file() {
-        return Ok(None);
-    }
-    let (bytes, sha256) =
-        hashes::of_file(image).with_context(|| format!("{}: cannot be read", image.display()))?;
-    Ok(Some(Input { image: image.to_string_lossy().into_owned(), bytes, sha256 }))
 }
 
 /// The record with its files relative to the run's folder, so that the folder can be moved.

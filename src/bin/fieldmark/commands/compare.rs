@@ -19,7 +19,7 @@ use image::RgbImage;
 use crate::{
     args::{CompareArgs, CompareKind},
     exit::Exit,
-    output,
+    images, output,
     preview::Protocol,
     saving::{ComparisonFiles, Drawing, PhotoNames, save_text},
     terminal::Terminal,
@@ -30,9 +30,12 @@ const MOST_IN_MATRIX: usize = 10;
 
 pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     let lineup = lineup(args)?;
+    if args.image.is_dir() {
+        bail!("{}: expected one photo, found a directory", args.image.display());
+    }
     let settings = super::settings(&args.map, super::strength(&args.map.aggregate, args.strength, 0.0)?)?;
     let _new_folders = super::prepare_output(&args.output, &args.show)?;
-    let (photo, open_seconds) = super::open(&args.image, &args.output, terminal)?;
+    let (photo, open_seconds) = images::open(&args.image, args.output.pixel_limit, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let with = |name: String| Settings { method: Some(name), ..settings.clone() };
     let methods = super::methods(&args.methods);
@@ -99,7 +102,7 @@ fn save(args: &CompareArgs, photo: &Photo, compared: &mut [Compare], options: &P
 }
 
 fn save_one(args: &CompareArgs, photo: &Photo, compared: &mut Compare, options: &PageOptions) -> Result<()> {
-    let names = PhotoNames::new(&mut Names::new(), &args.image, &prompts(compared));
+    let names = PhotoNames::new(&mut Names::new(), images::naming(&args.image), &prompts(compared));
     let folder = &args.output.output;
     let drawing = Drawing::of(&args.pictures);
     ComparisonFiles { folder, names: &names, photo, options, drawing }.save(&args.save, compared)?;
@@ -123,7 +126,8 @@ fn save_methods(
     options: &PageOptions,
 ) -> Result<()> {
     let (mut names, folder) = (Names::new(), &args.output.output);
-    let image = names.for_image(&args.image);
+    let file = images::naming(&args.image);
+    let image = names.for_image(file);
     if args.save.contains(&CompareKind::Sheet) {
         let path = path_of(folder, &image, "sheet", "png");
         save_png(&path, &methods_sheet(photo, compared).into())?;
@@ -132,7 +136,7 @@ fn save_methods(
     for compared in compared {
         let method = &compared.report.setup.method;
         let named = prompts(compared).into_iter().map(|prompt| format!("{prompt} {method}"));
-        let prompts = named.map(|prompt| names.for_prompt(&args.image, &prompt)).collect();
+        let prompts = named.map(|prompt| names.for_prompt(file, &prompt)).collect();
         let names = PhotoNames { photo: image.clone(), prompts };
         let drawing = Drawing::of(&args.pictures);
         ComparisonFiles { folder, names: &names, photo, options, drawing }.save_each(&args.save, compared)?;

@@ -23,7 +23,9 @@ use crate::{
     args::{AskName, DataArgs, EvaluateArgs, MetricArgs, PlaceName},
     evaluation::{Description, Evaluation},
     exit::Exit,
-    hashes, images, in_order, output,
+    hashes, images,
+    in_order::{all_or_each, groups},
+    output,
     terminal::Terminal,
 };
 
@@ -35,6 +37,9 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit> {
         super::prepare_folder_of(rows)?;
     }
     match (&args.dataset, &args.output) {
+        (Some(dataset), _) if images::is_standard_input(dataset) => {
+            bail!("-: expected a data set's file or directory, found standard input")
+        }
         (Some(dataset), _) => measure(args, dataset, terminal),
         (None, Some(output)) => finish(args, &Evaluation::merge(&args.merge, output)?, Skipped::default()),
         (None, None) => bail!("--output: expected a directory, found none"),
@@ -69,7 +74,7 @@ fn measure(args: &EvaluateArgs, dataset: &Path, terminal: &Terminal) -> Result<E
     };
     let mut evaluation = folder.open(args, description, terminal)?;
     let run = Run { evaluator: &evaluator, terminal };
-    run.all(dataset.pictures()?.take(pictures), &mut evaluation)?;
+    run.all(dataset.pictures()?.take(pictures), pictures, &mut evaluation)?;
     finish(args, &evaluation, skipped)
 }
 
@@ -181,7 +186,7 @@ fn metrics(args: &MetricArgs, faithfulness: &Faithfulness) -> Vec<Metric> {
 fn rivals(args: &EvaluateArgs, dataset: &Dataset) -> Result<Option<Rivals>> {
     let concepts = match args.rivals.concepts.as_deref() {
         None => return Ok(None),
-        Some(CLASSES) => {
+        Some(list) if list == Path::new(CLASSES) => {
             let Some(classes) = dataset.concept_list()? else {
                 bail!(
                     "--concepts classes: expected a data set with classes, found none in {}",
@@ -237,39 +242,48 @@ impl Run<'_> {
     fn all(
         &self,
         pictures: impl Iterator<Item = fieldmark::Result<Picture>>,
+        places: usize,
         evaluation: &mut Evaluation,
     ) -> Result<()> {
         let bar = self.terminal.photos(evaluation.missing());
-        let mut group = in_order::Group::new(self.evaluator.pictures_together()?);
-        for (place, picture) in pictures.enumerate() {
-            let full = match picture {
-                Ok(picture) if evaluation.wants(place) => {
-                    let pixels = images::pixels(&picture.path);
-                    group.add((place, picture), pixels)
-                }
-                Ok(_) => None,
-                Err(error) => {
-                    self.some(group.take(), evaluation, &bar)?;
-                    return Err(error.into());
-                }
-            };
-            self.some(full, evaluation, &bar)?;
+        let wanted: Vec<bool> = (0..places).map(|place| evaluation.wants(place)).collect();
+        let is_wanted = |(place, picture): &(usize, fieldmark::Result<Picture>)| {
+            picture.is_err() || wanted.get(*place).copied().unwrap_or(false)
+        };
+        let memory = |(_, picture): &(usize, fieldmark::Result<Picture>)| {
+            picture.as_ref().map_or(0, |picture| images::memory(&picture.path))
+        };
+        let pictures = pictures.enumerate().filter(is_wanted);
+        for group in groups(pictures, self.evaluator.pictures_together()?, memory) {
+            self.some(group.items, evaluation, &bar)?;
         }
-        self.some(group.take(), evaluation, &bar)?;
         bar.finish_and_clear();
         Ok(())
     }
 
-    /// Measures pictures that pass the vision tower together, if there are any.
+    /// Measures pictures that pass the vision tower together. If the data set cannot be read any further, that is said
+    /// after those before it.
     fn some(
         &self,
-        group: Option<Vec<(usize, Picture)>>,
+        group: Vec<(usize, fieldmark::Result<Picture>)>,
         evaluation: &mut Evaluation,
         bar: &ProgressBar,
     ) -> Result<()> {
-        let Some(group) = group else { return Ok(()) };
-        let (places, pictures): (Vec<usize>, Vec<Picture>) = group.into_iter().unzip();
-        let measured = self.evaluator.measure_each(&pictures);
+        let (mut places, mut pictures, mut end) = (Vec::new(), Vec::new(), Ok(()));
+        for (place, picture) in group {
+            match picture {
+                Ok(picture) => {
+                    places.push(place);
+                    pictures.push(picture);
+                }
+                Err(error) => end = Err(error),
+            }
+        }
+        let measure = |pictures: &[Picture]| {
+            let measured = self.evaluator.measure_each(pictures).into_iter();
+            measured.map(|measured| Ok(measured?)).collect()
+        };
+        let measured = all_or_each(&pictures, measure);
         for ((place, picture), measured) in places.into_iter().zip(&pictures).zip(measured) {
             match measured {
                 Ok(measured) => {
@@ -277,16 +291,16 @@ impl Run<'_> {
                     evaluation.add(place, measured.answers)?;
                 }
                 Err(error) => {
-                    let error = anyhow::Error::from(error);
                     if super::is_about_the_model(&error) {
                         return Err(error);
                     }
+                    let error = images::named(error, &Some(picture.path.clone()));
                     self.terminal.error(&error);
                     evaluation.fail(place, Failure::new(picture, format!("{error:#}")))?;
                 }
             }
             bar.inc(1);
         }
-        Ok(())
+        Ok(end?)
     }
 }

@@ -35,6 +35,7 @@ use crate::{
 };
 
 pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
+    images::check_standard_input(&args.images)?;
     let strengths = strengths(args)?;
     let settings = super::settings(&args.map, strengths[0])?;
     if args.prompt.contains('.') && Path::new(&args.prompt).is_file() {
@@ -112,15 +113,21 @@ impl Run<'_> {
         let bar = self.terminal.photos(images.len());
         let preview = super::preview(self.args.show.preview, images.len(), &self.args.output);
         let mut names = Names::new();
-        let mut named = |image: PathBuf| (names.for_prompt(&image, &self.query.target), image);
+        let mut named =
+            |image: PathBuf| (names.for_prompt(images::naming(&image), &self.query.target), image);
         let images: Vec<_> = images.into_iter().map(|image| image.map(&mut named)).collect();
         let (at_once, together) = super::at_once(self.explainer, &self.query.settings)?;
-        let groups =
-            groups(images, together, |image| image.as_ref().map_or(0, |(_, image)| images::pixels(image)));
+        let memory =
+            |image: &Result<(String, PathBuf)>| image.as_ref().map_or(0, |(_, image)| images::memory(image));
+        let groups = groups(images.into_iter(), together, memory);
         let (mut done, mut failed) = (0, 0);
-        let work = |group| self.some(group, preview.is_some());
+        let shows = preview.is_some();
+        let work = |group: Vec<_>| {
+            let paths: Vec<_> = group.iter().map(path_of_image).collect();
+            paths.into_iter().zip(self.some(group, shows)).collect::<Vec<_>>()
+        };
         in_order(groups, at_once, work, |group| {
-            for answers in group {
+            for (path, answers) in group {
                 match answers {
                     Ok(answers) => {
                         self.tell(answers, preview, coco, skipped)?;
@@ -129,23 +136,30 @@ impl Run<'_> {
                     // What is wrong with the model is wrong for every photo.
                     Err(error) if super::is_about_the_model(&error) => return Err(error),
                     Err(error) => {
-                        self.terminal.error(&error);
+                        self.terminal.error(&images::named(error, &path));
                         failed += 1;
                     }
                 }
                 bar.inc(1);
             }
-            Ok(())
+            self.go_on()
         })?;
         bar.finish_and_clear();
         Ok(Exit::of(done, failed))
+    }
+
+    /// Ends a run that writes no files once nobody reads what it prints.
+    fn go_on(&self) -> Result<()> {
+        let show = &self.args.show;
+        let writes = self.args.save != [Kind::None] || show.coco.is_some() || show.report.is_some();
+        if writes { Ok(()) } else { output::check_printed() }
     }
 
     /// The answers on photos that pass the vision tower together, with their files written.
     fn some(&self, group: Vec<Result<(String, PathBuf)>>, shows: bool) -> Vec<Result<Answers>> {
         let open = |image: Result<(String, PathBuf)>| {
             let (name, path) = image?;
-            let (photo, seconds) = super::open(&path, &self.args.output, self.terminal)?;
+            let (photo, seconds) = images::open(&path, self.args.output.pixel_limit, self.terminal)?;
             Ok(Opening::Open(Opened { name, path, photo, seconds }))
         };
         let answer = |opened: &[Opened]| {
@@ -278,4 +292,9 @@ impl Run<'_> {
             (false, _) => output::strengths(answers),
         }
     }
+}
+
+/// The photo's file, for messages; none of a folder that has none.
+fn path_of_image(image: &Result<(String, PathBuf)>) -> Option<PathBuf> {
+    image.as_ref().ok().map(|(_, path)| path.clone())
 }

@@ -19,7 +19,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use fieldmark::{
-    Error, Explainer, Photo, PhotoOptions, Settings,
+    Error, Explainer, Settings,
     attribution::{Combination, METHODS},
     device::DeviceChoice,
     files::prepare_folder,
@@ -219,14 +219,6 @@ fn view(args: &ViewArgs) -> Result<Settings> {
         templates: sets?.concat(),
         ..Settings::default()
     })
-}
-
-/// Opens a photo; returns it with the seconds that it took.
-fn open(path: &Path, args: &OutputArgs, terminal: &Terminal) -> Result<(Photo, f64)> {
-    let start = Instant::now();
-    let photo = Photo::open_with(path, &PhotoOptions { pixel_limit: args.pixel_limit })?;
-    terminal.warn(photo.warnings());
-    Ok((photo, start.elapsed().as_secs_f64()))
 }
 
 /// Makes the folder that a file is to be written in.

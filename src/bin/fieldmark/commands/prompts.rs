@@ -1,5 +1,7 @@
 //! `fieldmark prompts`: the lists of concepts and the templates that ship, or what is in one of them.
 
+use std::path::Path;
+
 use anyhow::Result;
 use fieldmark::prompt::{CONCEPT_LISTS, Concept, ConceptList, TEMPLATE_SETS, Template, TemplateSet};
 use serde::Serialize;
@@ -62,9 +64,9 @@ fn all(json: bool) -> Result<()> {
 }
 
 /// A list, or else a set of templates. A list shows its own templates, so that those of its name are there too.
-fn one(name: &str, json: bool) -> Result<()> {
+fn one(name: &Path, json: bool) -> Result<()> {
     let list = ConceptList::open(name);
-    let set = TEMPLATE_SETS.iter().find(|set| set.name == name);
+    let set = TEMPLATE_SETS.iter().find(|set| Path::new(set.name) == name);
     match (list, set) {
         (Err(_), Some(set)) => {
             let templates = set.templates()?;
