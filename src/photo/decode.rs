@@ -10,6 +10,7 @@ use super::format::Format;
 use super::header::png_size;
 use super::jpeg;
 use super::source::Source;
+use super::tiff;
 use crate::Result;
 use crate::geometry::Size;
 use crate::guard::guarded;
@@ -37,12 +38,12 @@ pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
         Format::WebP => decode_other(source, format, ImageFormat::WebP),
         Format::Gif => decode_other(source, format, ImageFormat::Gif),
         Format::Bmp => decode_other(source, format, ImageFormat::Bmp),
-        Format::Tiff => decode_other(source, format, ImageFormat::Tiff),
+        Format::Tiff => tiff::decode(source),
     });
     decoded.unwrap_or_else(|panicked| Err(source.error(broken(format, &panicked.to_string()))))
 }
 
-/// Decodes everything but JPEG.
+/// Decodes everything but JPEG and TIFF.
 fn decode_other(source: &Source<'_>, name: Format, format: ImageFormat) -> Result<Decoded> {
     let broken = |error: ImageError| source.error(describe(name, &error));
     if format == ImageFormat::Png {
@@ -59,11 +60,8 @@ fn decode_other(source: &Source<'_>, name: Format, format: ImageFormat) -> Resul
     source.check_size(width, height)?;
     limits.max_alloc = Some(memory_limit(Size::new(width, height).area()));
     decoder.set_limits(limits).map_err(broken)?;
-    let exif = match format {
-        ImageFormat::Tiff => decoder.orientation().map_or(Exif::Silent, Exif::Orientation),
-        // Broken metadata is no reason to refuse good pixels.
-        _ => Exif::parse(decoder.exif_metadata().unwrap_or(None).as_deref()),
-    };
+    // Broken metadata is no reason to refuse good pixels.
+    let exif = Exif::parse(decoder.exif_metadata().unwrap_or(None).as_deref());
     let pixels = DynamicImage::from_decoder(decoder).map_err(broken)?;
     Ok(Decoded { rgb: flatten(pixels), exif })
 }

@@ -60,7 +60,7 @@ impl Content {
 const CANON_CR2: &[u8] = b"II*\0\x10\0\0\0CR\x02";
 
 fn decodable(bytes: &[u8]) -> Option<Format> {
-    const SIGNATURES: [(&[u8], Format); 9] = [
+    const SIGNATURES: [(&[u8], Format); 11] = [
         (b"\xff\xd8\xff", Format::Jpeg),
         (b"\x89PNG\r\n\x1a\n", Format::Png),
         (b"GIF87a", Format::Gif),
@@ -68,6 +68,9 @@ fn decodable(bytes: &[u8]) -> Option<Format> {
         (b"BM", Format::Bmp),
         (b"II*\0", Format::Tiff),
         (b"MM\0*", Format::Tiff),
+        // The version's bytes in the wrong order, which readers accept.
+        (b"II\0*", Format::Tiff),
+        (b"MM*\0", Format::Tiff),
         (b"II+\0\x08\0\0\0", Format::Tiff),
         (b"MM\0+\0\x08\0\0", Format::Tiff),
     ];

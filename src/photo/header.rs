@@ -1,14 +1,13 @@
 //! A photo's size from its header: nothing is decoded, and little of the file is read.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
-
-use image::{ImageFormat, ImageReader, Limits};
 
 use super::decode::{broken, truncated};
 use super::format::{Format, PREFIX_BYTES};
 use super::source::{format_of, image_error};
+use super::tiff;
 use crate::geometry::Size;
 use crate::guard::guarded;
 use crate::{Error, Result};
@@ -67,7 +66,7 @@ fn size(path: &Path, prefix: &[u8], reader: impl Read + Seek) -> Result<Size> {
 fn stored_size(format: Format, reader: impl Read + Seek) -> io::Result<Size> {
     let reader = BufReader::with_capacity(STEP_BYTES, reader);
     if format == Format::Tiff {
-        return tiff_size(reader);
+        return tiff::size(reader, HEADER_BYTES);
     }
     let mut head = Head { reader, left: HEADER_BYTES };
     match format {
@@ -226,15 +225,6 @@ fn bmp_size<R: Read + Seek>(head: &mut Head<R>) -> io::Result<Size> {
     let height = i32::from_le_bytes(head.take()?);
     let width = u32::try_from(width).map_err(|_| no_size())?;
     Ok(Size::new(width, height.unsigned_abs()))
-}
-
-fn tiff_size<R: BufRead + Seek>(reader: R) -> io::Result<Size> {
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(HEADER_BYTES);
-    let mut reader = ImageReader::with_format(reader, ImageFormat::Tiff);
-    reader.limits(limits);
-    let (width, height) = reader.into_dimensions().map_err(|_| no_size())?;
-    Ok(Size::new(width, height))
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ fn unsupported(kind: &str) -> String {
 /// Whether the end-of-image marker follows the last scan.
 ///
 /// Segments are skipped by their length, so that the end marker of an embedded thumbnail does not count.
-fn reaches_end_of_image(bytes: &[u8]) -> bool {
+pub(super) fn reaches_end_of_image(bytes: &[u8]) -> bool {
     const END_OF_IMAGE: u8 = 0xd9;
     const START_OF_SCAN: u8 = 0xda;
     let mut at = 2;

@@ -17,6 +17,7 @@ mod format;
 mod header;
 mod jpeg;
 mod source;
+mod tiff;
 mod upright;
 
 use std::path::{Path, PathBuf};

@@ -63,3 +63,4 @@ mod siglip;
 #[cfg(feature = "cli")]
 mod text_cache;
 mod tokenizers;
+mod tiff;

@@ -79,7 +79,7 @@ fn every_kind_of_file_decodes_as_in_pillow() {
 #[test]
 fn the_encoders_of_the_image_crate_are_read_back() {
     let rgb = DynamicImage::ImageRgb8(picture(31, 17));
-    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Tiff] {
+    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp] {
         let photo = decode(&encode(&rgb, format)).unwrap();
         assert_eq!(photo.rgb().as_raw(), rgb.as_bytes(), "{format:?}");
     }
