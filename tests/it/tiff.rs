@@ -1,26 +1,53 @@
 //! TIFF of every kind: what reports brought, what other programs write, and what is refused by its name.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fieldmark::error::FormatKind;
-use fieldmark::{Error, Photo};
+use fieldmark::photo::size_in_bytes;
+use fieldmark::{Error, Photo, PhotoOptions};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Deserialize;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiff")
 }
 
-fn files(ending: &str) -> Vec<PathBuf> {
+fn read(name: &str) -> Vec<u8> {
+    std::fs::read(folder().join(name)).unwrap()
+}
+
+fn decode(bytes: &[u8]) -> fieldmark::Result<Photo> {
+    Photo::from_bytes("test", bytes, &PhotoOptions { pixel_limit: 100_000 })
+}
+
+fn files() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> =
-        entries.filter(|path| path.extension().is_some_and(|end| end == ending)).collect();
+        entries.filter(|path| path.extension().is_some_and(|ending| ending == "tif")).collect();
     files.sort();
     files
+}
+
+#[derive(Deserialize)]
+struct Decoded {
+    size: [u32; 2],
+    rgb: String,
+}
+
+fn expected() -> BTreeMap<String, Decoded> {
+    serde_json::from_slice(&read("expected.json")).unwrap()
+}
+
+fn hex(rgb: &[u8]) -> String {
+    rgb.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
 fn files_of_reports_look_as_they_should() {
     let mut compared = 0;
-    for path in files("tif") {
+    for path in files() {
         let expected = path.with_extension("expected.png");
         if !expected.exists() {
             continue;
@@ -38,10 +65,82 @@ fn files_of_reports_look_as_they_should() {
 }
 
 #[test]
+fn files_of_every_kind_look_as_they_were_written() {
+    let expected = expected();
+    assert!(expected.len() > 50);
+    for (name, expected) in &expected {
+        let bytes = read(name);
+        let photo = decode(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!([photo.size().width, photo.size().height], expected.size, "{name}");
+        assert!(hex(photo.rgb().as_raw()) == expected.rgb, "{name} differs");
+        assert_eq!(size_in_bytes(name, &bytes).unwrap(), photo.size(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_its_name() {
+    for (name, expected) in
+        [("lerc", "LERC"), ("lzma", "LZMA"), ("jpeg2000", "JPEG 2000"), ("jpegxl", "JPEG XL")]
+    {
+        let message = decode(&read(&format!("refused_{name}.tif"))).unwrap_err().to_string();
+        assert_eq!(message, format!("test: this kind of TIFF is not supported: {expected} compression"));
+    }
+}
+
+#[test]
 fn a_raw_photo_is_refused_and_its_preview_is_not_taken() {
-    let error = Photo::open(folder().join("dng_thumbnail_first.dng")).unwrap_err();
-    assert!(
-        matches!(&error, Error::UnsupportedFormat { format, kind: FormatKind::CameraRaw, .. } if format == "DNG"),
-        "{error}"
-    );
+    for (name, expected) in [("dng_thumbnail_first.dng", "DNG"), ("refused_raw.tif", "a camera's raw format")]
+    {
+        let error = Photo::open(folder().join(name)).unwrap_err();
+        let Error::UnsupportedFormat { format, kind: FormatKind::CameraRaw, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(format, expected);
+    }
+}
+
+#[test]
+fn a_truncated_file_is_an_error_or_the_whole_picture() {
+    for (name, expected) in expected() {
+        let bytes = read(&name);
+        for length in (0..bytes.len()).step_by(if bytes.len() > 3000 { 29 } else { 3 }) {
+            if let Ok(photo) = decode(&bytes[..length]) {
+                assert!(hex(photo.rgb().as_raw()) == expected.rgb, "{name}: {length} of {}", bytes.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn mutated_files_are_photos_or_errors() {
+    let rounds = std::env::var("FIELDMARK_ATTACK_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    let mut random = ChaCha8Rng::seed_from_u64(17);
+    let (mut photos, mut errors) = (0, 0);
+    let files: Vec<_> = files().iter().map(|path| std::fs::read(path).unwrap()).collect();
+    for _ in 0..rounds.unwrap_or(60) {
+        for bytes in &files {
+            let mut bytes = bytes.clone();
+            for _ in 0..random.random_range(1..6) {
+                let at = random.random_range(0..bytes.len());
+                match random.random_range(0..4) {
+                    0 => bytes[at] = random.random(),
+                    1 => bytes[at] ^= 1 << random.random_range(0..8),
+                    2 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][random.random_range(0..5)],
+                    _ => bytes.truncate(at.max(bytes.len() / 2)),
+                }
+            }
+            match decode(&bytes) {
+                Ok(photo) => {
+                    assert!(photo.size().area() <= 100_000);
+                    photos += 1;
+                }
+                Err(error) => {
+                    let message = error.to_string();
+                    assert!(!message.contains("its decoder failed"), "{message}");
+                    errors += 1;
+                }
+            }
+        }
+    }
+    println!("{} mutated TIFF files: {photos} photos, {errors} errors", photos + errors);
 }
