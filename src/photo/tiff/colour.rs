@@ -77,7 +77,7 @@ impl Colour {
     }
 
     /// Makes RGB of 8-bit samples, one slice for each kind.
-    pub(super) fn from_bytes(&self, channels: &[Vec<u8>], rgb: &mut [u8]) {
+    pub(super) fn rgb_of_bytes(&self, channels: &[Vec<u8>], rgb: &mut [u8]) {
         let (pixels, _) = rgb.as_chunks_mut::<3>();
         match self {
             Self::Grey { white_is_zero } => {
@@ -105,7 +105,7 @@ impl Colour {
     }
 
     /// Makes RGB of samples as they are stored, one slice for each kind.
-    pub(super) fn from_numbers(&self, channels: &[Vec<u16>], rgb: &mut [u8]) {
+    pub(super) fn rgb_of_numbers(&self, channels: &[Vec<u16>], rgb: &mut [u8]) {
         let (pixels, _) = rgb.as_chunks_mut::<3>();
         for (x, pixel) in pixels.iter_mut().enumerate() {
             *pixel = match self {

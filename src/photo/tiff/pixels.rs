@@ -217,9 +217,9 @@ impl<'a> Rows<'a> {
             to_bytes(samples, row, white, &mut self.bytes[place][..width], counts);
         }
         if colour.wants_numbers() {
-            colour.from_numbers(&self.numbers, rgb);
+            colour.rgb_of_numbers(&self.numbers, rgb);
         } else {
-            colour.from_bytes(&self.bytes, rgb);
+            colour.rgb_of_bytes(&self.bytes, rgb);
         }
         if let Some(alpha) = self.layout.alpha {
             colour.over_white(alpha.multiplied, &self.bytes[colours], rgb);

@@ -100,7 +100,7 @@ fn scaled(kind: Kind, bits: u32, value: u64) -> u8 {
 /// The whole number at a place in a row: of whole bytes in the file's order, else of bits from the highest on.
 fn number(samples: &Samples, row: &[u8], place: usize) -> u64 {
     let bits = samples.bits as usize;
-    if bits % 8 == 0 {
+    if bits.is_multiple_of(8) {
         let size = bits / 8;
         return samples.order.number(&row[place * size..(place + 1) * size]);
     }
