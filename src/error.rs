@@ -102,6 +102,14 @@ pub enum Error {
         /// The tensor, what was expected and what was found.
         reason: String,
     },
+    /// A file of a checkpoint is a pointer of Git LFS, not the file.
+    #[error("{path}: expected the file itself, found a git-lfs pointer{}", pointed_at(*size))]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+        /// Bytes in the file that it points to, where it says so.
+        size: Option<u64>,
+    },
     /// A checkpoint's tokenizer could not be read, or failed on a text.
     #[error("{path}: {reason}")]
     Tokenizer {
@@ -197,6 +205,10 @@ pub enum FormatKind {
     Video,
     /// Drawings, pages and archives.
     Document,
+}
+
+fn pointed_at(size: Option<u64>) -> String {
+    size.map(|size| format!(" to its {size} bytes")).unwrap_or_default()
 }
 
 /// The first line of candle's message: the rest is a backtrace.

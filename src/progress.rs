@@ -102,6 +102,16 @@ pub enum Warning {
         /// The file.
         file: String,
     },
+    /// A checkpoint's weights hold tensors beside the model, which does not need them.
+    #[error("{path}: {tensors} tensors beside the model are not used, {first} first")]
+    ExtraTensors {
+        /// The file or directory of the weights.
+        path: std::path::PathBuf,
+        /// How many.
+        tensors: usize,
+        /// The name of the first one.
+        first: String,
+    },
     /// The embeddings of texts cannot be kept for later runs.
     #[error("embeddings of texts are not kept: {reason}")]
     TextCache {

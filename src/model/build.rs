@@ -36,6 +36,13 @@ pub(super) fn expected(config: &ClipConfig) -> Vec<Expected> {
     inventory.order.iter().flat_map(|id| inventory.stored(*id)).collect()
 }
 
+/// The names of a few tensors that every model has.
+pub(super) fn anchors(config: &ClipConfig) -> Vec<String> {
+    let inventory = Inventory::new(config);
+    let anchors = [TensorId::LogitScale, TensorId::Tokens, TensorId::Patches(Kind::Weight)];
+    anchors.iter().flat_map(|id| inventory.stored(*id)).map(|expected| expected.name).collect()
+}
+
 /// How many numbers a tower of this configuration has, its projection included.
 pub(super) fn parameters(config: &ClipConfig, tower: Tower) -> u64 {
     let inventory = Inventory::new(config);
@@ -158,12 +165,22 @@ impl Inventory {
     }
 }
 
-/// The logarithm of the logit scale, and the logit bias, 0 where the checkpoint has none.
+/// The logit scale, and the logit bias, 0 where the checkpoint has none.
+///
+/// # Errors
+/// [`Error::Weights`] if a tensor cannot be read, or is not finite.
 pub(super) fn logit_numbers(weights: &Weights, config: &ClipConfig) -> Result<(f64, f64)> {
     let parts = Parts::new(weights, config, &Device::Cpu);
     let number = |tensor: Tensor| -> Result<f64> { Ok(f64::from(tensor.to_scalar::<f32>()?)) };
     let bias = parts.optional(TensorId::LogitBias)?.map_or(Ok(0.0), number)?;
-    Ok((number(parts.tensor(TensorId::LogitScale)?)?, bias))
+    let scale = number(parts.tensor(TensorId::LogitScale)?)?.exp();
+    for (name, number) in [("logit_scale", scale), ("logit_bias", bias)] {
+        if !number.is_finite() {
+            let reason = format!("tensor {name}: expected a finite number, found another");
+            return Err(Error::Weights { path: weights.path().into(), reason });
+        }
+    }
+    Ok((scale, bias))
 }
 
 /// The text tower and what makes its summary the embedding.

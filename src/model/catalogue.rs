@@ -111,8 +111,8 @@ pub fn list(hub: &HubOptions) -> Result<Vec<Listed>> {
 /// A repository in the cache that is not in the catalogue; none if it is not a model of this kind.
 fn uncatalogued(cached: Cached) -> Option<Listed> {
     let directory = cached.directory?;
-    let (config, format) = match source::layout(&|name| directory.join(name).exists())? {
-        Layout::Transformers => (ClipConfig::read(&directory.join(super::CONFIG)).ok()?, "transformers"),
+    let (config, format) = match source::layout(&source::listing(&directory).ok()?)? {
+        Layout::Transformers => (ClipConfig::read(&directory.join(source::CONFIG)).ok()?, "transformers"),
         Layout::OpenClip => (open_clip_config(&directory)?, "open_clip"),
     };
     let checkpoint = Checkpoint {

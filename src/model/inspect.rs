@@ -16,8 +16,9 @@ use super::{
     config::{ClipConfig, ProbabilityKind, TextAttention, TextPooling, TowerConfig, VisionPooling},
     miniature,
     names::{TensorNames, Tower},
+    parts::{Parts, Place},
     preprocess::{Preprocess, Resample, Resize},
-    source::{self, HubOptions, ModelSpec, needed, shards},
+    source::{self, HubOptions, ModelFile, ModelSpec, needed, shards},
     tokenizer::{PromptTokenizer, TokenizerFacts},
     weights::{Differences, Weights},
 };
@@ -139,10 +140,16 @@ pub struct Contents {
     pub missing: Vec<String>,
     /// Tensors that are there in another shape: name, expected and found.
     pub misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
-    /// Tensors that are no part of the model.
+    /// Tensors inside the model's own modules that a model of this configuration does not have.
     pub unused: Vec<String>,
+    /// Tensors beside the model, a classifier for instance, which it does not need.
+    pub extra: Vec<String>,
     /// Tensors that are no part of the model, but known to be left behind by older libraries.
     pub ignored: Vec<String>,
+    /// What the names of the model's tensors begin with in the files, `model.` for instance; empty if nothing.
+    pub prefix: String,
+    /// What the names of all tensors have in common, or how they begin, where tensors are missing; else null.
+    pub hint: Option<String>,
 }
 
 /// One file of a checkpoint.
@@ -167,17 +174,19 @@ impl Inspection {
             return Self::of(name, &config, &weights, &preprocess, &tokenizer);
         }
         let found = source::locate(spec, hub, progress)?;
-        let (config, weights, preprocess) = super::parts(&found.directory)?;
+        let place = Place::of(spec, found.directory.clone());
+        let Parts { config, weights, preprocess } = place.read()?;
         let tokenizer = PromptTokenizer::open(&found.directory, &config.text)?;
         Ok(Self {
-            files: files(&found.directory)?,
+            files: if found.files.is_empty() { files(&found.directory)? } else { listed(found.files) },
             directory: Some(found.directory),
             commit: found.commit,
             ..Self::of(name, &config, &weights, &preprocess, &tokenizer)?
         })
     }
 
-    /// Whether the checkpoint can be used: no tensor is missing, of another shape or too many.
+    /// Whether the checkpoint can be used: no tensor is missing or of another shape, and none inside the model's own
+    /// modules is too many.
     pub fn is_usable(&self) -> bool {
         let weights = &self.weights;
         weights.missing.is_empty() && weights.misshapen.is_empty() && weights.unused.is_empty()
@@ -190,8 +199,12 @@ impl Inspection {
         preprocess: &Preprocess,
         tokenizer: &PromptTokenizer,
     ) -> Result<Self> {
-        // Where either is missing, that is told as a missing tensor.
-        let numbers = build::logit_numbers(weights, config).ok();
+        let contents = contents(weights, config);
+        let is_whole = contents.missing.is_empty() && contents.misshapen.is_empty();
+        let numbers = match build::logit_numbers(weights, config) {
+            Err(error) if is_whole => return Err(error),
+            numbers => numbers.ok(),
+        };
         Ok(Self {
             model,
             directory: None,
@@ -205,12 +218,12 @@ impl Inspection {
             text: text(config),
             embedding: config.embedding,
             probability_kind: config.probability,
-            logit_scale: numbers.map(|(scale, _)| scale.exp()),
+            logit_scale: numbers.map(|(scale, _)| scale),
             logit_bias: numbers.map(|(_, bias)| bias),
             recommended_method: config.recommended_method.clone(),
             preprocess: pixels(preprocess),
             tokenizer: tokenizer.facts()?,
-            weights: contents(weights, config),
+            weights: contents,
             files: Vec::new(),
         })
     }
@@ -287,7 +300,8 @@ fn pixels(preprocess: &Preprocess) -> Pixels {
 }
 
 fn contents(weights: &Weights, config: &ClipConfig) -> Contents {
-    let Differences { missing, misshapen, unused, ignored } = weights.compare(&build::expected(config));
+    let Differences { missing, misshapen, unused, extra, ignored, hint } =
+        weights.compare(&build::expected(config));
     let mut dtypes = BTreeMap::new();
     let tensors = weights.contents().into_iter().filter(|(name, _)| !ignored.contains(name));
     for (_, (dtype, shape)) in tensors {
@@ -300,16 +314,21 @@ fn contents(weights: &Weights, config: &ClipConfig) -> Contents {
         missing: missing.into_iter().map(|expected| expected.name).collect(),
         misshapen: misshapen.into_iter().map(|(wanted, found)| (wanted.name, wanted.shape, found)).collect(),
         unused,
+        extra,
         ignored,
+        prefix: weights.prefix().to_owned(),
+        hint,
     }
+}
+
+/// Files that are known.
+fn listed(files: Vec<ModelFile>) -> Vec<File> {
+    files.into_iter().map(|file| File { name: file.name, bytes: file.size }).collect()
 }
 
 /// The files that make up the checkpoint in a directory.
 fn files(directory: &Path) -> Result<Vec<File>> {
-    let fail = |source| Error::Read { path: directory.into(), source };
-    let entries = std::fs::read_dir(directory).map_err(fail)?;
-    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    let names = names.collect::<std::io::Result<Vec<_>>>().map_err(fail)?;
+    let names = source::listing(directory)?;
     // What could be opened has what is needed; a list that is empty for another reason would do no harm.
     let Ok(selection) = needed(&names) else { return Ok(Vec::new()) };
     let mut chosen = selection.files;

@@ -11,14 +11,20 @@ pub mod weights;
 
 mod build;
 mod cleaning;
+mod differences;
 mod digest;
 mod file_state;
+mod json;
+mod lfs;
 mod miniature;
 mod names;
+mod parts;
+mod prefixes;
 mod pytorch;
 mod resample;
 mod tensor_file;
 mod text_cache;
+mod weight_file;
 
 use std::{
     path::Path,
@@ -31,17 +37,16 @@ use crate::{
     device::Precision,
     error::{Error, Result},
     files::read_bounded,
-    progress::ProgressHandler,
+    progress::{Event, ProgressHandler, Silent, Warning},
 };
-use config::{ClipConfig, OpenClipConfig, TensorNames, TextAttention};
+use config::{ClipConfig, TextAttention};
 use nn::{Kernel, Linear, TextTower, VisionTower};
-use preprocess::{Preprocess, ProcessorKind};
-use source::{HubOptions, Layout, ModelSpec};
+use parts::{Parts, Place};
+use preprocess::Preprocess;
+use source::{HubOptions, ModelSpec};
 pub(crate) use text_cache::TextCache;
 use tokenizer::{LazyTokenizer, Tokens};
 use weights::Weights;
-
-const CONFIG: &str = "config.json";
 
 /// A tokenizer file larger than this is refused: the largest real ones have some 35 MB.
 const LARGEST_TEXT_FILE: u64 = 128 << 20;
@@ -77,22 +82,33 @@ impl Model {
     ) -> Result<Self> {
         match spec {
             ModelSpec::Builtin => miniature::open(device),
-            _ => Self::open(&source::locate(spec, hub, progress)?.directory, device),
+            _ => {
+                let place = Place::of(spec, source::locate(spec, hub, progress)?.directory);
+                Self::open_at(&place, device, progress)
+            }
         }
     }
 
     /// Opens the checkpoint in a directory and checks that its files fit each other. It has transformers' form
-    /// (`config.json` with `model.safetensors`, shards or `pytorch_model.bin`) or else open_clip's
-    /// (`open_clip_config.json` with weights of its own).
+    /// (`config.json` with `model.safetensors` or `pytorch_model.bin`, whole or in shards) or else open_clip's
+    /// (`open_clip_config.json` with weights of its own names, those of transformers or of its training).
     ///
     /// # Errors
     /// If a file is missing or broken, or if the weights are not those that the configuration describes. What is
     /// wrong inside a tokenizer's file is told when the first text is split.
     pub fn open(directory: &Path, device: Device) -> Result<Self> {
-        let (config, weights, preprocess) = parts(directory)?;
-        // Weights that do not fit are told before a tokenizer that is missing: they are the larger mistake.
-        weights.check(&build::expected(&config))?;
-        let tokenizer = LazyTokenizer::open(directory, &config.text)?;
+        Self::open_at(&Place { directory: directory.into(), weights: None }, device, &Silent)
+    }
+
+    fn open_at(place: &Place, device: Device, progress: &dyn ProgressHandler) -> Result<Self> {
+        let Parts { config, weights, preprocess } = place.read()?;
+        // Weights that do not fit are reported before a tokenizer that is missing: they are the larger mistake.
+        let extra = weights.check(&build::expected(&config))?.extra;
+        let tokenizer = LazyTokenizer::open(&place.directory, &config.text)?;
+        if let Some(first) = extra.first() {
+            let (path, tensors, first) = (weights.path().into(), extra.len(), first.clone());
+            progress.event(Event::Warning(Warning::ExtraTensors { path, tensors, first }));
+        }
         Self::assemble(config, weights, tokenizer, preprocess, device)
     }
 
@@ -103,14 +119,7 @@ impl Model {
         preprocess: Preprocess,
         device: Device,
     ) -> Result<Self> {
-        let (scale, logit_bias) = build::logit_numbers(&weights, &config)?;
-        let logit_scale = scale.exp();
-        for (name, number) in [("logit_scale", logit_scale), ("logit_bias", logit_bias)] {
-            if !number.is_finite() {
-                let reason = format!("tensor {name}: expected a finite number, found another");
-                return Err(Error::Weights { path: weights.path().into(), reason });
-            }
-        }
+        let (logit_scale, logit_bias) = build::logit_numbers(&weights, &config)?;
         let (weights, tokenizer) = (Arc::new(weights), Arc::new(tokenizer));
         let (vision, text) = (OnceLock::new(), Arc::default());
         Ok(Self {
@@ -295,41 +304,6 @@ impl Model {
     }
 }
 
-/// Configuration, weights and preprocessing of the checkpoint in a directory, not yet held against each other.
-fn parts(directory: &Path) -> Result<(ClipConfig, Weights, Preprocess)> {
-    source::refuse_links_out(directory)?;
-    match source::layout(&|name| directory.join(name).exists()) {
-        Some(Layout::Transformers) => transformers_parts(directory),
-        Some(Layout::OpenClip) => open_clip_parts(directory),
-        None => {
-            let reason = format!("neither {CONFIG} nor {} is there", source::OPEN_CLIP_CONFIGS[0]);
-            Err(Error::ModelNotFound { model: directory.display().to_string(), reason })
-        }
-    }
-}
-
-/// Configuration, weights and preprocessing of a checkpoint in transformers' form.
-fn transformers_parts(directory: &Path) -> Result<(ClipConfig, Weights, Preprocess)> {
-    let config = ClipConfig::read(&directory.join(CONFIG))?;
-    let kind = match config.names {
-        TensorNames::TransformersSiglip => ProcessorKind::Siglip,
-        _ => ProcessorKind::Clip,
-    };
-    let preprocess = Preprocess::from_directory(directory, kind, config.vision.image_size as u32)?;
-    Ok((config, Weights::open(directory)?, preprocess))
-}
-
-/// Configuration, weights and preprocessing of a checkpoint in open_clip's form.
-fn open_clip_parts(directory: &Path) -> Result<(ClipConfig, Weights, Preprocess)> {
-    let [usual, bare] = source::OPEN_CLIP_CONFIGS.map(|name| directory.join(name));
-    let file = if usual.exists() { usual } else { bare };
-    let OpenClipConfig { model: mut config, preprocess } = OpenClipConfig::read(&file)?;
-    let preprocess = Preprocess::from_open_clip(&file, &preprocess, config.vision.image_size as u32)?;
-    let weights = Weights::open_first(directory, &source::OPEN_CLIP_WEIGHTS)?;
-    config.names = config.names.as_in(|name| weights.has(name));
-    Ok((config, weights, preprocess))
-}
-
 /// The value in the cell, made at the first call.
 fn loaded<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
     if let Some(value) = cell.get() {
@@ -341,12 +315,18 @@ fn loaded<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T>
 
 /// Reads a configuration of a checkpoint.
 pub(crate) fn read_config_file(path: &Path) -> Result<Vec<u8>> {
-    read_bounded(path, LARGEST_CONFIG)
+    read_file(path, LARGEST_CONFIG)
 }
 
 /// Reads a tokenizer or another text file of a checkpoint.
 pub(crate) fn read_text_file(path: &Path) -> Result<Vec<u8>> {
-    read_bounded(path, LARGEST_TEXT_FILE)
+    read_file(path, LARGEST_TEXT_FILE)
+}
+
+fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let bytes = read_bounded(path, limit)?;
+    lfs::refuse_pointer_in(&bytes, path)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -151,16 +151,6 @@ impl TensorNames {
             Self::OpenClip(names) => open_clip(names, id),
         }
     }
-
-    /// The names as this file has them: open_clip reads text towers with and without `text.` into either model.
-    pub(super) fn as_in(self, has: impl Fn(&str) -> bool) -> Self {
-        match self {
-            Self::OpenClip(names) => {
-                Self::OpenClip(OpenClipNames { custom_text: has("text.token_embedding.weight"), ..names })
-            }
-            others => others,
-        }
-    }
 }
 
 impl Kind {

@@ -10,6 +10,7 @@ use std::path::Path;
 use image::RgbImage;
 use serde_json::{Map, Value};
 
+use super::json;
 use super::resample::{Span, resize_part};
 use crate::geometry::{Fit, Grid, Placement, Rect, Size, grid_for};
 use crate::photo::Photo;
@@ -462,7 +463,7 @@ fn read_config(path: &Path) -> Result<Option<Value>> {
     if !path.exists() {
         return Ok(None);
     }
-    let value = serde_json::from_slice(&super::read_config_file(path)?);
+    let value = json::parse(&super::read_config_file(path)?);
     let reason = |error: serde_json::Error| format!("expected JSON, found an error: {error}");
     value.map(Some).map_err(|error| Error::Config { path: path.into(), reason: reason(error) })
 }
@@ -510,7 +511,7 @@ impl<'a> Fields<'a> {
     }
 
     fn text(&self, name: &str) -> Result<Option<&'a str>> {
-        self.read(name, "a text", Value::as_str)
+        self.read(name, "a text", json::text)
     }
 
     fn number(&self, name: &str) -> Result<Option<f64>> {
@@ -603,7 +604,7 @@ fn both_sides(value: &Value) -> Option<Size> {
 
 /// A value for a message, cut where it gets long.
 fn shorten(value: &Value) -> String {
-    let text = value.to_string();
+    let text = json::shown(&value.to_string());
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,

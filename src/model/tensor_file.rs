@@ -18,6 +18,7 @@ use rayon::prelude::*;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::nn::Numbers;
+use crate::guard::guarded;
 
 /// The values of a tensor that are read at once: few enough to stay in a processor's cache on their way.
 const PIECE: usize = 1 << 18;
@@ -87,8 +88,8 @@ impl TensorFile {
         let mut header = vec![0; size as usize];
         bytes.read_at(&mut header, LENGTH).map_err(too_short)?;
         // Checks that the tensors lie one behind the other, and that their shapes fit their sizes.
-        let metadata: Metadata =
-            serde_json::from_slice(&header).map_err(|error| format!("its header is broken: {error}"))?;
+        let parsed = guarded(|| serde_json::from_slice(&header)).map_err(|panic| panic.to_string())?;
+        let metadata: Metadata = parsed.map_err(|error| format!("its header is broken: {error}"))?;
         let start = LENGTH + size;
         let expected = start.checked_add(metadata.data_len() as u64);
         if expected != Some(length) {
@@ -112,6 +113,11 @@ impl TensorFile {
     /// A tensor's shape.
     pub(super) fn shape(&self, name: &str) -> candle_core::Result<&[usize]> {
         Ok(&self.info(name)?.shape)
+    }
+
+    /// A tensor's data type.
+    pub(super) fn dtype(&self, name: &str) -> candle_core::Result<safetensors::Dtype> {
+        Ok(self.info(name)?.dtype)
     }
 
     /// What the header says of a tensor.

@@ -1,4 +1,4 @@
-//! Safetensors, whole or sharded, or PyTorch's own format become named tensors of checked shapes.
+//! The files of a checkpoint's weights, safetensors or PyTorch's own, become named tensors of checked shapes.
 //!
 //! What is not asked for is not read.
 
@@ -11,125 +11,84 @@ use std::{
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
 use rayon::prelude::*;
-use serde_json::Value;
 
+pub use super::differences::{Differences, Expected};
 use super::{
+    differences::{in_common, is_leftover},
     digest::{Digest, Hasher, digest},
     file_state::FileState,
     nn::{Numbers, Weight},
-    pytorch::PytorchFile,
-    tensor_file::TensorFile,
+    source,
+    weight_file::{WeightFile, files_of},
 };
 use crate::error::{Error, Result, first_line};
 
-/// The name of a checkpoint that lies in one file.
-pub(crate) const SINGLE_FILE: &str = "model.safetensors";
-/// The name of the list of a checkpoint's shards.
-pub(crate) const SHARD_INDEX: &str = "model.safetensors.index.json";
-/// The name of PyTorch's own format, which is taken where there is no other.
-const PICKLED: &str = "pytorch_model.bin";
-
-/// A tensor that a configuration asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected {
-    /// Its name in the file.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-}
-
-/// Where the tensors of a checkpoint are not those that its configuration asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Differences {
-    /// What is not there.
-    pub missing: Vec<Expected>,
-    /// What is there in another shape, and which.
-    pub misshapen: Vec<(Expected, Vec<usize>)>,
-    /// The names of what is there and is no part of the model.
-    pub unused: Vec<String>,
-    /// The names of what is no part of the model either, but known to be left behind by older libraries.
-    pub ignored: Vec<String>,
-}
-
-impl Differences {
-    /// What is wrong, a sentence a tensor; nothing where only what is ignored is too much.
-    pub fn reasons(&self) -> Vec<String> {
-        let missing = self
-            .missing
-            .iter()
-            .map(|Expected { name, shape }| format!("tensor {name} is missing, expected shape {shape:?}"));
-        let misshapen = self.misshapen.iter().map(|(Expected { name, shape }, found)| {
-            format!("tensor {name}: the configuration asks for shape {shape:?}, found {found:?}")
-        });
-        let unused = self
-            .unused
-            .iter()
-            .map(|name| format!("tensor {name} is not part of a model of this configuration"));
-        missing.chain(misshapen).chain(unused).collect()
-    }
-}
-
 /// The tensors of a checkpoint.
 pub struct Weights {
-    source: Source,
+    opened: Vec<WeightFile>,
+    places: BTreeMap<String, Place>,
     path: PathBuf,
+    /// What the names in the files begin with, and was taken off.
+    prefix: String,
     /// The files as they were before they were opened; none of what is built in.
     files: Vec<FileState>,
 }
 
-enum Source {
-    /// The files, and which of them has a tensor.
-    Safetensors(Vec<TensorFile>, BTreeMap<String, usize>),
-    Pickled(PytorchFile),
+/// Where a tensor is.
+#[derive(Clone)]
+struct Place {
+    file: usize,
+    /// Its name there.
+    name: String,
 }
 
 impl Weights {
-    /// Opens the checkpoint in a directory: `model.safetensors`, else the shards that
-    /// `model.safetensors.index.json` names, else `pytorch_model.bin`.
+    /// Opens the weights of a checkpoint of transformers' form in a directory: `model.safetensors`, else the shards that
+    /// `model.safetensors.index.json` names, else the same of PyTorch's own format, `pytorch_model.bin`.
     ///
     /// # Errors
     /// [`Error::Weights`] if there are no weights, or a file is not of its format or cut short.
     pub fn open(directory: &Path) -> Result<Self> {
-        let single = directory.join(SINGLE_FILE);
-        let pickled = directory.join(PICKLED);
-        if !single.is_file() && !directory.join(SHARD_INDEX).is_file() && pickled.is_file() {
-            return Self::open_pickled(pickled);
-        }
-        Self::open_safetensors(if single.is_file() { vec![single] } else { shards(directory)? }, directory)
+        Self::open_first(directory, &source::WEIGHTS)
     }
 
-    /// Opens the first of these files that is in a directory; what does not end in `.safetensors` is PyTorch's own.
+    /// Opens the first of these files that is in a directory; see [`open_file`](Self::open_file).
     ///
     /// # Errors
     /// [`Error::Weights`] if none is there, or it is not of its format or cut short.
     pub fn open_first(directory: &Path, names: &[&str]) -> Result<Self> {
         let mut files = names.iter().map(|name| directory.join(name));
-        let Some(file) = files.find(|file| file.is_file()) else {
-            let reason = format!("none of {} is there", names.join(", "));
-            return Err(Error::Weights { path: directory.into(), reason });
-        };
-        match file.extension().is_some_and(|extension| extension == "safetensors") {
-            true => Self::open_safetensors(vec![file], directory),
-            false => Self::open_pickled(file),
+        match files.find(|file| file.is_file()) {
+            Some(file) => Self::open_file(&file),
+            None => {
+                let reason = format!("none of {} is there", names.join(", "));
+                Err(Error::Weights { path: directory.into(), reason })
+            }
         }
     }
 
-    fn open_safetensors(files: Vec<PathBuf>, directory: &Path) -> Result<Self> {
+    /// Opens a file of weights, or the shards that an index names (`.json`). What does not end in `.safetensors` is
+    /// PyTorch's own.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if a file is not of its format or cut short.
+    pub fn open_file(file: &Path) -> Result<Self> {
+        let files = files_of(file)?;
         let path = match files.as_slice() {
             [file] => file.clone(),
-            _ => directory.to_path_buf(),
+            _ => file.parent().unwrap_or(Path::new("")).into(),
         };
         let states = states(&files)?;
-        let opened: Result<Vec<_>> = files.iter().map(|file| opened(TensorFile::open(file), file)).collect();
+        let opened: Result<Vec<_>> = files.iter().map(|file| WeightFile::open(file)).collect();
         Ok(Self { files: states, ..Self::of_files(opened?, path)? })
     }
 
-    fn of_files(files: Vec<TensorFile>, path: PathBuf) -> Result<Self> {
+    fn of_files(opened: Vec<WeightFile>, path: PathBuf) -> Result<Self> {
         let mut places = BTreeMap::new();
-        for (index, file) in files.iter().enumerate() {
-            for (name, _) in file.tensors() {
-                match places.entry(name) {
-                    Entry::Vacant(place) => place.insert(index),
+        for (index, file) in opened.iter().enumerate() {
+            for name in file.names() {
+                match places.entry(name.clone()) {
+                    Entry::Vacant(place) => place.insert(Place { file: index, name }),
                     Entry::Occupied(place) => {
                         let reason = format!("tensor {} is in two of the shards", place.key());
                         return Err(Error::Weights { path, reason });
@@ -137,12 +96,7 @@ impl Weights {
                 };
             }
         }
-        Ok(Self { source: Source::Safetensors(files, places), path, files: Vec::new() })
-    }
-
-    fn open_pickled(path: PathBuf) -> Result<Self> {
-        let files = states(std::slice::from_ref(&path))?;
-        Ok(Self { source: Source::Pickled(PytorchFile::open(&path)?), path, files })
+        Ok(Self { opened, places, path, prefix: String::new(), files: Vec::new() })
     }
 
     /// Wraps the bytes of a safetensors file that is part of the program; `name` is used in errors.
@@ -151,12 +105,17 @@ impl Weights {
     /// [`Error::Weights`] if the bytes are not a safetensors file.
     pub fn built_in(bytes: &'static [u8], name: &str) -> Result<Self> {
         let path = PathBuf::from(name);
-        Self::of_files(vec![opened(TensorFile::built_in(bytes), &path)?], path)
+        Self::of_files(vec![WeightFile::built_in(bytes, &path)?], path)
     }
 
     /// The file, or the directory of the shards.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What the names of the model's tensors begin with in the files, `module.` for instance; empty if nothing.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// The files as they were when they were opened; none of what is part of the program.
@@ -166,10 +125,34 @@ impl Weights {
 
     /// Bytes in the files, or in what is part of the program.
     pub(super) fn bytes(&self) -> u64 {
-        match &self.source {
-            Source::Safetensors(files, _) => files.iter().map(TensorFile::bytes).sum(),
-            Source::Pickled(_) => self.files.iter().map(|file| file.size).sum(),
+        let of = |file: &WeightFile| match file {
+            WeightFile::Safetensors(file) => file.bytes(),
+            WeightFile::Pickled(_) => 0,
+        };
+        match self.files.as_slice() {
+            [] => self.opened.iter().map(of).sum(),
+            files => files.iter().map(|file| file.size).sum(),
         }
+    }
+
+    /// The tensors' names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.places.keys().map(String::as_str)
+    }
+
+    /// Gives the tensors other names, by what they are called now; `prefix` was taken off. What is not named keeps its
+    /// name, unless that is another's now.
+    pub(super) fn renamed(&mut self, mut names: BTreeMap<String, String>, prefix: String) {
+        let old = std::mem::take(&mut self.places);
+        let (named, others): (Vec<_>, Vec<_>) =
+            old.into_iter().partition(|(name, _)| names.contains_key(name));
+        for (name, place) in named {
+            self.places.insert(names.remove(&name).unwrap_or(name), place);
+        }
+        for (name, place) in others {
+            self.places.entry(name).or_insert(place);
+        }
+        self.prefix = prefix;
     }
 
     /// The hash of all tensors but those that surely are the vision tower's, with their names, types and shapes. A
@@ -192,67 +175,51 @@ impl Weights {
 
     fn tensor_digest(&self, name: &str) -> candle_core::Result<Digest> {
         let mut hasher = Hasher::new();
-        if let Source::Safetensors(files, places) = &self.source
-            && let Some(place) = places.get(name)
-        {
-            files[*place].pieces(name, |bytes| hasher.update(bytes))?;
-        } else {
-            let values = self.load(name, &Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
-            values.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
+        match self.place(name)? {
+            (WeightFile::Safetensors(file), name) => file.pieces(name, |bytes| hasher.update(bytes))?,
+            (file, name) => {
+                let values = file.load(name, &Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+                values.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
+            }
         }
         Ok(hasher.finish())
     }
 
     /// Every tensor's name, data type (such as F32) and shape.
     pub fn contents(&self) -> BTreeMap<String, (String, Vec<usize>)> {
-        match &self.source {
-            Source::Safetensors(files, _) => {
-                let tensors = files.iter().flat_map(TensorFile::tensors);
-                tensors
-                    .map(|(name, info)| (name, (format!("{:?}", info.dtype), info.shape.clone())))
-                    .collect()
-            }
-            Source::Pickled(file) => {
-                let tensors = file.tensors().iter();
-                tensors.map(|(name, info)| (name.clone(), (info.kind(), info.shape.clone()))).collect()
-            }
-        }
+        let about = |(name, place): (&String, &Place)| {
+            let (dtype, shape) = self.opened[place.file].about(&place.name).ok()?;
+            Some((name.clone(), (dtype, shape.to_vec())))
+        };
+        self.places.iter().filter_map(about).collect()
     }
 
     /// Whether there is a tensor of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
-        match &self.source {
-            Source::Safetensors(_, places) => places.contains_key(name),
-            Source::Pickled(file) => file.tensors().contains_key(name),
-        }
+        self.places.contains_key(name)
     }
 
     /// Holds the tensors against those that are expected. Dimensions of length 1 do not count: a scale may be stored
     /// as `[]` or `[1]`.
     pub fn compare(&self, expected: &[Expected]) -> Differences {
-        let mut contents = self.contents();
-        let mut differences = Differences::default();
-        for expected in expected {
-            match contents.remove(&expected.name) {
-                None => differences.missing.push(expected.clone()),
-                Some((_, found)) if !same_shape(&found, &expected.shape) => {
-                    differences.misshapen.push((expected.clone(), found));
-                }
-                Some(_) => {}
-            }
+        let shapes = self.contents().into_iter().map(|(name, (_, shape))| (name, shape));
+        let mut differences = Differences::between(shapes.collect(), expected);
+        if !differences.missing.is_empty() {
+            differences.hint = in_common(self.places.values().map(|place| place.name.as_str()));
         }
-        (differences.ignored, differences.unused) = contents.into_keys().partition(|name| is_leftover(name));
         differences
     }
 
-    /// Checks that every expected tensor is there with the expected shape, and that there is no other but leftovers.
+    /// Checks that every expected tensor is there with the expected shape, and that the model's own modules have no others.
+    /// Returns how the tensors differ from those expected: what lies beside the model.
     ///
     /// # Errors
     /// [`Error::Weights`] names the first tensor that is missing, of another shape or unknown.
-    pub fn check(&self, expected: &[Expected]) -> Result<()> {
-        match self.compare(expected).reasons().into_iter().next() {
+    pub fn check(&self, expected: &[Expected]) -> Result<Differences> {
+        let differences = self.compare(expected);
+        match differences.reasons().into_iter().next() {
             Some(reason) => Err(self.error(reason)),
-            None => Ok(()),
+            None => Ok(differences),
         }
     }
 
@@ -292,10 +259,7 @@ impl Weights {
     /// # Errors
     /// As [`tensor`](Self::tensor).
     pub(super) fn linear(&self, names: &[String], inputs: usize, device: &Device) -> Result<Weight> {
-        let mapped = match (&self.source, device) {
-            (Source::Safetensors(..), Device::Cpu) => self.mapped(names)?,
-            _ => None,
-        };
+        let mapped = if device.is_cpu() { self.mapped(names)? } else { None };
         Ok(match mapped {
             Some(pieces) => Weight::of_numbers(pieces, inputs)?,
             None => self.joined(names, device)?.reshape(((), inputs))?.into(),
@@ -305,7 +269,10 @@ impl Weights {
     /// Several tensors as they lie in mapped files, if all of them do.
     fn mapped(&self, names: &[String]) -> Result<Option<Vec<Numbers>>> {
         let numbers = |name: &String| {
-            let found = self.file_of(name).and_then(|file| file.numbers(name));
+            let found = self.place(name).and_then(|(file, name)| match file {
+                WeightFile::Safetensors(file) => file.numbers(name),
+                WeightFile::Pickled(_) => Ok(None),
+            });
             found.map_err(|error| self.about_tensor(name, &error))
         };
         names.iter().map(numbers).collect()
@@ -316,21 +283,17 @@ impl Weights {
     /// # Errors
     /// As [`tensor`](Self::tensor).
     pub(super) fn joined(&self, names: &[String], device: &Device) -> Result<Tensor> {
-        if let Source::Pickled(_) = &self.source {
-            let flat = |name: &String| Ok(self.tensor(name, device)?.flatten_all()?);
-            return Ok(Tensor::cat(&names.iter().map(flat).collect::<Result<Vec<_>>>()?, 0)?);
-        }
         let about = |name: &str, error: candle_core::Error| self.about_tensor(name, &error);
         let count = |name: &String| {
-            let shape = self.file_of(name).and_then(|file| file.shape(name));
-            Ok(shape.map_err(|error| about(name, error))?.iter().product::<usize>())
+            let found = self.place(name).and_then(|(file, name)| file.about(name));
+            Ok(found.map_err(|error| about(name, error))?.1.iter().product::<usize>())
         };
         let counts = names.iter().map(count).collect::<Result<Vec<_>>>()?;
         let mut values = vec![0.0; counts.iter().sum()];
         let mut rest = values.as_mut_slice();
         for (name, count) in names.iter().zip(counts) {
             let (place, others) = rest.split_at_mut(count);
-            let read = self.file_of(name).and_then(|file| file.read_into(name, place));
+            let read = self.place(name).and_then(|(file, name)| file.read_into(name, place));
             read.map_err(|error| about(name, error))?;
             rest = others;
         }
@@ -340,21 +303,15 @@ impl Weights {
 
     /// One tensor as float32.
     fn load(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
-        if let Source::Pickled(file) = &self.source {
-            return file.load(name, device)?.to_dtype(DType::F32);
-        }
-        let file = self.file_of(name)?;
-        let shape = file.shape(name)?;
-        let mut values = vec![0.0; shape.iter().product()];
-        file.read_into(name, &mut values)?;
-        Tensor::from_vec(values, shape, device)
+        let (file, name) = self.place(name)?;
+        file.load(name, device)
     }
 
-    /// The safetensors file that has a tensor.
-    fn file_of(&self, name: &str) -> candle_core::Result<&TensorFile> {
-        match &self.source {
-            Source::Safetensors(files, places) if places.contains_key(name) => Ok(&files[places[name]]),
-            _ => candle_core::bail!("it is missing"),
+    /// The file that has a tensor, and the tensor's name there.
+    fn place(&self, name: &str) -> candle_core::Result<(&WeightFile, &str)> {
+        match self.places.get(name) {
+            Some(place) => Ok((&self.opened[place.file], &place.name)),
+            None => candle_core::bail!("it is missing"),
         }
     }
 
@@ -362,7 +319,7 @@ impl Weights {
         self.error(format!("tensor {name}: {}", first_line(error)))
     }
 
-    fn error(&self, reason: String) -> Error {
+    pub(super) fn error(&self, reason: String) -> Error {
         Error::Weights { path: self.path.clone(), reason }
     }
 }
@@ -371,59 +328,6 @@ fn states(files: &[PathBuf]) -> Result<Vec<FileState>> {
     let state =
         |path: &PathBuf| FileState::of(path).map_err(|source| Error::Read { path: path.clone(), source });
     files.iter().map(state).collect()
-}
-
-/// A file, or what is wrong with it.
-fn opened(file: Result<TensorFile, String>, path: &Path) -> Result<TensorFile> {
-    file.map_err(|reason| Error::Weights {
-        path: path.into(),
-        reason: format!("not a whole safetensors file: {reason}"),
-    })
-}
-
-/// Whether two shapes differ at most in dimensions of length 1.
-fn same_shape(one: &[usize], other: &[usize]) -> bool {
-    let sides =
-        |shape: &'_ [usize]| -> Vec<usize> { shape.iter().copied().filter(|side| *side != 1).collect() };
-    sides(one) == sides(other)
-}
-
-/// What lies beside the last dot of tensors that are saved although they are no weights: positions in order and
-/// masks (older transformers and open_clip), what OpenAI's own files tell of the model, and a bias that open_clip
-/// saves even where the model was trained without.
-const LEFTOVERS: [&str; 6] =
-    ["position_ids", "attn_mask", "input_resolution", "context_length", "vocab_size", "logit_bias"];
-
-fn is_leftover(name: &str) -> bool {
-    LEFTOVERS.contains(&name.rsplit('.').next().unwrap_or(name))
-}
-
-/// The shards that the index names, each of them there.
-fn shards(directory: &Path) -> Result<Vec<PathBuf>> {
-    let index = directory.join(SHARD_INDEX);
-    if !index.is_file() {
-        let reason = format!("neither {SINGLE_FILE} nor {SHARD_INDEX} nor {PICKLED} is there");
-        return Err(Error::Weights { path: directory.into(), reason });
-    }
-    let error = |reason: String| Error::Weights { path: index.clone(), reason };
-    let root: Value = serde_json::from_slice(&super::read_text_file(&index)?)
-        .map_err(|source| error(format!("not valid JSON: {source}")))?;
-    let map = root.get("weight_map").and_then(Value::as_object);
-    let map = map.ok_or_else(|| error("weight_map: expected an object".into()))?;
-    let mut files = std::collections::BTreeSet::new();
-    for (tensor, file) in map {
-        let name = file.as_str().filter(|name| !name.contains(['/', '\\']) && *name != "..");
-        let name =
-            name.ok_or_else(|| error(format!("weight_map.{tensor}: expected a file name, found {file}")))?;
-        files.insert(directory.join(name));
-    }
-    if let Some(missing) = files.iter().find(|file| !file.is_file()) {
-        return Err(error(format!("shard {} is not there", missing.display())));
-    }
-    if files.is_empty() {
-        return Err(error("weight_map names no file".into()));
-    }
-    Ok(files.into_iter().collect())
 }
 
 /// Gives candle-transformers its tensors by name.
@@ -460,22 +364,84 @@ impl SimpleBackend for Named<'_> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pickled_tensors_are_those_of_safetensors() -> Result<()> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pickled");
-        let weights = Weights::open(&folder)?;
+    fn folder() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pickled")
+    }
+
+    /// Compares the tensors in a folder with those of `expected.safetensors`; returns the names of the others.
+    fn compared(folder: &Path, name: &str) -> Result<Vec<String>> {
+        let weights = Weights::open(&folder.join(name))?;
         let expected = candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu)?;
-        assert_eq!(weights.contents().len(), expected.len());
-        for (name, expected) in expected {
-            let (dtype, shape) = &weights.contents()[&name];
+        let mut contents = weights.contents();
+        for (tensor, expected) in expected {
+            let (dtype, shape) = contents.remove(&tensor).unwrap_or_default();
             assert_eq!(
                 (dtype.as_str(), shape.as_slice()),
-                (expected.dtype().as_str().to_uppercase().as_str(), expected.dims())
+                (expected.dtype().as_str().to_uppercase().as_str(), expected.dims()),
+                "{name}: {tensor}"
             );
-            let found = weights.tensor(&name, &Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
-            assert_eq!(found, expected.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?, "{name}");
+            let expected = expected.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            let found = weights.tensor(&tensor, &Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+            assert_eq!(found, expected, "{name}: {tensor}");
+            assert_eq!(
+                weights.joined(std::slice::from_ref(&tensor), &Device::Cpu)?.to_vec1::<f32>()?,
+                expected
+            );
+        }
+        Ok(contents.into_keys().collect())
+    }
+
+    #[test]
+    fn pickled_tensors_are_those_of_safetensors() -> Result<()> {
+        let none: [&str; 0] = [];
+        for name in ["", "in_state_dict", "in_model_state_dict", "in_model", "in_module", "in_model_module"] {
+            assert_eq!(compared(&folder(), name)?, none, "{name}");
+        }
+        for before in ["", "legacy_"] {
+            for name in ["plain", "strided", "shared", "parameters", "training", "protocol_4", "shards"] {
+                assert_eq!(compared(&folder(), &format!("{before}{name}"))?, none, "{before}{name}");
+            }
+            let name = format!("{before}others");
+            assert_eq!(compared(&folder(), &name)?, ["complex", "empty", "flags"]);
+            let weights = Weights::open(&folder().join(name))?;
+            assert_eq!(weights.contents()["complex"], ("COMPLEXFLOAT".to_owned(), vec![2]));
+            assert_eq!(weights.tensor("empty", &Device::Cpu)?.dims(), [0, 4]);
+            let error = weights.tensor("flags", &Device::Cpu).map(drop).unwrap_err().to_string();
+            assert!(error.ends_with("tensor flags: numbers of type Bool are no weights"), "{error}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn a_legacy_file_is_checked_to_its_last_byte() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("pytorch_model.bin");
+        let refused = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            Weights::open(scratch.path()).map(drop).unwrap_err().to_string()
+        };
+        let whole = std::fs::read(folder().join("legacy_plain/pytorch_model.bin")).unwrap();
+        let error = refused(&whole[..whole.len() - 1]);
+        assert!(error.contains("reach beyond the end of the file"), "{error}");
+        for length in (0..whole.len()).step_by(7) {
+            refused(&whole[..length]);
+        }
+        let place = |text: &[u8]| whole.windows(text.len()).position(|bytes| bytes == text).unwrap();
+        let changed = |at: usize, value: u8| {
+            let mut bytes = whole.clone();
+            bytes[at] = value;
+            bytes
+        };
+        // The flag follows its name and the number that it is remembered under; 0x89 is false.
+        let flag = place(b"little_endian") + "little_endian".len() + 2;
+        assert_eq!(whole[flag], 0x88);
+        assert!(refused(&changed(flag, 0x89)).ends_with("its numbers are not little-endian"));
+        assert!(refused(&changed(4, 0)).ends_with("expected a file of torch.save, found another pickle"));
+        let version = place(b"M\xe9\x03") + 1;
+        assert!(
+            refused(&changed(version, 0))
+                .ends_with("expected version 1001 of PyTorch's format, found another")
+        );
     }
 
     #[test]
@@ -484,7 +450,7 @@ mod tests {
             tempfile::tempdir().map_err(|source| Error::Write { path: "temporary".into(), source })?;
         let malformed = include_bytes!("../../tests/fixtures/pickled/malformed.bin");
         for bytes in [&b"not a zip"[..], b"", b"PK\x03\x04", malformed] {
-            let path = folder.path().join(PICKLED);
+            let path = folder.path().join("pytorch_model.bin");
             std::fs::write(&path, bytes).map_err(|source| Error::Write { path, source })?;
             assert!(matches!(Weights::open(folder.path()), Err(Error::Weights { .. })));
         }

@@ -314,9 +314,9 @@ fn a_tensor_that_is_missing_unknown_or_of_another_shape_is_named() {
         let end = weights.data.len();
         weights.data.extend([0; 8]);
         let surprise = json!({"dtype": "F32", "shape": [2], "data_offsets": [end, end + 8]});
-        weights.header.insert("surprise".into(), surprise);
+        weights.header.insert("text_model.surprise".into(), surprise);
     });
-    refused(&sandbox, &["tensor surprise is not part of a model of this configuration"]);
+    refused(&sandbox, &["tensor text_model.surprise is not part of a model of this configuration"]);
 
     let sandbox = Sandbox::new();
     weights(&sandbox, |weights| {

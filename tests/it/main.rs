@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a test may show what it measured")]
 
 mod architecture;
+mod attack;
 #[cfg(feature = "cli")]
 mod attack;
 #[cfg(feature = "cli")]
@@ -12,6 +13,7 @@ mod batch;
 mod browser;
 #[cfg(feature = "cli")]
 mod cli;
+mod checkpoints;
 mod datasets;
 mod device;
 #[cfg(feature = "cli")]

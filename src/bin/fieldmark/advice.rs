@@ -17,6 +17,11 @@ fn for_error(error: &Error) -> Option<&'static str> {
         Error::WebAddress { .. } => {
             Some("download the photo first, or pass it on: `curl -L ADDRESS | fieldmark localize PROMPT -`")
         }
+        Error::Weights { reason, .. } | Error::ModelNotFound { reason, .. }
+            if reason.contains("an adapter that is not merged") =>
+        {
+            Some("merge the adapter first (merge_and_unload of PEFT), and save the whole model")
+        }
         Error::ModelNotFound { .. } => Some(
             "give a Hub id such as openai/clip-vit-base-patch16, a directory with config.json or \
              open_clip_config.json and weights, or miniature",
@@ -29,6 +34,9 @@ fn for_error(error: &Error) -> Option<&'static str> {
         }
         Error::Network { .. } => Some(
             "check the connection (HF_ENDPOINT, HTTPS_PROXY), or use a local directory or --model miniature",
+        ),
+        Error::LfsPointer { .. } => Some(
+            "run `git lfs install` and `git lfs pull` where the checkpoint was cloned, or use `fieldmark download`",
         ),
         Error::Config { .. } | Error::Weights { .. } | Error::Tokenizer { .. } => {
             Some("fetch the checkpoint again, or use another with --model")

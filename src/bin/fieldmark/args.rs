@@ -310,7 +310,7 @@ pub struct DownloadArgs {
 /// tensors that are missing or too many is told in full, and the exit status is 2.
 #[derive(Debug, Args)]
 pub struct ModelsArgs {
-    /// A Hub id (`org/name`, `org/name@revision`), a directory, or `miniature`.
+    /// A Hub id (`org/name`, `org/name@revision`), a directory, a file of weights, or `miniature`.
     pub model: Option<String>,
 
     /// Never touch the network (also HF_HUB_OFFLINE=1). Only a name can need it.
@@ -413,7 +413,7 @@ pub struct ViewArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// Hub id (`org/name`, `org/name@revision`), a directory, or `miniature`, which ships with the program.
+    /// Hub id (`org/name`, `org/name@revision`), a directory, a file of weights, or `miniature`, which ships with the program.
     #[arg(short, long, value_name = "MODEL", default_value = "openai/clip-vit-base-patch16")]
     pub model: String,
 

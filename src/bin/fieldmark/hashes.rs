@@ -10,7 +10,7 @@ use fieldmark::dataset::Picture;
 use ring::digest::{Context, SHA256};
 
 /// What a checkpoint's directory may hold beside its files.
-const ENDINGS: [&str; 6] = ["bin", "json", "model", "safetensors", "txt", "vocab"];
+const ENDINGS: [&str; 9] = ["bin", "ckpt", "json", "model", "pt", "pth", "safetensors", "txt", "vocab"];
 
 /// A regular file's length in bytes and its SHA-256 in hexadecimal digits.
 pub fn of_file(path: &Path) -> Result<(u64, String)> {

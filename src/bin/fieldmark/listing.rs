@@ -171,6 +171,11 @@ fn tensors(weights: &Contents) -> Vec<String> {
     if lines.len() == 1 {
         lines.push("nothing missing, nothing unused".into());
     }
+    lines.extend(weights.hint.iter().map(|hint| shown(hint)));
+    lines.extend(names("beside the model, not used", &weights.extra));
+    if !weights.prefix.is_empty() {
+        lines.push(format!("names begin with {}", shown(&weights.prefix)));
+    }
     lines.extend(names("ignored", &weights.ignored));
     lines
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::json;
 pub use super::{
     cleaning::Cleaning,
     names::{OpenClipNames, TensorNames, TimmNames, VisionNames},
@@ -38,7 +39,25 @@ impl Activation {
     /// Every activation that is supported.
     pub const ALL: [Self; 3] = [Self::QuickGelu, Self::Gelu, Self::GeluTanh];
 
-    /// The name in `config.json`.
+    /// The names in `config.json`, as transformers' table of activations defines them. Several stand for one function:
+    /// `gelu_new`, `gelu_accurate`, `gelu_fast` and `gelu_pytorch_tanh` are the same formula, with its constants written
+    /// out to different lengths, beyond what float32 distinguishes.
+    pub const NAMES: [(&str, Self); 7] = [
+        ("quick_gelu", Self::QuickGelu),
+        ("gelu", Self::Gelu),
+        ("gelu_pytorch_tanh", Self::GeluTanh),
+        ("gelu_new", Self::GeluTanh),
+        ("gelu_fast", Self::GeluTanh),
+        ("gelu_accurate", Self::GeluTanh),
+        ("gelu_python", Self::Gelu),
+    ];
+
+    /// The activation that `config.json` calls so.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, activation)| *activation)
+    }
+
+    /// The most usual of its names in `config.json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::QuickGelu => "quick_gelu",
@@ -277,10 +296,21 @@ impl ClipConfig {
     }
 }
 
+/// Whether a `config.json` is for other code than transformers' own: it names classes that come with the checkpoint
+/// (`auto_map`), or cannot be read as one of the models that are supported.
+pub(super) fn is_foreign(path: &Path) -> bool {
+    let Ok(values) = super::read_config_file(path).and_then(|bytes| json_object(&bytes, path)) else {
+        return true;
+    };
+    let classes = values.get("auto_map").and_then(Value::as_object);
+    let names_model = classes.is_some_and(|classes| classes.contains_key("AutoModel"));
+    names_model || transformers::parse(&values, path).is_err()
+}
+
 /// The JSON object that a file holds.
 fn json_object(bytes: &[u8], path: &Path) -> Result<Map<String, Value>> {
     let error = |reason: String| Error::Config { path: path.into(), reason };
-    match serde_json::from_slice(bytes) {
+    match json::parse(bytes) {
         Ok(Value::Object(values)) => Ok(values),
         Ok(_) => Err(error("expected a JSON object".into())),
         Err(source) => Err(error(format!("not valid JSON: {source}"))),

@@ -5,7 +5,10 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::Activation;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    model::json,
+};
 
 /// The largest number of anything (width, layers, tokens) that a configuration may ask for.
 ///
@@ -30,6 +33,7 @@ impl<'a> Section<'a> {
         expected: impl std::fmt::Display,
         found: impl std::fmt::Display,
     ) -> Error {
+        let found = json::shown(&found.to_string());
         let reason = format!("{}{key}: expected {expected}, found {found}", self.name);
         Error::Config { path: self.path.into(), reason }
     }
@@ -88,7 +92,7 @@ impl<'a> Section<'a> {
 
     pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>> {
         let Some(value) = self.get(key) else { return Ok(None) };
-        value.as_str().map(Some).ok_or_else(|| self.error(key, "a text", value))
+        json::text(value).map(Some).ok_or_else(|| self.error(key, "a text", value))
     }
 
     /// What is added to the variance in layer norms.
@@ -102,9 +106,9 @@ impl<'a> Section<'a> {
 
     pub(super) fn activation(&self, key: &str, default: Activation) -> Result<Activation> {
         let Some(value) = self.get(key) else { return Ok(default) };
-        let found = Activation::ALL.into_iter().find(|activation| value.as_str() == Some(activation.name()));
+        let found = value.as_str().and_then(Activation::named);
         found.ok_or_else(|| {
-            let names = Activation::ALL.map(|activation| format!("{:?}", activation.name()));
+            let names = Activation::NAMES.map(|(name, _)| format!("{name:?}"));
             self.error(key, format!("one of {}", names.join(", ")), value)
         })
     }

@@ -288,7 +288,7 @@ mod tests {
             ),
             (
                 r#"{"model_type": "clip", "vision_config": {"hidden_act": "relu"}}"#,
-                r#"vision_config.hidden_act: expected one of "quick_gelu", "gelu", "gelu_pytorch_tanh", found "relu""#,
+                r#"vision_config.hidden_act: expected one of "quick_gelu", "gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_fast", "gelu_accurate", "gelu_python", found "relu""#,
             ),
             (
                 r#"{"model_type": "clip", "vision_config": {"patch_size": 256}}"#,

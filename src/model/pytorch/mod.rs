@@ -1,41 +1,49 @@
 //! A file that `torch.save` wrote becomes named tensors, without running anything of it.
 //!
-//! Such a file is a zip archive, nothing in it compressed: `<root>/data.pkl` is a program for Python's unpickler that
-//! builds the state dictionary, and `<root>/data/<key>` are the numbers. `archive` finds the entries, `pickle` follows
-//! the program as far as it only builds dictionaries of tensors; a program that asks for anything else is refused by
-//! the name of what it asks for. Numbers are read tensor by tensor, when they are asked for.
+//! Today that is a zip archive, nothing in it compressed (`archive`): `<root>/data.pkl` is a program for Python's
+//! unpickler that builds the state dictionary, and `<root>/data/<key>` are the numbers. Before PyTorch 1.6 it was the
+//! same program with the numbers behind it (`legacy`). `pickle` follows the program as far as it builds dictionaries of
+//! tensors. Numbers are read tensor by tensor, when they are asked for.
 
 mod archive;
+mod dtypes;
+mod legacy;
 mod pickle;
+mod storages;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 use crate::error::{Error, Result};
-use archive::Archive;
-use pickle::{Item, State};
+use dtypes::Numbers;
+use pickle::Item;
+use storages::Storages;
 
-/// What training checkpoints call the state dictionary among the optimizer's state and the like.
-const NESTED: &str = "state_dict";
-/// What PyTorch's parallel training puts before every name.
-const PARALLEL: &str = "module.";
+/// The largest pickle that is followed: those of real checkpoints, optimizer included, have some 300 kB.
+const LARGEST_PROGRAM: u64 = 16 << 20;
+/// The most storages that are looked at; a checkpoint has one for each tensor.
+const MOST_STORAGES: usize = 1 << 16;
 
 /// The tensors of one file.
 pub(super) struct PytorchFile {
-    archive: Archive,
+    storages: Storages,
     tensors: BTreeMap<String, StoredTensor>,
+}
+
+/// What either form of file holds.
+struct Parts {
+    state: BTreeMap<String, Item>,
+    storages: Storages,
 }
 
 /// Where a tensor's numbers are, and how they are laid out.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct StoredTensor {
-    /// The name of the entry under `data/`.
+    /// The key of its storage.
     storage: String,
-    /// The numbers' type in Python's words, such as `Float`.
-    kind: &'static str,
-    /// None for types that hold no weights.
-    pub(super) dtype: Option<DType>,
+    /// The numbers' type.
+    numbers: &'static Numbers,
     /// The first number, counted in numbers.
     offset: usize,
     pub(super) shape: Vec<usize>,
@@ -46,17 +54,16 @@ impl PytorchFile {
     /// Reads the table of tensors.
     ///
     /// # Errors
-    /// [`Error::Weights`] if the file is not of this format, cut short, or asks for more than a state dictionary.
+    /// [`Error::Weights`] if the file is not of this format, cut short, or holds something else than a state
+    /// dictionary.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let error = |reason: String| Error::Weights { path: path.into(), reason };
-        let archive = Archive::open(path).map_err(error)?;
-        let program = archive.program().map_err(error)?;
-        let state = pickle::run(&program).map_err(|reason| error(format!("data.pkl: {reason}")))?;
-        let tensors = named_tensors(state).map_err(error)?;
+        let Parts { state, storages } = parts(path).map_err(error)?;
+        let tensors = tensors(state).map_err(error)?;
         for (name, tensor) in &tensors {
-            archive.check(tensor).map_err(|reason| error(format!("tensor {name}: {reason}")))?;
+            storages.check(tensor).map_err(|reason| error(format!("tensor {name}: {reason}")))?;
         }
-        Ok(Self { archive, tensors })
+        Ok(Self { storages, tensors })
     }
 
     /// The tensors by name.
@@ -67,25 +74,58 @@ impl PytorchFile {
     /// Reads a tensor's numbers.
     pub(super) fn load(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
         let Some(tensor) = self.tensors.get(name) else { candle_core::bail!("it is missing") };
-        let Some(dtype) = tensor.dtype else {
-            candle_core::bail!("numbers of type {} are no weights", tensor.kind);
+        let Some(dtype) = tensor.numbers.dtype else {
+            candle_core::bail!("numbers of type {} are no weights", tensor.numbers.name);
         };
-        let bytes = self.archive.read(tensor).map_err(candle_core::Error::Msg)?;
+        let bytes = self.storages.read(tensor).map_err(candle_core::Error::Msg)?;
         Tensor::from_raw_buffer(&bytes, dtype, &tensor.shape, device)
     }
+}
+
+fn parts(path: &Path) -> Result<Parts, String> {
+    let mut start = Vec::new();
+    // What cannot be read is no archive either, and says so.
+    let _ = File::open(path).and_then(|file| file.take(512).read_to_end(&mut start));
+    if start.first() == Some(&legacy::FIRST_BYTE) {
+        return legacy::open(path);
+    }
+    if start.get(257..262) == Some(b"ustar") {
+        return Err("is a tar archive of PyTorch before 0.2, which is not supported".into());
+    }
+    archive::open(path)
+}
+
+/// The tensors of a state dictionary. What else lies in it (an epoch, settings) is no weight; an object that PyTorch
+/// makes in a way that is not known may be one, and is refused.
+fn tensors(state: BTreeMap<String, Item>) -> Result<BTreeMap<String, StoredTensor>, String> {
+    let mut tensors = BTreeMap::new();
+    for (name, item) in state {
+        match item {
+            Item::Tensor(tensor) => drop(tensors.insert(name, tensor)),
+            Item::Opaque(class) if class.starts_with("torch.") => {
+                return Err(format!("tensor {name}: {}", pickle::not_needed(&class)));
+            }
+            Item::Opaque(_) => {}
+        }
+    }
+    if tensors.is_empty() {
+        return Err("expected a dictionary of named tensors, found none".into());
+    }
+    Ok(tensors)
 }
 
 impl StoredTensor {
     /// The type's name as safetensors has it, such as F32.
     pub(super) fn kind(&self) -> String {
-        self.dtype.map_or_else(|| self.kind.to_uppercase(), |dtype| dtype.as_str().to_uppercase())
+        let Numbers { name, dtype, .. } = self.numbers;
+        dtype.map_or(*name, |dtype| dtype.as_str()).to_uppercase()
     }
 
     /// The count of numbers, and one more than the position of the last one; none if either is beyond any file.
     fn extent(&self) -> Option<(usize, usize)> {
         let count = self.shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))?;
         if count == 0 {
-            return Some((0, self.offset));
+            return Some((0, 0));
         }
         let axes = self.shape.iter().zip(&self.strides);
         let mut last = axes.map(|(size, stride)| (size - 1).checked_mul(*stride));
@@ -104,41 +144,15 @@ impl StoredTensor {
     }
 }
 
-/// The tensors of the state dictionary: the outermost one, or the one that it calls `state_dict`. What else lies in
-/// it (an epoch, settings) is no weight. Names that all begin with `module.` lose it.
-fn named_tensors(mut state: State) -> Result<BTreeMap<String, StoredTensor>, String> {
-    let nested = state.remove(NESTED);
-    let state = match nested {
-        Some(Item::Dictionary(nested)) => nested,
-        _ => state,
-    };
-    let tensors: BTreeMap<String, StoredTensor> = state
-        .into_iter()
-        .filter_map(|(name, item)| match item {
-            Item::Tensor(tensor) => Some((name, tensor)),
-            Item::Dictionary(_) | Item::Other => None,
-        })
-        .collect();
-    if tensors.is_empty() {
-        return Err("expected a dictionary of named tensors, found none".into());
-    }
-    if tensors.keys().all(|name| name.starts_with(PARALLEL)) {
-        let shortened = |(name, tensor): (String, _)| (name[PARALLEL.len()..].to_owned(), tensor);
-        return Ok(tensors.into_iter().map(shortened).collect());
-    }
-    Ok(tensors)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn tensor(offset: usize, shape: &[usize], strides: &[usize]) -> StoredTensor {
-        let (storage, kind) = ("0".to_owned(), "Float");
+        let numbers = dtypes::numbers("Float").expect("is known");
         StoredTensor {
-            storage,
-            kind,
-            dtype: Some(DType::F32),
+            storage: "0".to_owned(),
+            numbers,
             offset,
             shape: shape.into(),
             strides: strides.into(),
@@ -149,7 +163,7 @@ mod tests {
     fn extents_never_overflow() {
         assert_eq!(tensor(4, &[2, 3], &[3, 1]).extent(), Some((6, 10)));
         assert_eq!(tensor(4, &[2, 3], &[1, 2]).extent(), Some((6, 10)));
-        assert_eq!(tensor(4, &[2, 0], &[0, 1]).extent(), Some((0, 4)));
+        assert_eq!(tensor(4, &[2, 0], &[0, 1]).extent(), Some((0, 0)));
         assert_eq!(tensor(0, &[1 << 40, 1 << 40], &[1, 1]).extent(), None);
         assert_eq!(tensor(0, &[3], &[usize::MAX]).extent(), None);
         assert_eq!(tensor(usize::MAX, &[1], &[1]).extent(), None);
@@ -163,12 +177,16 @@ mod tests {
     }
 
     #[test]
-    fn the_state_dictionary_may_be_nested_and_its_names_prefixed() {
-        let one = |name: &str| (name.to_owned(), Item::Tensor(tensor(0, &[1], &[1])));
-        let inner = State::from([one("module.a"), one("module.b"), ("module.epoch".into(), Item::Other)]);
-        let outer = State::from([("state_dict".into(), Item::Dictionary(inner)), one("not this")]);
-        let found = named_tensors(outer).expect("has tensors");
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["a", "b"]);
-        assert!(named_tensors(State::from([("epoch".into(), Item::Other)])).is_err());
+    fn objects_that_may_be_tensors_are_refused_and_others_are_left_out() {
+        let one = |name: &str, item: Item| (name.to_owned(), item);
+        let known = || one("a", Item::Tensor(tensor(0, &[1], &[1])));
+        let state = |class: &str| BTreeMap::from([known(), one("b", Item::Opaque(class.into()))]);
+        assert_eq!(tensors(state("numpy.ndarray")).expect("has tensors").len(), 1);
+        let error = tensors(state("torch._utils._rebuild_qtensor")).expect_err("is refused");
+        assert_eq!(
+            error,
+            "tensor b: asks for torch._utils._rebuild_qtensor, which no state dictionary needs"
+        );
+        assert!(tensors(BTreeMap::new()).is_err());
     }
 }

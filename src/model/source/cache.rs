@@ -9,13 +9,15 @@
 //! .locks/models--org--name/<etag>.lock          held while a blob is written
 //! ```
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::selection::{self, KNOWN, Selection};
+use super::selection::{self, CONFIG, KNOWN, Selection, is_known, without_foreign};
 use super::{Cached, DEFAULT_REVISION, ModelFile, ModelFiles};
 use crate::error::{Error, Result};
+use crate::model::config::is_foreign;
 
 /// The largest known index has some 100 kB.
 const MAX_INDEX: u64 = 16 << 20;
@@ -62,8 +64,7 @@ impl RepoCache {
         let Some(commit) = self.commit(revision) else {
             return Ok(Lookup::Missing(KNOWN[0].to_owned()));
         };
-        let exists = |name: &&&str| self.pointer(&commit, name).is_file();
-        let names: Vec<String> = KNOWN.iter().filter(exists).map(|name| (*name).to_owned()).collect();
+        let names = self.known(&commit);
         let selection = match selection::needed(&names) {
             Ok(selection) => selection,
             Err(lack) => return Ok(Lookup::Missing(lack.file)),
@@ -80,6 +81,18 @@ impl RepoCache {
             Some(name) => Lookup::Doubtful(files, name),
             None => Lookup::Complete(files),
         })
+    }
+
+    /// The files of a commit that a checkpoint may need. The configuration of transformers' form is left out where it is
+    /// foreign.
+    fn known(&self, commit: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.snapshot(commit)).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<String> =
+            names.filter(|name| is_known(name) && self.pointer(commit, name).is_file()).collect();
+        names.sort();
+        let is_foreign = || Ok::<_, Infallible>(is_foreign(&self.pointer(commit, CONFIG)));
+        without_foreign(names, is_foreign).unwrap_or_default()
     }
 
     fn unsettled(&self, commit: &str, selection: &Selection) -> Option<String> {

@@ -7,10 +7,11 @@ use std::path::Path;
 
 use super::cache::{RepoCache, read_shards};
 use super::http::{Client, Contents, Failure, Patience, Remote, Repository, classify, network};
-use super::selection;
+use super::selection::{self, CONFIG};
 use super::store::{BlobPaths, writing};
 use super::{HubOptions, ModelFiles};
 use crate::error::{Error, Result};
+use crate::model::config::is_foreign;
 use crate::model::digest::{Hasher, hexadecimal};
 use crate::progress::{Event, ProgressHandler};
 
@@ -26,9 +27,13 @@ pub(super) fn fetch(
 ) -> Result<ModelFiles> {
     let client = Client::new(options, progress)?;
     let listing = client.listing(repository)?;
-    let chosen = selection::needed(&listing.files).map_err(|lack| not_found(repository, lack.reason))?;
     let commit = listing.commit.as_str();
     let pinned = Fetch { client: &client, cache, repository: Repository { revision: commit, ..repository } };
+    let readable = selection::without_foreign(listing.files.clone(), || {
+        pinned.file(CONFIG)?;
+        Ok::<_, Error>(is_foreign(&cache.pointer(commit, CONFIG)))
+    })?;
+    let chosen = selection::needed(&readable).map_err(|lack| not_found(repository, lack.reason))?;
     let mut needed = chosen.files;
     // The index comes first: its shards must be known to exist before anything large is fetched.
     if let Some(index) = &chosen.index {

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::io::{Error as IoError, ErrorKind};
 use std::path::Path;
 
-use super::selection::KNOWN;
+use super::selection::{is_known, may_be_weights};
 use crate::error::{Error, Result};
 
 /// Checks every file of a checkpoint's directory that may be read.
@@ -22,8 +22,7 @@ pub(in crate::model) fn refuse_links_out(directory: &Path) -> Result<()> {
     };
     for entry in entries.flatten() {
         let (name, path) = (entry.file_name(), entry.path());
-        let may_be_read =
-            name.to_str().is_some_and(|name| KNOWN.contains(&name) || name.ends_with(".safetensors"));
+        let may_be_read = name.to_str().is_some_and(|name| is_known(name) || may_be_weights(name));
         if !may_be_read || !path.is_symlink() {
             continue;
         }

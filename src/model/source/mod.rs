@@ -9,6 +9,7 @@ mod fetch;
 #[cfg(feature = "hub")]
 mod http;
 mod links;
+mod local;
 mod options;
 mod selection;
 #[cfg(feature = "hub")]
@@ -18,9 +19,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub(super) use links::refuse_links_out;
+pub(super) use local::listing;
 pub use options::HubOptions;
+pub(super) use selection::{
+    CONFIG, OPEN_CLIP_CONFIGS, OPEN_CLIP_WEIGHTS, WEIGHTS, layout, layouts, other_weights, weights,
+};
 pub use selection::{Lack, Layout, Selection, needed, shards};
-pub(super) use selection::{OPEN_CLIP_CONFIGS, OPEN_CLIP_WEIGHTS, layout};
 
 use crate::error::{Error, Result};
 use crate::progress::{Event, ProgressHandler, Warning};
@@ -30,12 +34,17 @@ use cache::{Lookup, RepoCache};
 pub(super) const BUILTIN: &str = "miniature";
 /// The branch that is meant where none is named.
 const DEFAULT_REVISION: &str = "main";
+/// What open_clip has before names of the Hub, and before directories.
+const HUB_SCHEME: &str = "hf-hub:";
+const LOCAL_SCHEME: &str = "local-dir:";
 
 /// Which checkpoint is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelSpec {
     /// A local directory.
     Directory(PathBuf),
+    /// A local file of weights, with the rest of the checkpoint beside it.
+    WeightsFile(PathBuf),
     /// A repository of the Hub.
     Hub {
         /// `org/name`.
@@ -52,14 +61,25 @@ impl ModelSpec {
     ///
     /// `miniature` is the checkpoint that ships (a directory of that name is `./miniature`). A directory that exists
     /// is that directory, and so is what looks like a path: it starts with `.`, `/` or `~`, has a backslash, or more
-    /// than one slash. `org/name` and `org/name@revision` are repositories of the Hub.
+    /// than one slash. A file of weights is that file, with the configuration and the tokenizer beside it. `org/name` and
+    /// `org/name@revision` are repositories of the Hub. As in open_clip, `hf-hub:` before a name says that it is one of
+    /// the Hub, whatever lies in this directory, and `local-dir:` that it is a directory.
     ///
     /// # Errors
     ///
-    /// [`Error::ModelNotFound`] for anything else, and for a path of a file.
+    /// [`Error::ModelNotFound`] for anything else, and for a path of a file that is no weights.
     pub fn parse(name: &str) -> Result<Self> {
         let refuse =
             |reason: &str| Error::ModelNotFound { model: name.to_owned(), reason: reason.to_owned() };
+        if let Some(path) = name.strip_prefix(LOCAL_SCHEME) {
+            if path.is_empty() {
+                return Err(refuse("names no directory"));
+            }
+            return Ok(ModelSpec::Directory(path.into()));
+        }
+        if let Some(repo) = name.strip_prefix(HUB_SCHEME) {
+            return Self::in_hub(repo).map_err(|reason| refuse(&reason));
+        }
         let path = Path::new(name);
         if name == BUILTIN {
             return Ok(ModelSpec::Builtin);
@@ -68,18 +88,27 @@ impl ModelSpec {
             return Ok(ModelSpec::Directory(path.to_owned()));
         }
         if path.is_file() {
-            return Err(refuse("is a file, expected a directory"));
+            if selection::may_be_weights(name) {
+                return Ok(ModelSpec::WeightsFile(path.to_owned()));
+            }
+            return Err(refuse("is a file, expected a directory or a file of weights"));
         }
-        let (repo, revision) = name.split_once('@').unwrap_or((name, DEFAULT_REVISION));
+        let repo = name.split_once('@').map_or(name, |(repo, _)| repo);
         if name.starts_with(['.', '/', '~']) || name.contains('\\') || repo.matches('/').count() > 1 {
             return Ok(ModelSpec::Directory(path.to_owned()));
         }
+        Self::in_hub(name).map_err(|reason| refuse(&reason))
+    }
+
+    /// `org/name` or `org/name@revision`, or why a name is neither.
+    fn in_hub(name: &str) -> Result<Self, String> {
+        let (repo, revision) = name.split_once('@').unwrap_or((name, DEFAULT_REVISION));
         let is_name = repo.split_once('/').is_some_and(|(org, name)| is_hub_name(org) && is_hub_name(name));
         if !is_name {
-            return Err(refuse("is neither a directory, nor miniature, nor a name of the form org/name"));
+            return Err("is neither a directory, nor miniature, nor a name of the form org/name".into());
         }
         if !selection::is_inside(revision) || revision.contains(char::is_whitespace) {
-            return Err(refuse("what follows the @ is not a branch, tag or commit"));
+            return Err("what follows the @ is not a branch, tag or commit".into());
         }
         Ok(ModelSpec::Hub { repo: repo.to_owned(), revision: revision.to_owned() })
     }
@@ -99,7 +128,7 @@ fn is_hub_name(name: &str) -> bool {
 impl fmt::Display for ModelSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ModelSpec::Directory(path) => write!(f, "{}", path.display()),
+            ModelSpec::Directory(path) | ModelSpec::WeightsFile(path) => write!(f, "{}", path.display()),
             ModelSpec::Hub { repo, revision } if revision == DEFAULT_REVISION => f.write_str(repo),
             ModelSpec::Hub { repo, revision } => write!(f, "{repo}@{revision}"),
             ModelSpec::Builtin => f.write_str(BUILTIN),
@@ -126,7 +155,7 @@ pub struct ModelFiles {
     /// The commit of the repository; none of a local directory.
     pub commit: Option<String>,
     /// The files of the repository that the checkpoint needs, configuration first; empty for a local directory,
-    /// whose files are whatever its reader opens.
+    /// whose files are those that its reader opens. For a file of weights, what may belong to it, and it last.
     pub files: Vec<ModelFile>,
 }
 
@@ -166,6 +195,7 @@ pub fn locate(spec: &ModelSpec, options: &HubOptions, progress: &dyn ProgressHan
             Ok(ModelFiles { directory: path.clone(), commit: None, files: Vec::new() })
         }
         ModelSpec::Directory(_) => Err(not_found(spec, "no such directory")),
+        ModelSpec::WeightsFile(file) => local::beside(file),
         ModelSpec::Builtin => Err(not_found(spec, "is built in and has no files")),
         ModelSpec::Hub { repo, revision } => locate_in_hub(spec, (repo, revision), options, progress),
     }
@@ -251,6 +281,9 @@ mod tests {
         assert_eq!(parse("org/name@v1.0"), hub("org/name", "v1.0"));
         assert_eq!(parse("org/name@refs/pr/1"), hub("org/name", "refs/pr/1"));
         assert_eq!(parse("miniature"), ModelSpec::Builtin);
+        assert_eq!(parse("hf-hub:org/name"), hub("org/name", "main"));
+        assert_eq!(parse("hf-hub:org/name@v1.0"), hub("org/name", "v1.0"));
+        assert_eq!(parse("local-dir:org/name"), ModelSpec::Directory("org/name".into()));
         assert_eq!(parse("org/name@refs/pr/1").to_string(), "org/name@refs/pr/1");
         assert_eq!(parse("org/name").to_string(), "org/name");
     }
@@ -273,7 +306,19 @@ mod tests {
         };
         assert!(reason("clip-vit-base-patch16").contains("org/name"));
         assert!(reason(file.path().to_str().unwrap()).contains("is a file"));
-        for name in ["", "org/", "name@x", "org/na me", "org/a--b", "org/..", "org\u{e9}/name"] {
+        assert!(reason("local-dir:").contains("names no directory"));
+        for name in [
+            "hf-hub:",
+            "hf-hub:name",
+            "hf-hub:./a/b",
+            "",
+            "org/",
+            "name@x",
+            "org/na me",
+            "org/a--b",
+            "org/..",
+            "org\u{e9}/name",
+        ] {
             assert!(reason(name).contains("org/name"), "{name}");
         }
         for name in ["org/name@", "org/name@../x", "org/name@a b", "org/name@/x"] {

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::json;
 
 /// Whose files a checkpoint is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub struct Lack {
     pub reason: String,
 }
 
-const CONFIG: &str = "config.json";
+pub(in crate::model) const CONFIG: &str = "config.json";
 /// open_clip's configuration; the second name is that of repositories which hold the model's part of it alone.
 pub(in crate::model) const OPEN_CLIP_CONFIGS: [&str; 2] =
     ["open_clip_config.json", "open_clip_model_config.json"];
@@ -49,21 +51,31 @@ pub(in crate::model) const OPEN_CLIP_WEIGHTS: [&str; 4] = [
     "open_clip_pytorch_model.bin",
     "open_clip_pytorch_model.pt",
 ];
-const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-/// PyTorch's pickled weights, for repositories that have no others; they are read without running any code.
-const PICKLED: &str = "pytorch_model.bin";
+/// In order of preference: whole before shards, and PyTorch's pickled weights last; they are read without running any
+/// code. open_clip's form takes them where it has none of its own.
+pub(in crate::model) const WEIGHTS: [&str; 4] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+];
+/// What open_clip's training leaves: a file for each epoch it was to save, `epoch_7.pt`, and the last one again.
+const LAST_EPOCH: &str = "epoch_latest.pt";
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_PARTS: [&str; 2] = ["vocab.json", "merges.txt"];
 const TOKENIZER_EXTRAS: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
 const PROCESSORS: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
 const WEIGHT_ENDINGS: [&str; 8] =
     [".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx"];
+/// What of these may be weights that can be read.
+const READABLE_ENDINGS: [&str; 6] = [".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".index.json"];
+/// The configuration of an adapter of PEFT's, which is no model by itself.
+const ADAPTER: &str = "adapter_config.json";
 /// No published checkpoint comes near this many shards.
 const MAX_SHARDS: usize = 1024;
 
-/// Every name that [`needed`] looks for, so that a cache can be asked which of them it holds.
-pub(super) const KNOWN: [&str; 17] = [
+/// Every name that [`needed`] looks for, but those of epochs.
+pub(super) const KNOWN: [&str; 19] = [
     CONFIG,
     OPEN_CLIP_CONFIGS[0],
     OPEN_CLIP_CONFIGS[1],
@@ -74,34 +86,94 @@ pub(super) const KNOWN: [&str; 17] = [
     TOKENIZER_EXTRAS[1],
     PROCESSORS[0],
     PROCESSORS[1],
-    WEIGHTS,
-    INDEX,
-    PICKLED,
+    WEIGHTS[0],
+    WEIGHTS[1],
+    WEIGHTS[2],
+    WEIGHTS[3],
     OPEN_CLIP_WEIGHTS[0],
     OPEN_CLIP_WEIGHTS[1],
     OPEN_CLIP_WEIGHTS[2],
     OPEN_CLIP_WEIGHTS[3],
+    LAST_EPOCH,
 ];
+
+/// Whether [`needed`] looks for this name, so that a cache can be asked what it holds.
+pub(super) fn is_known(name: &str) -> bool {
+    KNOWN.contains(&name) || epoch(name).is_some()
+}
+
+/// Whether a file may be weights that can be read, or an index of their shards, by its name.
+pub(super) fn may_be_weights(name: &str) -> bool {
+    READABLE_ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Whether a name says something of a checkpoint, if only that it cannot be read.
+pub(super) fn is_of_interest(name: &str) -> bool {
+    is_known(name) || is_weights(name) || name == ADAPTER
+}
+
+/// The number of an epoch whose weights a file holds.
+fn epoch(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("epoch_")?.strip_suffix(".pt")?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// Whose checkpoints may lie among these files, by the configurations.
+pub(in crate::model) fn layouts(listing: &[String]) -> Vec<Layout> {
+    let has = |name: &str| listing.iter().any(|listed| listed == name);
+    let transformers = has(CONFIG).then_some(Layout::Transformers);
+    let open_clip = OPEN_CLIP_CONFIGS.iter().any(|name| has(name)).then_some(Layout::OpenClip);
+    transformers.into_iter().chain(open_clip).collect()
+}
 
 /// Whose checkpoint lies among these files; `None` if there is no configuration.
 ///
 /// transformers' form is taken where its weights are there; without any weights, it is whose configuration is there.
-pub(in crate::model) fn layout(has: &dyn Fn(&str) -> bool) -> Option<Layout> {
-    let open_clip = OPEN_CLIP_CONFIGS.iter().any(|name| has(name));
-    let own_weights = OPEN_CLIP_WEIGHTS.iter().any(|name| has(name));
-    let weights = [WEIGHTS, INDEX, PICKLED].iter().any(|name| has(name));
-    match (has(CONFIG), open_clip) {
-        (true, false) => Some(Layout::Transformers),
-        (true, true) if weights || !own_weights => Some(Layout::Transformers),
-        (_, true) => Some(Layout::OpenClip),
-        (false, false) => None,
+pub(in crate::model) fn layout(listing: &[String]) -> Option<Layout> {
+    let has = |name: &&str| listing.iter().any(|listed| listed == name);
+    match layouts(listing).as_slice() {
+        [] => None,
+        [only] => Some(*only),
+        _ if WEIGHTS.iter().any(has) || !OPEN_CLIP_WEIGHTS.iter().any(has) => Some(Layout::Transformers),
+        _ => Some(Layout::OpenClip),
     }
+}
+
+/// The file of weights that counts for a form, or the index of its shards.
+///
+/// open_clip's own names come first in its form; of what its training left, the highest epoch counts.
+pub(in crate::model) fn weights(layout: Layout, listing: &[String]) -> Option<&str> {
+    let find = |name: &&str| listing.iter().map(String::as_str).find(|listed| listed == name);
+    match layout {
+        Layout::Transformers => WEIGHTS.iter().find_map(find),
+        Layout::OpenClip => {
+            let named = OPEN_CLIP_WEIGHTS.iter().chain(&WEIGHTS).find_map(find);
+            let epochs = listing.iter().filter_map(|name| Some((epoch(name)?, name.as_str())));
+            named.or_else(|| epochs.max().map(|(_, name)| name)).or_else(|| find(&LAST_EPOCH))
+        }
+    }
+}
+
+/// Leaves out the configuration of transformers' form where it is for other code than transformers' own, or cannot be
+/// read, and open_clip's is there as well. `is_foreign` is only asked where there are both.
+///
+/// # Errors
+/// Those of `is_foreign`.
+pub(super) fn without_foreign<E>(
+    mut listing: Vec<String>,
+    is_foreign: impl FnOnce() -> Result<bool, E>,
+) -> Result<Vec<String>, E> {
+    if layouts(&listing).len() > 1 && weights(Layout::OpenClip, &listing).is_some() && is_foreign()? {
+        listing.retain(|name| name != CONFIG);
+    }
+    Ok(listing)
 }
 
 /// Chooses the files that a checkpoint needs from the names in a repository.
 ///
-/// transformers' form is preferred over open_clip's where a repository has both; whole safetensors over shards, and
-/// both over pickled weights; TensorFlow's, Flax's and ONNX's are never chosen.
+/// transformers' form is preferred over open_clip's where a repository has both (`without_foreign` leaves out the one that
+/// cannot be read); whole safetensors over shards, and both over pickled weights; TensorFlow's, Flax's and ONNX's are
+/// never chosen.
 ///
 /// # Errors
 ///
@@ -109,7 +181,7 @@ pub(in crate::model) fn layout(has: &dyn Fn(&str) -> bool) -> Option<Layout> {
 /// form can do without).
 pub fn needed(listing: &[String]) -> Result<Selection, Lack> {
     let has = &|name: &str| listing.iter().any(|listed| listed == name);
-    match layout(has) {
+    match layout(listing) {
         Some(Layout::Transformers) => transformers(listing, has),
         Some(Layout::OpenClip) => open_clip(listing, has),
         None => {
@@ -120,8 +192,8 @@ pub fn needed(listing: &[String]) -> Result<Selection, Lack> {
 }
 
 fn transformers(listing: &[String], has: &dyn Fn(&str) -> bool) -> Result<Selection, Lack> {
-    let weights = [WEIGHTS, INDEX, PICKLED].into_iter().find(|name| has(name));
-    let weights = weights.ok_or_else(|| no_weights(listing, WEIGHTS))?;
+    let weights = weights(Layout::Transformers, listing);
+    let weights = weights.ok_or_else(|| no_weights(Layout::Transformers, listing))?;
     let tokenizer = tokenizer(has).ok_or_else(|| Lack {
         file: TOKENIZER.into(),
         reason: format!("has neither {TOKENIZER} nor {} and {}", TOKENIZER_PARTS[0], TOKENIZER_PARTS[1]),
@@ -133,23 +205,24 @@ fn transformers(listing: &[String], has: &dyn Fn(&str) -> bool) -> Result<Select
     let unsettled = if processors.is_empty() { owned(&PROCESSORS) } else { Vec::new() };
     files.extend(processors);
     files.push(weights.to_owned());
-    let index = (weights == INDEX).then(|| INDEX.to_owned());
-    Ok(Selection { layout: Layout::Transformers, files, index, unsettled })
+    Ok(Selection { layout: Layout::Transformers, files, index: index(weights), unsettled })
 }
 
 fn open_clip(listing: &[String], has: &dyn Fn(&str) -> bool) -> Result<Selection, Lack> {
-    let mut weights = present(has, &OPEN_CLIP_WEIGHTS);
-    if weights.is_empty() {
-        return Err(no_weights(listing, OPEN_CLIP_WEIGHTS[0]));
-    }
+    let weights = weights(Layout::OpenClip, listing).ok_or_else(|| no_weights(Layout::OpenClip, listing))?;
     let mut files = present(has, &OPEN_CLIP_CONFIGS);
     files.truncate(1);
     let tokenizer = tokenizer(has);
     let unsettled = if tokenizer.is_none() { vec![TOKENIZER.to_owned()] } else { Vec::new() };
     files.extend(tokenizer.unwrap_or_default());
     files.extend(present(has, &TOKENIZER_EXTRAS));
-    files.push(weights.swap_remove(0));
-    Ok(Selection { layout: Layout::OpenClip, files, index: None, unsettled })
+    files.push(weights.to_owned());
+    Ok(Selection { layout: Layout::OpenClip, files, index: index(weights), unsettled })
+}
+
+/// The file of weights, if it is an index of shards.
+fn index(weights: &str) -> Option<String> {
+    weights.ends_with(".index.json").then(|| weights.to_owned())
 }
 
 fn tokenizer(has: &dyn Fn(&str) -> bool) -> Option<Vec<String>> {
@@ -168,38 +241,56 @@ fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn no_weights(listing: &[String], file: &str) -> Lack {
+fn no_weights(layout: Layout, listing: &[String]) -> Lack {
+    let file = match layout {
+        Layout::Transformers => WEIGHTS[0],
+        Layout::OpenClip => OPEN_CLIP_WEIGHTS[0],
+    };
+    Lack { file: file.into(), reason: format!("has no {file}, {}", other_weights(listing)) }
+}
+
+/// Which weights a listing has, none of which can be read.
+pub(in crate::model) fn other_weights(listing: &[String]) -> String {
     let mut others: Vec<&str> = listing.iter().map(String::as_str).filter(|name| is_weights(name)).collect();
     others.truncate(5);
-    let found =
-        if others.is_empty() { "no weights".to_owned() } else { format!("only {}", others.join(", ")) };
-    Lack { file: file.into(), reason: format!("has no {file}, {found}") }
+    match others.as_slice() {
+        [] => "no weights".to_owned(),
+        others if listing.iter().any(|name| name == ADAPTER) => {
+            format!("only an adapter that is not merged into a model ({})", others.join(", "))
+        }
+        others => format!("only {}", others.join(", ")),
+    }
 }
 
 fn is_weights(name: &str) -> bool {
     WEIGHT_ENDINGS.iter().any(|ending| name.ends_with(ending)) && !name.contains(char::is_control)
 }
 
-#[derive(Deserialize)]
-struct Index {
-    weight_map: std::collections::BTreeMap<String, String>,
-}
-
-/// The shards that the text of a `model.safetensors.index.json` names, each once, in order.
+/// The shards that the text of a `model.safetensors.index.json` or `pytorch_model.bin.index.json` names, each once, in
+/// order.
 ///
 /// # Errors
 ///
-/// What is wrong with the text: not such an index, no shards or too many, or a shard whose name is not that of a
-/// safetensors file inside the repository.
+/// What is wrong with the text: not such an index, no shards or too many, or a shard whose name is not that of a file of
+/// weights inside the repository.
 pub fn shards(index: &[u8]) -> Result<Vec<String>, String> {
-    let index: Index = serde_json::from_slice(index).map_err(|error| error.to_string())?;
-    let names: BTreeSet<String> = index.weight_map.into_values().collect();
+    let index = json::parse(index).map_err(|error| format!("not valid JSON: {error}"))?;
+    let map = index.get("weight_map").and_then(Value::as_object);
+    let map = map.ok_or("weight_map: expected an object with the file of every tensor")?;
+    let mut names = BTreeSet::new();
+    for (tensor, name) in map {
+        let name = name
+            .as_str()
+            .ok_or_else(|| format!("weight_map.{tensor}: expected a file name, found {name}"))?;
+        names.insert(name.to_owned());
+    }
     if names.is_empty() || names.len() > MAX_SHARDS {
         return Err(format!("weight_map names {} shards, expected 1 to {MAX_SHARDS}", names.len()));
     }
-    match names.iter().find(|name| !is_inside(name) || !name.ends_with(".safetensors")) {
+    let is_shard = |name: &str| is_inside(name) && (name.ends_with(".safetensors") || name.ends_with(".bin"));
+    match names.iter().find(|name| !is_shard(name)) {
         Some(name) => {
-            Err(format!("weight_map names {name:?}, which is not a safetensors file inside the repository"))
+            Err(format!("weight_map names {name:?}, which is not a file of weights inside the repository"))
         }
         None => Ok(names.into_iter().collect()),
     }
@@ -340,6 +431,61 @@ mod tests {
     }
 
     #[test]
+    fn takes_the_index_of_pickled_shards_after_all_others() {
+        let mut listing = names(&["config.json", "tokenizer.json", "pytorch_model.bin.index.json"]);
+        let selection = needed(&listing).unwrap();
+        assert_eq!(selection.index.as_deref(), Some("pytorch_model.bin.index.json"));
+        assert_eq!(
+            shards(br#"{"weight_map": {"a": "pytorch_model-00001-of-00002.bin"}, "metadata": {"total_size": NaN}}"#),
+            Ok(names(&["pytorch_model-00001-of-00002.bin"]))
+        );
+        listing.push("pytorch_model.bin".into());
+        assert_eq!(needed(&listing).unwrap().index, None);
+    }
+
+    #[test]
+    fn open_clips_folders_have_weights_of_many_names() {
+        let chosen = |weights: &[&str]| {
+            let mut listing = names(&["open_clip_config.json"]);
+            listing.extend(names(weights));
+            needed(&listing).map(|selection| selection.files.last().cloned().unwrap())
+        };
+        assert_eq!(chosen(&["epoch_9.pt", "epoch_10.pt", "epoch_latest.pt"]).unwrap(), "epoch_10.pt");
+        assert_eq!(chosen(&["epoch_latest.pt"]).unwrap(), "epoch_latest.pt");
+        assert_eq!(chosen(&["pytorch_model.bin", "epoch_10.pt"]).unwrap(), "pytorch_model.bin");
+        assert_eq!(chosen(&["pytorch_model.bin", "model.safetensors"]).unwrap(), "model.safetensors");
+        assert_eq!(
+            chosen(&["open_clip_pytorch_model.bin", "model.safetensors"]).unwrap(),
+            "open_clip_pytorch_model.bin"
+        );
+        assert!(chosen(&["epoch_.pt", "epoch_x.pt", "epoch_-1.pt", "epoch_+1.pt"]).is_err());
+        assert!(is_known("epoch_10.pt") && !is_known("epoch_10.pth"));
+    }
+
+    #[test]
+    fn a_foreign_configuration_gives_way_to_open_clips() {
+        let both = names(&["config.json", "open_clip_config.json", "model.safetensors", "tokenizer.json"]);
+        let kept = |listing: &[String], foreign| {
+            let listing = without_foreign(listing.to_vec(), || Ok::<_, ()>(foreign)).unwrap();
+            needed(&listing).unwrap().files[0].clone()
+        };
+        assert_eq!(kept(&both, true), "open_clip_config.json");
+        assert_eq!(kept(&both, false), "config.json");
+        let alone = names(&["config.json", "model.safetensors", "tokenizer.json"]);
+        assert_eq!(without_foreign(alone.clone(), || Err(())), Ok(alone), "it is not asked");
+    }
+
+    #[test]
+    fn an_adapter_alone_is_called_that() {
+        let lack =
+            needed(&names(&["config.json", "adapter_config.json", "adapter_model.safetensors"])).unwrap_err();
+        assert!(
+            lack.reason
+                .ends_with("only an adapter that is not merged into a model (adapter_model.safetensors)")
+        );
+    }
+
+    #[test]
     fn lists_each_shard_once() {
         let index = br#"{"metadata": {}, "weight_map": {"b": "m-2.safetensors", "a": "m-1.safetensors", "c": "m-2.safetensors"}}"#;
         assert_eq!(shards(index).unwrap(), ["m-1.safetensors", "m-2.safetensors"]);
@@ -353,15 +499,17 @@ mod tests {
             "a/../../b.safetensors",
             "a\\\\b.safetensors",
             "c:a.safetensors",
-            "model.bin",
+            "model.exe",
         ] {
             let index = format!(r#"{{"weight_map": {{"w": "{name}"}}}}"#);
-            assert!(
-                shards(index.as_bytes()).unwrap_err().contains("not a safetensors file inside"),
-                "{name}"
-            );
+            assert!(shards(index.as_bytes()).unwrap_err().contains("not a file of weights inside"), "{name}");
         }
         assert!(shards(br#"{"weight_map": {}}"#).unwrap_err().contains("0 shards"));
         assert!(shards(b"[]").is_err());
+        assert!(
+            shards(br#"{"weight_map": {"w": 3}}"#)
+                .unwrap_err()
+                .contains("weight_map.w: expected a file name, found 3")
+        );
     }
 }

@@ -22,6 +22,7 @@ use super::{MERGES, TOKENIZER, VOCABULARY};
 use crate::{
     error::{Error, Result},
     guard::guarded,
+    model::json,
 };
 
 /// The start and the end token: what they are called in files, and what they are in a text.
@@ -155,7 +156,7 @@ fn splitter(ids: Vocab, pairs: Vec<(String, String)>) -> tokenizers::Result<Toke
 }
 
 fn read_json(path: &Path) -> Result<Value> {
-    serde_json::from_slice(&crate::model::read_text_file(path)?)
+    json::parse(&crate::model::read_text_file(path)?)
         .map_err(|source| error(path, format!("not valid JSON: {source}")))
 }
 

@@ -17,6 +17,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::config::{Cleaning, EndOfText, Splitter, TextConfig, TextPooling};
+use super::json;
 use crate::{
     error::{Error, Result},
     guard::guarded,
@@ -241,7 +242,7 @@ fn beginning(prompt: &str) -> String {
 /// The `tokenizer.json` that transformers makes of `vocab.json` and `merges.txt` for CLIP.
 fn assemble(vocabulary: &Path, merges: &Path) -> Result<Vec<u8>> {
     let error = |path: &Path, reason: String| Error::Tokenizer { path: path.into(), reason };
-    let vocab: Value = serde_json::from_slice(&super::read_text_file(vocabulary)?)
+    let vocab: Value = json::parse(&super::read_text_file(vocabulary)?)
         .map_err(|source| error(vocabulary, format!("not valid JSON: {source}")))?;
     let id = |token: &str| {
         let id = vocab.get(token).and_then(Value::as_u64);

@@ -14,7 +14,10 @@ use tokenizers::{
     normalizers::{self, Replace, Strip},
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    model::json,
+};
 
 const SETTINGS: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
@@ -126,9 +129,9 @@ impl Cleaning {
 fn pad_token(values: &Value, file: &Path) -> Result<Option<String>> {
     match values.get("pad_token") {
         None | Some(Value::Null) => Ok(None),
-        Some(token) => match token.get("content").unwrap_or(token) {
-            Value::String(token) => Ok(Some(token.clone())),
-            _ => Err(unexpected(file, "pad_token", "a token", token)),
+        Some(token) => match json::text(token.get("content").unwrap_or(token)) {
+            Some(token) => Ok(Some(token.to_owned())),
+            None => Err(unexpected(file, "pad_token", "a token", token)),
         },
     }
 }
@@ -138,7 +141,7 @@ fn read_object(file: &Path) -> Result<Value> {
         return Ok(Value::Object(Default::default()));
     }
     let error = |reason: String| Error::Tokenizer { path: file.into(), reason };
-    match serde_json::from_slice(&super::super::read_text_file(file)?) {
+    match json::parse(&crate::model::read_text_file(file)?) {
         Ok(Value::Object(values)) => Ok(Value::Object(values)),
         Ok(_) => Err(error("expected a JSON object".into())),
         Err(source) => Err(error(format!("not valid JSON: {source}"))),
@@ -146,6 +149,7 @@ fn read_object(file: &Path) -> Result<Value> {
 }
 
 fn unexpected(file: &Path, key: &str, expected: &str, found: &Value) -> Error {
+    let found = json::shown(&found.to_string());
     Error::Tokenizer { path: file.into(), reason: format!("{key}: expected {expected}, found {found}") }
 }
 

@@ -3,7 +3,9 @@
 //!
 //! The usual number of rounds takes seconds. `FIELDMARK_ATTACK_ROUNDS` multiplies it, for long runs.
 
+mod checkpoints;
 mod json;
+mod memory;
 mod tokenizers;
 
 /// By how much the usual number of rounds is multiplied.

@@ -40,7 +40,7 @@ pub fn run(args: &DownloadArgs, terminal: &Terminal) -> Result<Exit> {
 
 fn one<'a>(model: &'a str, args: &DownloadArgs, terminal: &Terminal) -> Result<Downloaded<'a>> {
     let spec = ModelSpec::parse(model)?;
-    if let ModelSpec::Directory(path) = &spec {
+    if let ModelSpec::Directory(path) | ModelSpec::WeightsFile(path) = &spec {
         bail!("{}: is a local path, so there is nothing to fetch", path.display());
     }
     let found = locate(&spec, &super::hub_options(args.offline), terminal)?;
