@@ -3,11 +3,12 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{lfs, pytorch::PytorchFile, source, tensor_file::TensorFile};
+use super::{lfs, nn::Numbers, pytorch::PytorchFile, source, tensor_file::TensorFile};
 use crate::error::{Error, Result};
 
 /// A file whose table of tensors was read.
@@ -57,13 +58,21 @@ impl WeightFile {
         }
     }
 
+    /// A tensor's numbers one by one, where that takes no second copy of them: those of safetensors where they lie, if they
+    /// can be used there, and those of a pickle as they are read.
+    pub(super) fn numbers(&self, name: &str) -> candle_core::Result<Option<Numbers>> {
+        match self {
+            Self::Safetensors(file) => file.numbers(name),
+            Self::Pickled(file) => Ok(Some(Numbers::all(Arc::new(pickled(file, name)?)))),
+        }
+    }
+
     /// Reads a tensor as float32 into a place of its number of values.
     pub(super) fn read_into(&self, name: &str, place: &mut [f32]) -> candle_core::Result<()> {
         match self {
             Self::Safetensors(file) => file.read_into(name, place),
             Self::Pickled(file) => {
-                let values = file.load(name, &Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?;
-                let values = values.to_vec1::<f32>()?;
+                let values = pickled(file, name)?;
                 if values.len() != place.len() {
                     candle_core::bail!("expected {} values, found {}", place.len(), values.len());
                 }
@@ -85,6 +94,11 @@ impl WeightFile {
             Self::Pickled(file) => file.load(name, device)?.to_dtype(DType::F32),
         }
     }
+}
+
+/// A pickled tensor's numbers as float32.
+fn pickled(file: &PytorchFile, name: &str) -> candle_core::Result<Vec<f32>> {
+    file.load(name, &Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
 }
 
 /// Refuses what is no regular file, such as a pipe, which would be waited for.

@@ -266,13 +266,10 @@ impl Weights {
         })
     }
 
-    /// Several tensors as they lie in mapped files, if all of them do.
+    /// Several tensors as they lie in their files, if all of them can be used so.
     fn mapped(&self, names: &[String]) -> Result<Option<Vec<Numbers>>> {
         let numbers = |name: &String| {
-            let found = self.place(name).and_then(|(file, name)| match file {
-                WeightFile::Safetensors(file) => file.numbers(name),
-                WeightFile::Pickled(_) => Ok(None),
-            });
+            let found = self.place(name).and_then(|(file, name)| file.numbers(name));
             found.map_err(|error| self.about_tensor(name, &error))
         };
         names.iter().map(numbers).collect()
