@@ -107,7 +107,7 @@ pub fn open(path: &Path, pixel_limit: u64, terminal: &Terminal) -> Result<(Photo
 /// The bytes of memory that a photo needs: those of its file, which is read whole, of its pixels while they are decoded,
 /// and of what is drawn of it. Few if its size cannot be found: opening it reports what is wrong.
 pub fn memory(photo: &Path) -> u64 {
-    /// A JPEG is decoded to 8-bit pixels directly; benches/memory.sh measures what is drawn.
+    /// A JPEG is decoded to 8-bit pixels directly; benches/memory.py measures what is drawn.
     const OF_JPEG: u64 = 10;
     /// Other formats can have 16 bits and transparency.
     const OF_OTHERS: u64 = 16;
