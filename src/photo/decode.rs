@@ -1,16 +1,14 @@
 //! Bytes of a known format become pixels as stored, and how to turn them.
 
-use std::io::Cursor;
+use std::io::{BufRead, Cursor, Seek};
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 
 use super::exif::Exif;
-use super::flatten::flatten;
+use super::flatten::{Flat, flatten};
 use super::format::Format;
-use super::header::png_size;
-use super::jpeg;
 use super::source::Source;
-use super::tiff;
+use super::{bmp, gif, jpeg, png, tiff, webp};
 use crate::Result;
 use crate::geometry::Size;
 use crate::guard::guarded;
@@ -25,7 +23,7 @@ pub(crate) fn memory_limit(pixels: u64) -> u64 {
 
 /// What the decoders give: pixels as stored, and how to turn them.
 pub(super) struct Decoded {
-    pub(super) rgb: RgbImage,
+    pub(super) flat: Flat,
     pub(super) exif: Exif,
 }
 
@@ -34,24 +32,33 @@ pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
     let format = source.format()?;
     let decoded = guarded(|| match format {
         Format::Jpeg => jpeg::decode(source),
-        Format::Png => decode_other(source, format, ImageFormat::Png),
-        Format::WebP => decode_other(source, format, ImageFormat::WebP),
-        Format::Gif => decode_other(source, format, ImageFormat::Gif),
-        Format::Bmp => decode_other(source, format, ImageFormat::Bmp),
+        Format::Png => png::decode(source),
+        Format::WebP => webp::decode(source),
+        Format::Gif => gif::decode(source),
+        Format::Bmp => bmp::decode(source),
         Format::Tiff => tiff::decode(source),
     });
     decoded.unwrap_or_else(|panicked| Err(source.error(broken(format, &panicked.to_string()))))
 }
 
-/// Decodes everything but JPEG and TIFF.
-fn decode_other(source: &Source<'_>, name: Format, format: ImageFormat) -> Result<Decoded> {
-    let broken = |error: ImageError| source.error(describe(name, &error));
-    if format == ImageFormat::Png {
-        // The decoder would reserve memory for a row of whatever width the header claims.
-        let (width, height) = png_size(source.bytes).ok_or_else(|| source.error(truncated(name)))?;
-        source.check_size(width, height)?;
-    }
-    let mut reader = ImageReader::with_format(Cursor::new(source.bytes), format);
+/// Decodes with the `image` crate.
+pub(super) fn pixels<'a>(
+    source: &Source<'_>,
+    format: Format,
+    reader: impl BufRead + Seek + 'a,
+) -> Result<DynamicImage> {
+    let decoder = open(source, format, reader)?;
+    DynamicImage::from_decoder(decoder).map_err(|error| source.error(describe(format, &error)))
+}
+
+/// Opens a decoder of the `image` crate, and checks the size of its picture.
+fn open<'a>(
+    source: &Source<'_>,
+    format: Format,
+    reader: impl BufRead + Seek + 'a,
+) -> Result<impl ImageDecoder + 'a> {
+    let broken = |error: ImageError| source.error(describe(format, &error));
+    let mut reader = ImageReader::with_format(reader, format.into());
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(OVERHEAD_BYTES);
     reader.limits(limits.clone());
@@ -60,10 +67,7 @@ fn decode_other(source: &Source<'_>, name: Format, format: ImageFormat) -> Resul
     source.check_size(width, height)?;
     limits.max_alloc = Some(memory_limit(Size::new(width, height).area()));
     decoder.set_limits(limits).map_err(broken)?;
-    // Broken metadata is no reason to refuse good pixels.
-    let exif = Exif::parse(decoder.exif_metadata().unwrap_or(None).as_deref());
-    let pixels = DynamicImage::from_decoder(decoder).map_err(broken)?;
-    Ok(Decoded { rgb: flatten(pixels), exif })
+    Ok(decoder)
 }
 
 /// Says in one line what a decoder found.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use image::ImageFormat;
+
 use crate::error::FormatKind;
 
 /// The formats that can be decoded, as people write them.
@@ -31,6 +33,19 @@ impl fmt::Display for Format {
             Self::Bmp => "BMP",
             Self::Tiff => "TIFF",
         })
+    }
+}
+
+impl From<Format> for ImageFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Jpeg => Self::Jpeg,
+            Format::Png => Self::Png,
+            Format::WebP => Self::WebP,
+            Format::Gif => Self::Gif,
+            Format::Bmp => Self::Bmp,
+            Format::Tiff => Self::Tiff,
+        }
     }
 }
 

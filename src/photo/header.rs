@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::decode::{broken, truncated};
 use super::format::{Format, PREFIX_BYTES};
+use super::gif::GifLayout;
 use super::source::{format_of, image_error};
 use super::tiff;
 use crate::geometry::Size;
@@ -68,7 +69,7 @@ fn stored_size(format: Format, reader: impl Read + Seek) -> io::Result<Size> {
     if format == Format::Tiff {
         return tiff::size(reader, HEADER_BYTES);
     }
-    let mut head = Head { reader, left: HEADER_BYTES };
+    let mut head = Head::new(reader);
     match format {
         Format::Jpeg => jpeg_size(&mut head),
         Format::Png => {
@@ -76,32 +77,41 @@ fn stored_size(format: Format, reader: impl Read + Seek) -> io::Result<Size> {
             png_size(&start).map(|(width, height)| Size::new(width, height)).ok_or_else(no_size)
         }
         Format::WebP => webp_size(&mut head),
-        Format::Gif => gif_size(&mut head),
+        Format::Gif => Ok(GifLayout::read(&mut head)?.size()),
         Format::Bmp => bmp_size(&mut head),
         Format::Tiff => Err(no_size()),
     }
 }
 
-fn no_size() -> io::Error {
+pub(super) fn no_size() -> io::Error {
     io::Error::new(ErrorKind::InvalidData, "no size is found in its header")
 }
 
 /// A file that is read forwards in small pieces, most of it skipped.
-struct Head<R> {
+pub(super) struct Head<R> {
     reader: BufReader<R>,
     /// How many bytes may still be read.
     left: u64,
 }
 
 impl<R: Read + Seek> Head<R> {
-    fn take<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+    pub(super) fn new(reader: BufReader<R>) -> Self {
+        Self { reader, left: HEADER_BYTES }
+    }
+
+    /// Where in the file it is.
+    pub(super) fn position(&mut self) -> io::Result<u64> {
+        self.reader.stream_position()
+    }
+
+    pub(super) fn take<const N: usize>(&mut self) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
         self.spend(N)?;
         self.reader.read_exact(&mut bytes)?;
         Ok(bytes)
     }
 
-    fn skip(&mut self, count: u32) -> io::Result<()> {
+    pub(super) fn skip(&mut self, count: u32) -> io::Result<()> {
         self.spend(STEP_BYTES.min(count as usize))?;
         self.reader.seek_relative(count.into())
     }
@@ -170,46 +180,6 @@ fn webp_size<R: Read + Seek>(head: &mut Head<R>) -> io::Result<Size> {
             Ok(Size::new(side(w0, w1), side(h0, h1)))
         }
         _ => Err(no_size()),
-    }
-}
-
-/// The screen of a GIF, or its first frame where that is larger.
-fn gif_size<R: Read + Seek>(head: &mut Head<R>) -> io::Result<Size> {
-    head.skip(6)?;
-    let screen = gif_sides(head.take()?);
-    let [flags, _background, _aspect] = head.take()?;
-    gif_palette(head, flags)?;
-    loop {
-        match head.take()? {
-            [b','] => break,
-            [b'!'] => {
-                let _label: [u8; 1] = head.take()?;
-                gif_skip_blocks(head)?;
-            }
-            // Between blocks readers pass over anything else but the end.
-            [b';'] => return Err(no_size()),
-            _ => {}
-        }
-    }
-    head.skip(4)?;
-    let frame = gif_sides(head.take()?);
-    Ok(if frame.width > screen.width || frame.height > screen.height { frame } else { screen })
-}
-
-fn gif_sides([w0, w1, h0, h1]: [u8; 4]) -> Size {
-    Size::new(u16::from_le_bytes([w0, w1]).into(), u16::from_le_bytes([h0, h1]).into())
-}
-
-fn gif_palette<R: Read + Seek>(head: &mut Head<R>, flags: u8) -> io::Result<()> {
-    if flags & 0x80 == 0 { Ok(()) } else { head.skip(3 << ((flags & 7) + 1)) }
-}
-
-fn gif_skip_blocks<R: Read + Seek>(head: &mut Head<R>) -> io::Result<()> {
-    loop {
-        match head.take()? {
-            [0] => return Ok(()),
-            [length] => head.skip(length.into())?,
-        }
     }
 }
 

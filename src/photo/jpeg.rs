@@ -11,6 +11,7 @@ use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
 
 use super::decode::{Decoded, broken, truncated};
 use super::exif::Exif;
+use super::flatten::Flat;
 use super::format::Format;
 use super::source::Source;
 use crate::Result;
@@ -38,7 +39,8 @@ pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
     }
     let mut rgb = RgbImage::new(header.width.into(), header.height.into());
     decoder.decode_image_into(&mut rgb).map_err(failed)?;
-    Ok(Decoded { rgb, exif: Exif::parse(decoder.exif_data()) })
+    drop(decoder);
+    Ok(Decoded { flat: Flat { rgb, is_transparent: false, is_deep: false }, exif: orientation(source.bytes) })
 }
 
 /// Leaves sizes to [`Source::check_size`].
@@ -73,12 +75,40 @@ fn unsupported(kind: &str) -> String {
     format!("this kind of JPEG is not supported: {kind}")
 }
 
+/// The orientation in the segments before the picture: EXIF, which may be in several, and XMP, of which the last counts.
+fn orientation(bytes: &[u8]) -> Exif {
+    const EXIF: &[u8] = b"Exif\0\0";
+    const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+    let mut exif: Option<Vec<u8>> = None;
+    let mut xmp = None;
+    let mut at = 2;
+    while let Some(marker) = next_marker(bytes, &mut at) {
+        match marker {
+            0xd0..=0xd8 | 0x01 => continue,
+            END_OF_IMAGE | START_OF_SCAN => break,
+            _ => {}
+        }
+        let Some(&[high, low]) = bytes.get(at..at + 2) else { break };
+        let end = at + usize::from(u16::from_be_bytes([high, low]));
+        let segment = bytes.get(at + 2..end).unwrap_or_default();
+        if marker == 0xe1 {
+            if let Some(block) = segment.strip_prefix(EXIF) {
+                exif.get_or_insert_default().extend_from_slice(block);
+            }
+            xmp = segment.strip_prefix(XMP).or(xmp);
+        }
+        at = end;
+    }
+    Exif::parse(exif.as_deref(), xmp)
+}
+
+const END_OF_IMAGE: u8 = 0xd9;
+const START_OF_SCAN: u8 = 0xda;
+
 /// Whether the end-of-image marker follows the last scan.
 ///
 /// Segments are skipped by their length, so that the end marker of an embedded thumbnail does not count.
 pub(super) fn reaches_end_of_image(bytes: &[u8]) -> bool {
-    const END_OF_IMAGE: u8 = 0xd9;
-    const START_OF_SCAN: u8 = 0xda;
     let mut at = 2;
     loop {
         let Some(marker) = next_marker(bytes, &mut at) else { return false };

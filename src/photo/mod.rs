@@ -9,16 +9,22 @@
 //! Every file is input from outside: the number of pixels is checked before memory is taken for them, and
 //! whatever is broken or cut short is an error that names the file.
 
+mod bmp;
 mod decode;
 mod exif;
 mod file;
 mod flatten;
 mod format;
+mod gif;
 mod header;
 mod jpeg;
+mod pieces;
+mod png;
 mod source;
 mod tiff;
+mod tones;
 mod upright;
+mod webp;
 
 use std::path::{Path, PathBuf};
 
@@ -28,9 +34,10 @@ use crate::geometry::Size;
 use crate::progress::Warning;
 use crate::{Error, Result};
 
+use decode::Decoded;
 pub(crate) use decode::memory_limit;
 use exif::Exif;
-pub use file::{read, read_stream};
+use flatten::Flat;
 pub use format::SUPPORTED_FORMATS;
 pub(crate) use header::png_size;
 pub use header::{size_in_bytes, size_in_file};
@@ -89,15 +96,11 @@ impl Photo {
     pub fn from_bytes(name: impl Into<PathBuf>, bytes: &[u8], options: &PhotoOptions) -> Result<Self> {
         let path = name.into();
         let source = Source { path: &path, bytes, pixel_limit: options.pixel_limit };
-        let mut warnings = Vec::new();
-        let decoded = decode::decode(&source)?;
-        if decoded.exif == Exif::Unreadable {
-            warnings.push(Warning::Image {
-                path: path.clone(),
-                reason: "its EXIF metadata cannot be read, so it is taken to be upright".into(),
-            });
-        }
-        let rgb = upright::turn_upright(decoded.rgb, decoded.exif.orientation());
+        let Decoded { flat, exif } = decode::decode(&source)?;
+        let reasons = oddities(&flat, exif);
+        let warn = |reason| Warning::Image { path: path.clone(), reason };
+        let warnings = reasons.into_iter().map(warn).collect();
+        let rgb = upright::turn_upright(flat.rgb, exif.orientation());
         Ok(Self { path, rgb, warnings })
     }
 
@@ -146,4 +149,24 @@ impl Photo {
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
+}
+
+/// What is odd about a photo that could be decoded.
+fn oddities(flat: &Flat, exif: Exif) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if exif == Exif::Unreadable {
+        reasons.push("its EXIF metadata cannot be read, so it is taken to be upright".to_owned());
+    }
+    if flat.is_transparent {
+        reasons.push("every pixel is transparent, so the photo is white".to_owned());
+    } else if flat.is_deep
+        && let Some(tones) = tones::few_tones(&flat.rgb)
+    {
+        let tones = if tones == 1 { "one tone".to_owned() } else { format!("{tones} tones") };
+        reasons.push(format!(
+            "it has more than 8 bits per value, but as 8 bits its values have only {tones} of 256: they may be \
+             scaled for another range (12 bits stored in 16, or floats beyond 1)"
+        ));
+    }
+    reasons
 }

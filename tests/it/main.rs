@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a test may show what it measured")]
 
 mod architecture;
+mod attack;
 #[cfg(feature = "cli")]
 mod attack;
 #[cfg(feature = "cli")]
@@ -49,6 +50,7 @@ mod parity;
 mod parity_attention;
 mod photo;
 mod photo_headers;
+mod photo_odd;
 mod precision;
 mod prompts;
 mod properties;

@@ -11,7 +11,8 @@ fn photos() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/photos");
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let others = ["md", "json", "py"].map(|ending| Some(std::ffi::OsStr::new(ending)));
-    let photos: Vec<PathBuf> = paths.filter(|path| !others.contains(&path.extension())).collect();
+    let photos: Vec<PathBuf> =
+        paths.filter(|path| path.is_file() && !others.contains(&path.extension())).collect();
     assert!(photos.len() > 30);
     photos
 }
@@ -68,5 +69,5 @@ fn a_side_has_a_limit_of_its_own() {
     let expected = "the image has 1 x 40000000 pixels, and a side is longer than the limit of 65535";
     assert_eq!(message, format!("long.png: {expected}"));
     assert!(matches!(refusal(1, 300_000_000), Error::ImageTooLarge { .. }));
-    assert!(refusal(1, 65_535).to_string().contains("truncated"));
+    assert!(matches!(refusal(1, 65_535), Error::Image { .. }));
 }

@@ -28,6 +28,7 @@ use self::ifd::{Bytes, Directory, File, Pieces, tag};
 use self::layout::Layout;
 use super::decode::{Decoded, broken, truncated};
 use super::exif::Exif;
+use super::flatten::Flat;
 use super::format::Format;
 use super::source::Source;
 use crate::Result;
@@ -101,7 +102,8 @@ pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
     let layout = Layout::new(&file, &directories[chosen], size).map_err(failed)?;
     let (rgb, _white) = pixels::decode(&file, &layout).map_err(failed)?;
     let orientation = page::orientation(&file, &directories, chosen).and_then(Orientation::from_exif);
-    Ok(Decoded { rgb, exif: orientation.map_or(Exif::Silent, Exif::Orientation) })
+    let flat = Flat { rgb, is_transparent: false, is_deep: layout.samples.bits > 8 };
+    Ok(Decoded { flat, exif: orientation.map_or(Exif::Silent, Exif::Orientation) })
 }
 
 fn sides<B: Bytes + ?Sized>(file: &File<'_, B>, directory: &Directory) -> Result<Size, Fault> {

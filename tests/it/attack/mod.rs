@@ -6,6 +6,7 @@
 mod checkpoints;
 mod json;
 mod memory;
+mod photos;
 mod tokenizers;
 
 /// By how much the usual number of rounds is multiplied.
