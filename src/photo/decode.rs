@@ -1,11 +1,11 @@
 //! Bytes of a known format become pixels as stored, and how to turn them.
 
-use std::io::{BufRead, Cursor, Seek};
+use std::io::{BufRead, Seek};
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 
 use super::exif::Exif;
-use super::flatten::{Flat, flatten};
+use super::flatten::Flat;
 use super::format::Format;
 use super::source::Source;
 use super::{bmp, gif, jpeg, png, tiff, webp};

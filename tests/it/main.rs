@@ -4,7 +4,6 @@
 #![allow(clippy::print_stdout, reason = "a test may show what it measured")]
 
 mod architecture;
-mod attack;
 #[cfg(feature = "cli")]
 mod attack;
 #[cfg(feature = "cli")]

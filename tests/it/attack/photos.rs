@@ -110,11 +110,11 @@ fn peak_mebibytes() -> u64 {
 fn mutated_photos_are_photos_or_errors() {
     let seeds = seeds();
     let options = PhotoOptions { pixel_limit: PIXEL_LIMIT };
-    let rounds = rounds(6_000);
+    let rounds = rounds(6_000) as u64;
     let (mut decoded, mut slowest) = (0, (Duration::ZERO, String::new()));
     let before = peak_mebibytes();
     for round in 0..rounds {
-        let mut chance = ChaCha8Rng::seed_from_u64(round.into());
+        let mut chance = ChaCha8Rng::seed_from_u64(round);
         let seed = &seeds[round as usize % seeds.len()];
         let donor = seeds.choose(&mut chance).unwrap();
         let mut bytes = seed.bytes.clone();
