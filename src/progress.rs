@@ -60,6 +60,14 @@ pub enum Warning {
         /// Tokens that the model reads, with start and end token.
         context: usize,
     },
+    /// A prompt has words that the model was not trained on.
+    #[error("prompt {prompt:?} has words that the model does not know: {}", words.join(", "))]
+    UnknownWords {
+        /// The prompt as it was given.
+        prompt: String,
+        /// The words, each once.
+        words: Vec<String>,
+    },
     /// Rivals were given to a method that does not look at the prompts.
     #[error("{method} shows the same for every prompt: the rivals change nothing")]
     PromptsIgnored {

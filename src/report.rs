@@ -348,6 +348,9 @@ pub struct Localization {
     /// What was asked about.
     #[serde(flatten)]
     pub target: Score,
+    /// Words of the target that the checkpoint cannot know, where its configuration lists all that it knows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_words: Vec<String>,
     /// How.
     #[serde(flatten)]
     pub setup: Setup,
@@ -382,6 +385,9 @@ pub struct Compared {
     /// What the model says of it.
     #[serde(flatten)]
     pub score: Score,
+    /// Its words that the checkpoint cannot know, where its configuration lists all that it knows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_words: Vec<String>,
     /// The tile that fits it best, if there are tiles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best_tile: Option<BestTile>,

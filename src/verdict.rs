@@ -2,19 +2,24 @@
 //!
 //! What decides, in this order:
 //!
-//! 1. A map without any positive evidence is [`Verdict::Absent`].
-//! 2. A checkpoint whose configuration calibrates it ([`PresenceBounds`]) knows by itself: the probability that the
+//! 1. A prompt with a word that the checkpoint cannot know is [`Verdict::Unknown`]: whatever its map shows is about
+//!    other words. Only a checkpoint whose configuration lists all words that it was trained on
+//!    ([`ClosedVocabulary`](crate::model::config::ClosedVocabulary)) can tell. The words are those of the prompt as it
+//!    was given; what a template puts around them does not count. A rival with such a word changes no verdict, but
+//!    there is a warning: what it takes from the map means nothing.
+//! 2. A map without any positive evidence is [`Verdict::Absent`].
+//! 3. A checkpoint whose configuration calibrates it ([`PresenceBounds`]) knows by itself: the probability that the
 //!    concept is there is sigmoid(logit + bias). From the one bound on it is present, below the other absent, between
 //!    them weak.
-//! 3. Any other checkpoint only knows what fits *better*. The prompt is compared with the neutral prompt
+//! 4. Any other checkpoint only knows what fits *better*. The prompt is compared with the neutral prompt
 //!    [`NEUTRAL`], which fits every photograph: a similarity higher by at least [`MARGIN`] is present, one
 //!    lower by at least as much absent, between them weak. And a concept whose rival fits better is at most weak.
 //!
-//! SigLIP falls under rule 3, although it was trained with a sigmoid: among the many captions of its batches nearly
+//! SigLIP falls under rule 4, although it was trained with a sigmoid: among the many captions of its batches nearly
 //! every pair is a wrong one, so a right caption of a cluttered photo may well have a probability of 0.001. No bound
 //! holds for all photos and prompts; whoever has measured one for a checkpoint writes it into its `config.json`.
 //!
-//! Rule 3 is a rule of thumb: it is not calibrated, and it is as good as the checkpoint's idea of "a photo".
+//! Rule 4 is a rule of thumb: it is not calibrated, and it is as good as the checkpoint's idea of "a photo".
 
 use serde::{Deserialize, Serialize};
 
@@ -36,15 +41,21 @@ pub enum Verdict {
     Weak,
     /// It does not: the map shows where the concept would be looked for, not where it is.
     Absent,
+    /// The model cannot know what the prompt is about: it has words that the model was not trained on.
+    Unknown,
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 4] = [Self::Present, Self::Weak, Self::Absent, Self::Unknown];
+
     /// The word in results.
     pub fn name(self) -> &'static str {
         match self {
             Self::Present => "present",
             Self::Weak => "weak",
             Self::Absent => "absent",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -72,14 +83,15 @@ pub enum Presence {
         /// Whether a reference has a higher logit than the target.
         rival_fits_better: bool,
     },
+    /// Not at all: the prompt has words that it cannot know.
+    Unknown,
 }
 
 /// The verdict on a map whose positive evidence sums to `positive`.
 pub fn verdict(positive: f64, presence: Presence) -> Verdict {
-    if positive <= 0.0 {
-        return Verdict::Absent;
-    }
     match presence {
+        Presence::Unknown => Verdict::Unknown,
+        _ if positive <= 0.0 => Verdict::Absent,
         Presence::Sigmoid { probability, bounds } if probability >= bounds.present => Verdict::Present,
         Presence::Sigmoid { probability, bounds } if probability >= bounds.absent => Verdict::Weak,
         Presence::Sigmoid { .. } => Verdict::Absent,
@@ -97,6 +109,11 @@ mod tests {
     fn without_positive_evidence_it_is_absent() {
         let certain = Presence::Sigmoid { probability: 1.0, bounds: PresenceBounds::default() };
         assert_eq!(verdict(0.0, certain), Verdict::Absent);
+    }
+
+    #[test]
+    fn words_that_cannot_be_known_come_first() {
+        assert_eq!([0.0, 9.0].map(|positive| verdict(positive, Presence::Unknown)), [Verdict::Unknown; 2]);
     }
 
     #[test]

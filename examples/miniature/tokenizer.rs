@@ -139,6 +139,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_checkpoint_that_ships_lists_the_words_of_the_grammar() {
+        let config: Value =
+            serde_json::from_str(include_str!("../../weights/miniature/config.json")).unwrap();
+        assert_eq!(config["fieldmark"]["vocabulary"], json!(captions::vocabulary()));
+    }
+
+    #[test]
     fn every_word_of_the_grammar_is_one_token_and_others_fall_into_pieces() {
         let bpe = Bpe::of_the_grammar();
         let json = bpe.tokenizer_json().to_string();

@@ -133,15 +133,17 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// How many of the present or the absent lines the verdict called absent.
+    /// How many of the present or the absent lines the verdict called absent; lines whose words the model cannot know
+    /// do not count.
     fn called_absent(&self, present: bool) -> Result<Vec<Option<Compared>>> {
         let step = self.rows.record().settings.len().max(1);
         self.measure(&|visit| {
             self.rows.each::<ByteArrayType>("verdict", |row, verdict| {
                 let asked =
                     self.questions.get(row / step).is_some_and(|question| question.present == present);
-                let absent =
-                    verdict.first().map(|verdict| verdict.data() == Verdict::Absent.name().as_bytes());
+                let verdict = verdict.first().map(|verdict| verdict.data());
+                let known = verdict.filter(|verdict| *verdict != Verdict::Unknown.name().as_bytes());
+                let absent = known.map(|verdict| verdict == Verdict::Absent.name().as_bytes());
                 visit(row, absent.filter(|_| asked).map(share));
             })
         })

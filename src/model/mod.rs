@@ -225,6 +225,16 @@ impl Model {
         self.tokenizer.get()?.tokenize_any(text)
     }
 
+    /// The words of a prompt that the checkpoint cannot know, where its configuration lists all that it knows; none
+    /// where it lists none.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the tokenizer is broken or does not fit the model.
+    pub fn unknown_words(&self, prompt: &str) -> Result<Vec<String>> {
+        let Some(vocabulary) = &self.config.closed_vocabulary else { return Ok(Vec::new()) };
+        vocabulary.unknown(prompt, |one, other| Ok(self.tokenize(one)?.ids == self.tokenize(other)?.ids))
+    }
+
     /// The vision tower, loaded at the first call.
     ///
     /// # Errors

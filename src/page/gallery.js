@@ -4,7 +4,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 /** Shapes say the same as the words, without colour. */
-const SHAPES = { present: "●", weak: "◐", absent: "○" };
+const SHAPES = { present: "●", weak: "◐", absent: "○", unknown: "?" };
 /** More tiles at once would make a large run slow. */
 const PAGE = 240;
 

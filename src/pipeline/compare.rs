@@ -14,15 +14,16 @@ use crate::{
     prompt::same_words,
     regions,
     report::{Compared, Comparison, Pair, Ranked, Score},
+    verdict::Presence,
 };
 
 use super::{
-    Clock, Compare, Explainer, Lineup, Looks, Pairs, Settings, evidence, ignoring_prompts,
+    Clock, Compare, Explainer, Lineup, Looks, Pairs, Settings, evidence, ignoring_prompts, judged,
     look::{Look, View},
     passes::{Seen, Task},
     places,
     plan::{Mix, Plan},
-    refuse_repeated,
+    refuse_repeated, unknown_words,
 };
 
 /// The most prompts of which every pair is told apart: four thousand maps.
@@ -111,11 +112,21 @@ impl Explainer {
             (Pairs::All, None) => board.contrasted_pairs(&mapped, &asker)?,
         };
         let places = places(&seen.maps, &setup, photo);
+        let unknown: Result<Vec<_>> =
+            mapped.iter().map(|prompt| self.model.unknown_words(names[*prompt])).collect();
+        let unknown = unknown?;
+        let each = mapped.iter().zip(&unknown);
+        warnings.extend(each.filter_map(|(prompt, unknown)| unknown_words(names[*prompt], unknown)));
+        let presence = |index: usize| match unknown[index].as_slice() {
+            [] => self.presence(&board.scores, mapped[index], names.len()),
+            _ => Presence::Unknown,
+        };
         let compared = places.into_iter().zip(&seen.maps).enumerate().map(|(index, (place, map))| Compared {
             score: board.score(mapped[index]),
-            best_tile: seen.best_tiles[index],
+            unknown_words: unknown[index].clone(),
+            best_tile: judged(seen.best_tiles[index], &unknown[index]),
             objective: mix(board.logits(), mapped[index]).value,
-            evidence: evidence(map, self.presence(&board.scores, mapped[index], names.len())),
+            evidence: evidence(map, presence(index)),
             place,
             files: Default::default(),
         });

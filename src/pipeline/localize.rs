@@ -11,16 +11,18 @@ use crate::{
     prompt::same_words,
     refine::Tiles,
     report::{BestTile, Localization},
+    verdict::Presence,
 };
 
 use super::{
-    Clock, Explainer, Found, Looks, Query, Settings, evidence, ignoring_prompts,
+    Clock, Explainer, Found, Looks, Query, Settings, evidence, ignoring_prompts, judged,
     look::{Look, View},
     passes::Task,
     place,
     plan::Plan,
     refuse_repeated,
     rivals::{Candidates, Competitors},
+    unknown_words,
 };
 
 impl Explainer {
@@ -194,9 +196,15 @@ impl Explainer {
         let task =
             Task { plan, settings, view, texts: &texts, extra, competing, targets: &targets, mixes: &mixes };
         let seen = self.see(photo, look, &task)?;
-        let presence = self.presence(&scores, 0, competing);
         let kind = self.model.config().probability;
         let (target, against) = competitors.scored(&scores, kind);
+        let unknown = self.model.unknown_words(&target.prompt)?;
+        warnings.extend(unknown_words(&target.prompt, &unknown));
+        for rival in against.iter().map(|rival| &rival.score.prompt) {
+            warnings.extend(unknown_words(rival, &self.model.unknown_words(rival)?));
+        }
+        let presence =
+            if unknown.is_empty() { self.presence(&scores, 0, competing) } else { Presence::Unknown };
         let found = |((map, strength), best_tile): ((ConceptMap, &Strength), Option<BestTile>)| {
             let setup = plan.in_force(seen.setup.clone(), competing, *strength);
             let report = Localization {
@@ -205,7 +213,8 @@ impl Explainer {
                 model: self.name().into(),
                 probability_kind: kind,
                 target: target.clone(),
-                best_tile,
+                unknown_words: unknown.clone(),
+                best_tile: judged(best_tile, &unknown),
                 against: against.clone(),
                 passed_over: competitors.passed_over.clone(),
                 objective: plan.objective.value(logits, *strength),

@@ -29,8 +29,8 @@ use crate::{
     prompt::repeated,
     random::Random,
     refine::Refinement,
-    report::{Evidence, Place, Setup},
-    verdict::{NEUTRAL, Presence, verdict},
+    report::{BestTile, Evidence, Place, Setup},
+    verdict::{NEUTRAL, Presence, Verdict, verdict},
 };
 use plan::Plan;
 use texts::Texts;
@@ -180,6 +180,19 @@ fn refuse_repeated(prompts: &[String]) -> Result<()> {
         Some(prompt) => Err(Error::Prompt { prompt: prompt.clone(), reason: "it is there twice".into() }),
         None => Ok(()),
     }
+}
+
+/// What there is to say of a prompt with words that the checkpoint cannot know.
+fn unknown_words(prompt: &str, words: &[String]) -> Option<Warning> {
+    (!words.is_empty()).then(|| Warning::UnknownWords { prompt: prompt.into(), words: words.into() })
+}
+
+/// The best tile of a prompt, whose verdict is unknown if the prompt has words that the checkpoint cannot know.
+fn judged(tile: Option<BestTile>, unknown_words: &[String]) -> Option<BestTile> {
+    tile.map(|tile| match unknown_words {
+        [] => tile,
+        _ => BestTile { verdict: Verdict::Unknown, ..tile },
+    })
 }
 
 /// What there is to say where several prompts compete before a method that looks at none of them.

@@ -66,3 +66,5 @@ mod siglip;
 mod text_cache;
 mod tokenizers;
 mod tiff;
+#[cfg(feature = "cli")]
+mod unknown_words;

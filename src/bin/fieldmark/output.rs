@@ -177,15 +177,18 @@ pub fn comparison(compared: &Comparison) -> Result<()> {
 /// How often each prompt was found in a run's photos, and where the results are.
 pub fn batch(prompts: &[String], entries: &[Entry], page: &Path) -> Result<()> {
     let mut table = bare_table();
-    let verdicts = [Verdict::Present, Verdict::Weak, Verdict::Absent];
-    let head = verdicts.map(|verdict| right_cell(&verdict.to_string()));
+    let answers = || entries.iter().flat_map(|entry| &entry.result.prompts);
+    let has_unknown = answers().any(|answer| answer.evidence.verdict == Verdict::Unknown);
+    let verdicts: Vec<Verdict> =
+        Verdict::ALL.into_iter().filter(|verdict| has_unknown || *verdict != Verdict::Unknown).collect();
+    let head = verdicts.iter().map(|verdict| right_cell(&verdict.to_string()));
     table.set_header(std::iter::once(Cell::new("prompt")).chain(head));
     for (index, prompt) in prompts.iter().enumerate() {
         let found = |verdict: Verdict| {
             let answers = entries.iter().filter_map(|entry| entry.result.prompts.get(index));
             right_cell(&answers.filter(|answer| answer.evidence.verdict == verdict).count().to_string())
         };
-        table.add_row(std::iter::once(Cell::new(shown(prompt))).chain(verdicts.map(found)));
+        table.add_row(std::iter::once(Cell::new(shown(prompt))).chain(verdicts.iter().copied().map(found)));
     }
     let mut lines = vec![format!("{} photos", entries.len())];
     lines.extend(table_lines(&table));

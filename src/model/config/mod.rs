@@ -8,6 +8,7 @@ mod open_clip;
 mod section;
 mod timm;
 mod transformers;
+mod vocabulary;
 
 use std::path::Path;
 
@@ -23,6 +24,7 @@ use crate::{
     geometry::Grid,
 };
 pub use open_clip::OpenClipConfig;
+pub use vocabulary::ClosedVocabulary;
 
 /// The nonlinearity between the two layers of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,6 +272,9 @@ pub struct ClipConfig {
     /// `"fieldmark": {"present": 0.5, "absent": 0.3}`); they default to [`PresenceBounds::default`] with
     /// `logit_bias`, and to none without.
     pub presence: Option<PresenceBounds>,
+    /// The words that the checkpoint knows, where it knows no others (an extension too:
+    /// `"fieldmark": {"vocabulary": ["a", "bird"]}`). The verdict on a prompt with any other word is unknown.
+    pub closed_vocabulary: Option<ClosedVocabulary>,
     /// The method that works best with this checkpoint, where its authors measured it (an extension of the
     /// format, like the bias: `"fieldmark": {"method": "hires-cam"}`).
     pub recommended_method: Option<String>,

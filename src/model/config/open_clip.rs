@@ -9,8 +9,9 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::{
-    Activation, ClipConfig, EndOfText, ProbabilityKind, Projection, Splitter, TextAttention, TextConfig,
-    TextPooling, TowerConfig, VisionConfig, VisionPooling, json_object, section::Section, timm,
+    Activation, ClipConfig, ClosedVocabulary, EndOfText, ProbabilityKind, Projection, Splitter,
+    TextAttention, TextConfig, TextPooling, TowerConfig, VisionConfig, VisionPooling, json_object,
+    section::Section, timm,
 };
 use crate::{
     error::Result,
@@ -50,7 +51,8 @@ impl OpenClipConfig {
         let top = Section { path, name: "", values: &root };
         let preprocess = top.object("preprocess_cfg")?.cloned().unwrap_or_default();
         let whole = top.object("model_cfg")?;
-        let model = model(&Section { path, name: "", values: whole.unwrap_or(&root) })?;
+        let mut model = model(&Section { path, name: "", values: whole.unwrap_or(&root) })?;
+        model.closed_vocabulary = ClosedVocabulary::read(&top)?;
         Ok(Self { model, preprocess: Value::Object(preprocess) })
     }
 }
@@ -91,6 +93,7 @@ fn model(top: &Section) -> Result<ClipConfig> {
         probability,
         logit_bias: None,
         presence: None,
+        closed_vocabulary: None,
         recommended_method: None,
         names,
     })

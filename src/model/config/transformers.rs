@@ -9,8 +9,9 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::{
-    Activation, Cleaning, ClipConfig, EndOfText, PresenceBounds, ProbabilityKind, Projection, Splitter,
-    TextAttention, TextConfig, TextPooling, TowerConfig, VisionConfig, VisionPooling, section::Section,
+    Activation, Cleaning, ClipConfig, ClosedVocabulary, EndOfText, PresenceBounds, ProbabilityKind,
+    Projection, Splitter, TextAttention, TextConfig, TextPooling, TowerConfig, VisionConfig, VisionPooling,
+    section::Section,
 };
 use crate::{error::Result, model::names::TensorNames};
 
@@ -99,6 +100,7 @@ fn clip(top: &Section, text: &Section, vision: &Section) -> Result<ClipConfig> {
         embedding: top.size("projection_dim", 512)?,
         probability: ProbabilityKind::Softmax,
         presence: logit_bias.map(|_| own.presence.unwrap_or_default()),
+        closed_vocabulary: own.vocabulary,
         logit_bias,
         recommended_method: own.method,
         names: TensorNames::TransformersClip,
@@ -134,6 +136,7 @@ fn siglip(top: &Section, text: &Section, vision: &Section) -> Result<ClipConfig>
         probability: ProbabilityKind::Sigmoid,
         logit_bias: None,
         presence: own.presence,
+        closed_vocabulary: own.vocabulary,
         recommended_method: own.method,
         names: TensorNames::TransformersSiglip,
     })
@@ -200,6 +203,7 @@ fn token_id(section: &Section, key: &str, id: &Value) -> Result<u32> {
 struct Own {
     method: Option<String>,
     presence: Option<PresenceBounds>,
+    vocabulary: Option<ClosedVocabulary>,
 }
 
 impl Own {
@@ -216,7 +220,8 @@ impl Own {
                 return Err(own.error("present", "it and absent, which is not above it", found));
             }
         };
-        Ok(Self { method: own.text("method")?.map(str::to_owned), presence })
+        let vocabulary = ClosedVocabulary::read(top)?;
+        Ok(Self { method: own.text("method")?.map(str::to_owned), presence, vocabulary })
     }
 }
 
