@@ -76,7 +76,7 @@ fn config(model: &Model, bpe: &Bpe) -> Result<Value> {
     let bias = model.get("logit_bias")?.to_scalar::<f32>()?;
     Ok(json!({"architectures": ["CLIPModel"], "model_type": "clip", "projection_dim": sizes.width,
               "logit_scale_init_value": scale, "initializer_factor": 1.0, "dtype": "float16",
-              "logit_bias": bias, "fieldmark": {"method": "hires-cam", "vocabulary": captions::vocabulary()}, "text_config": text, "vision_config": vision}))
+              "logit_bias": bias, "fieldmark": {"method": "hires-cam", "vocabulary": crate::captions::vocabulary()}, "text_config": text, "vision_config": vision}))
 }
 
 fn tokenizer_config(model: &Model) -> Value {

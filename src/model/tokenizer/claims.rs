@@ -123,7 +123,7 @@ fn table(text: &str) -> Result<(), String> {
         .split_first_chunk()
         .ok_or_else(|| format!("expected at least 4 bytes, found {}", bytes.len()))?;
     let size = u32::from_le_bytes(*size) as usize;
-    if size == 0 || size % 4 != 0 || size > rest.len() {
+    if size == 0 || !size.is_multiple_of(4) || size > rest.len() {
         return Err(format!("expected a trie of 4 to {} bytes, found one of {size}", rest.len()));
     }
     let longest = rest[size..].split(|byte| *byte == 0).map(<[u8]>::len).max().unwrap_or(0);
