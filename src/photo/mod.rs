@@ -38,6 +38,7 @@ use decode::Decoded;
 pub(crate) use decode::memory_limit;
 use exif::Exif;
 use flatten::Flat;
+pub use file::{read, read_stream};
 pub use format::SUPPORTED_FORMATS;
 pub(crate) use header::png_size;
 pub use header::{size_in_bytes, size_in_file};
