@@ -120,6 +120,14 @@ pub enum Warning {
         /// The name of the first one.
         first: String,
     },
+    /// A file of the Hub's cache is not what its name says. It is fetched again.
+    #[error("{file}: what the cache has is damaged: {reason}")]
+    CacheDamaged {
+        /// The repository and the file in it, as `org/name/file`.
+        file: String,
+        /// What was expected and what was found.
+        reason: String,
+    },
     /// The embeddings of texts cannot be kept for later runs.
     #[error("embeddings of texts are not kept: {reason}")]
     TextCache {

@@ -1,5 +1,7 @@
-//! SHA-256, which tells whether bytes are the same without keeping them.
+//! SHA-256, which shows whether bytes are the same without keeping them, and git's hash of a file.
 
+#[cfg(feature = "hub")]
+use ring::digest::SHA1_FOR_LEGACY_USE_ONLY;
 use ring::digest::{Context, SHA256};
 
 /// The hash of some bytes.
@@ -33,6 +35,30 @@ impl Hasher {
     }
 }
 
+/// Hashes a file's contents as git does, whose repositories name them by it: SHA-1 over a header and the bytes.
+#[cfg(feature = "hub")]
+pub(super) struct GitHasher(Context);
+
+#[cfg(feature = "hub")]
+impl GitHasher {
+    /// Of a file with so many bytes.
+    pub(super) fn new(length: u64) -> Self {
+        let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+        context.update(format!("blob {length}\0").as_bytes());
+        Self(context)
+    }
+
+    /// Takes more bytes.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash in letters and digits.
+    pub(super) fn finish(self) -> String {
+        self.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 /// The hash of a record's parts.
 pub(super) fn digest(parts: &[&[u8]]) -> Digest {
     let mut hasher = Hasher::new();
@@ -56,6 +82,17 @@ mod tests {
         hasher.update(b"bc");
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hexadecimal(&hasher.finish()), expected);
+    }
+
+    #[cfg(feature = "hub")]
+    #[test]
+    fn names_contents_as_git_does() {
+        // `git hash-object`
+        assert_eq!(GitHasher::new(0).finish(), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+        let mut hasher = GitHasher::new(12);
+        hasher.update(b"hello ");
+        hasher.update(b"world\n");
+        assert_eq!(hasher.finish(), "3b18e512dba79e4c8300dd08aeb37f8e728b8dad");
     }
 
     #[test]

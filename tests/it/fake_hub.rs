@@ -23,9 +23,9 @@ impl Request {
         self.method == method && self.path.ends_with(ending)
     }
 
-    /// The offset that a `Range: bytes=<offset>-` asks for.
+    /// The offset that a `Range: bytes=<offset>-<end>` asks for.
     pub(crate) fn offset(&self) -> Option<usize> {
-        self.headers.get("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
+        self.headers.get("range")?.strip_prefix("bytes=")?.split_once('-')?.0.parse().ok()
     }
 }
 
@@ -39,6 +39,10 @@ pub(crate) struct Answer {
     pub(crate) cut: Option<usize>,
     /// Then keep it open and say nothing, instead of closing it.
     pub(crate) stall: bool,
+    /// Send the body byte by byte, with this wait before each.
+    pub(crate) drip: Option<Duration>,
+    /// Send the body again and again, until the client has enough.
+    pub(crate) endless: bool,
 }
 
 impl Answer {
@@ -55,17 +59,34 @@ impl Answer {
         self
     }
 
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(header, _)| header != name);
+        self
+    }
+
     pub(crate) fn write(&self, stream: &mut TcpStream, head_only: bool) -> std::io::Result<()> {
         let mut head = format!("HTTP/1.1 {} Status\r\nConnection: close\r\n", self.status);
-        if !self.headers.iter().any(|(name, _)| name == "Transfer-Encoding") {
+        let framed = |(name, _): &(String, String)| name == "Transfer-Encoding" || name == "Content-Length";
+        if !self.endless && !self.headers.iter().any(framed) {
             head += &format!("Content-Length: {}\r\n", self.body.len());
         }
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
         }
         stream.write_all(format!("{head}\r\n").as_bytes())?;
-        if !head_only {
-            stream.write_all(&self.body[..self.cut.unwrap_or(self.body.len())])?;
+        let body = &self.body[..self.cut.unwrap_or(self.body.len())];
+        match (head_only, self.drip) {
+            (true, _) => {}
+            (false, Some(wait)) => {
+                for byte in body {
+                    std::thread::sleep(wait);
+                    stream.write_all(&[*byte])?;
+                }
+            }
+            (false, None) => stream.write_all(body)?,
+        }
+        while self.endless && !head_only {
+            stream.write_all(body)?;
         }
         stream.flush()
     }
@@ -155,7 +176,7 @@ fn serve(
     Ok(())
 }
 
-/// A repository as the Hub serves it: large files have their SHA-256 as etag, others some other hash.
+/// A repository as the Hub serves it: large files have their SHA-256 as etag, others git's hash.
 #[derive(Clone)]
 pub(crate) struct Repository {
     pub(crate) commit: &'static str,
@@ -228,9 +249,14 @@ pub(crate) fn file_answer(request: &Request, name: &str, body: &[u8]) -> Answer 
 }
 
 pub(crate) fn etag(name: &str, body: &[u8]) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, body);
-    let hash: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    if name.ends_with(".safetensors") { hash } else { hash[..40].to_owned() }
+    use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
+    let mut context = Context::new(&SHA256);
+    if !name.ends_with(".safetensors") {
+        context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+        context.update(format!("blob {}\0", body.len()).as_bytes());
+    }
+    context.update(body);
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Large enough to arrive in several pieces.

@@ -29,6 +29,12 @@ mod hostile;
 mod hostile_checkpoints;
 #[cfg(feature = "hub")]
 mod hub;
+#[cfg(feature = "hub")]
+mod hub_cache;
+#[cfg(feature = "hub")]
+mod hub_network;
+#[cfg(feature = "hub")]
+mod hub_xet;
 #[cfg(feature = "cli")]
 mod inputs;
 #[cfg(feature = "cli")]

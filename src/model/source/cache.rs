@@ -7,6 +7,7 @@
 //! models--org--name/snapshots/<commit>/<file>   relative links to the blobs, or plain files without links
 //! models--org--name/.no_exist/<commit>/<file>   an empty file for every name known not to be in the commit
 //! .locks/models--org--name/<etag>.lock          held while a blob is written
+//! blobs/<ab>/<hash of Xet>                      contents that all repositories share: a blob is a link to them
 //! ```
 
 use std::convert::Infallible;
@@ -50,6 +51,12 @@ impl RepoCache {
         self.snapshot(commit).join(file)
     }
 
+    /// Whether a file of a commit is there. An empty one is not: no file of a checkpoint is, but what a power cut leaves
+    /// of one may be.
+    pub(super) fn has(&self, commit: &str, file: &str) -> bool {
+        self.pointer(commit, file).metadata().is_ok_and(|found| found.is_file() && found.len() > 0)
+    }
+
     /// Where the mark is that says that a commit has no such file.
     pub(super) fn absence_mark(&self, commit: &str, file: &str) -> PathBuf {
         self.root.join(".no_exist").join(commit).join(file)
@@ -73,7 +80,7 @@ impl RepoCache {
         if let Some(index) = &selection.index {
             needed.extend(read_shards(&self.pointer(&commit, index))?);
         }
-        if let Some(missing) = needed.iter().find(|name| !self.pointer(&commit, name).is_file()) {
+        if let Some(missing) = needed.iter().find(|name| !self.has(&commit, name)) {
             return Ok(Lookup::Missing(missing.clone()));
         }
         let files = self.collect(&commit, &needed)?;
@@ -89,7 +96,7 @@ impl RepoCache {
         let entries = std::fs::read_dir(self.snapshot(commit)).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut names: Vec<String> =
-            names.filter(|name| is_known(name) && self.pointer(commit, name).is_file()).collect();
+            names.filter(|name| is_known(name) && self.has(commit, name)).collect();
         names.sort();
         let is_foreign = || Ok::<_, Infallible>(is_foreign(&self.pointer(commit, CONFIG)));
         without_foreign(names, is_foreign).unwrap_or_default()
@@ -99,7 +106,8 @@ impl RepoCache {
         selection.unsettled.iter().find(|name| !self.absence_mark(commit, name).is_file()).cloned()
     }
 
-    fn commit(&self, revision: &str) -> Option<String> {
+    /// The commit that a revision stands for, as far as the cache knows.
+    pub(super) fn commit(&self, revision: &str) -> Option<String> {
         if is_commit(revision) {
             return Some(revision.to_owned());
         }
@@ -145,13 +153,17 @@ pub(super) fn repositories(cache: &Path) -> Vec<Cached> {
     found
 }
 
-/// Bytes in the files of a folder and of those in it. Links are not followed: they lead to files that are counted where
-/// they are.
+/// Bytes in the files of a folder and of those in it. Links to files in it are not followed: they are counted where they
+/// are. Links among the blobs are: they lead to contents that other repositories may share.
 fn size_of_folder(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let holds_contents = folder.file_name().is_some_and(|name| name == "blobs");
     let size = |entry: std::fs::DirEntry| match entry.file_type() {
         Ok(kind) if kind.is_dir() => size_of_folder(&entry.path()),
         Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |metadata| metadata.len()),
+        Ok(kind) if kind.is_symlink() && holds_contents => {
+            entry.path().metadata().map_or(0, |metadata| metadata.len())
+        }
         _ => 0,
     };
     entries.map(size).sum()
@@ -160,6 +172,11 @@ fn size_of_folder(folder: &Path) -> u64 {
 /// Whether a revision is a whole commit hash, as the names of snapshots are.
 pub(super) fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether this is a hash as Xet writes them, and as the contents that all repositories share are named.
+pub(super) fn is_xet_hash(hash: &str) -> bool {
+    hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The shards that an index file names.

@@ -1,25 +1,40 @@
 //! Brings the files of a repository from the Hub into the cache: each is described, locked, fetched or resumed,
 //! checked, and only then put in its place.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::path::Path;
-
+use super::answer::{Failure, Remote, Repository, network};
 use super::cache::{RepoCache, read_shards};
-use super::http::{Client, Contents, Failure, Patience, Remote, Repository, classify, network};
+use super::client::Client;
+use super::patience::Patience;
 use super::selection::{self, CONFIG};
-use super::store::{BlobPaths, writing};
+use super::shared::SharedStore;
+use super::store::BlobPaths;
+use super::transfer::Transfer;
+use super::verify::difference;
+use super::xet;
 use super::{HubOptions, ModelFiles};
 use crate::error::{Error, Result};
 use crate::model::config::is_foreign;
-use crate::model::digest::{Hasher, hexadecimal};
-use crate::progress::{Event, ProgressHandler};
-
-/// Bytes moved at a time.
-const CHUNK: usize = 256 << 10;
+use crate::progress::{Event, ProgressHandler, Warning};
 
 /// Brings what a checkpoint needs into the cache and says where it is.
+///
+/// It runs on a thread of its own: the connections need a runtime, which a caller's thread may have already.
 pub(super) fn fetch(
+    cache: &RepoCache,
+    repository: Repository<'_>,
+    options: &HubOptions,
+    progress: &dyn ProgressHandler,
+) -> Result<ModelFiles> {
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new().name("hub".into());
+        let worker = worker.spawn_scoped(scope, || fetch_here(cache, repository, options, progress));
+        let worker =
+            worker.map_err(|error| network(&options.endpoint, format!("no thread for it: {error}")))?;
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn fetch_here(
     cache: &RepoCache,
     repository: Repository<'_>,
     options: &HubOptions,
@@ -28,7 +43,9 @@ pub(super) fn fetch(
     let client = Client::new(options, progress)?;
     let listing = client.listing(repository)?;
     let commit = listing.commit.as_str();
-    let pinned = Fetch { client: &client, cache, repository: Repository { revision: commit, ..repository } };
+    let store = SharedStore::new(&options.cache);
+    let pinned =
+        Fetch { client: &client, cache, store, repository: Repository { revision: commit, ..repository } };
     let readable = selection::without_foreign(listing.files.clone(), || {
         pinned.file(CONFIG)?;
         Ok::<_, Error>(is_foreign(&cache.pointer(commit, CONFIG)))
@@ -63,7 +80,17 @@ fn not_found(repository: Repository<'_>, reason: String) -> Error {
 struct Fetch<'a> {
     client: &'a Client<'a>,
     cache: &'a RepoCache,
+    store: SharedStore,
     repository: Repository<'a>,
+}
+
+/// One file, and where it goes.
+struct Wanted<'a> {
+    file: &'a str,
+    /// Its name in events.
+    name: &'a str,
+    remote: &'a Remote,
+    paths: &'a BlobPaths,
 }
 
 impl Fetch<'_> {
@@ -71,168 +98,104 @@ impl Fetch<'_> {
     fn file(&self, file: &str) -> Result<()> {
         let commit = self.repository.revision;
         let name = format!("{}/{file}", self.repository.name);
-        if self.cache.pointer(commit, file).is_file() {
+        if self.cache.has(commit, file) {
             self.client.progress.event(Event::DownloadCached { file: name });
             return Ok(());
         }
         let remote = self.client.describe(self.repository, file)?;
         let paths = self.cache.blob(&remote.etag)?;
         let _lock = paths.lock(self.client.options.read_timeout)?;
-        let fits = |blob: &Path| {
-            blob.metadata().is_ok_and(|found| remote.size.is_none_or(|size| size == found.len()))
-        };
-        if fits(&paths.blob) || self.cache.pointer(commit, file).is_file() {
+        let wanted = Wanted { file, name: &name, remote: &remote, paths: &paths };
+        if self.cache.has(commit, file) || self.is_there(&wanted)? {
             self.client.progress.event(Event::DownloadCached { file: name });
         } else {
-            self.blob(file, &name, &remote, &paths)?;
+            self.blob(&wanted)?;
         }
         self.cache.publish(commit, file, &paths.blob)
     }
 
-    /// Fetches contents, checks them and puts them in their place.
-    fn blob(&self, file: &str, name: &str, remote: &Remote, paths: &BlobPaths) -> Result<()> {
-        let mut transfer = Transfer { fetch: self, file, name, remote, paths, announced: None };
-        let mut patience = Patience::new(self.client, name);
-        while let Err(failure) = transfer.attempt() {
-            patience.after(failure, partial_length(paths))?;
+    /// Whether the contents are in the cache already, here or among those of all repositories. What is there but wrong
+    /// is removed.
+    fn is_there(&self, wanted: &Wanted<'_>) -> Result<bool> {
+        let Wanted { remote, paths, .. } = wanted;
+        if let (Some(hash), Some(size), true) = (&remote.xet, remote.size, self.client.options.shared_blobs)
+            && !paths.blob.is_file()
+        {
+            self.store.link(hash, size, &paths.blob);
         }
-        if let Err(reason) = check(remote, &paths.partial)? {
+        if !paths.blob.is_file() {
+            return Ok(false);
+        }
+        match difference(&paths.blob, &remote.etag, remote.size) {
+            Ok(None) => Ok(true),
+            Ok(Some(reason)) => {
+                let file = wanted.name.to_owned();
+                self.client.progress.event(Event::Warning(Warning::CacheDamaged { file, reason }));
+                paths.forget_blob()?;
+                Ok(false)
+            }
+            Err(source) => Err(Error::Read { path: paths.blob.clone(), source }),
+        }
+    }
+
+    /// Fetches contents, checks them and puts them in their place.
+    fn blob(&self, wanted: &Wanted<'_>) -> Result<()> {
+        if self.by_xet(wanted)? {
+            self.client.progress.event(Event::DownloadFinished);
+            return Ok(());
+        }
+        let Wanted { file, name, remote, paths } = *wanted;
+        let (client, repository) = (self.client, self.repository);
+        let mut transfer = Transfer { client, repository, file, name, remote, paths, announced: None };
+        // What an earlier run left may be wrong from its first byte on.
+        let mut inherited = paths.partial_length() > 0;
+        let mut patience = Patience::new(self.client, name);
+        loop {
+            while let Err(failure) = transfer.attempt() {
+                patience.after(failure, paths.partial_length())?;
+            }
+            let checked = difference(&paths.partial, &remote.etag, remote.size);
+            let checked = checked.map_err(|source| Error::Read { path: paths.partial.clone(), source })?;
+            let Some(reason) = checked else { break };
             paths.discard()?;
-            return Err(network(&self.client.address(self.repository, file), reason));
+            let url = self.client.address(repository, file);
+            if !inherited {
+                return Err(network(&url, reason));
+            }
+            inherited = false;
+            patience.after(Failure::Passing { url, reason, wait: None }, 0)?;
         }
         paths.complete()?;
         self.client.progress.event(Event::DownloadFinished);
         Ok(())
     }
-}
 
-/// One file that is being fetched, over however many connections it takes.
-struct Transfer<'a> {
-    fetch: &'a Fetch<'a>,
-    file: &'a str,
-    name: &'a str,
-    remote: &'a Remote,
-    paths: &'a BlobPaths,
-    /// How far the receiver of the events believes the file to be.
-    announced: Option<u64>,
-}
-
-impl Transfer<'_> {
-    /// Fetches what is missing over one connection.
-    fn attempt(&mut self) -> Result<(), Failure> {
-        let mut have = partial_length(self.paths);
-        if self.remote.size.is_some_and(|size| have > size) {
-            self.paths.discard()?;
-            have = 0;
-        }
-        if self.remote.size == Some(have) && have > 0 {
-            self.announce(have);
-            return Ok(());
-        }
-        let Some(contents) = self.fetch.client.open(self.fetch.repository, self.file, have)? else {
-            self.paths.discard()?;
-            return Err(self.passing(format!("the server has nothing from byte {have} on")));
+    /// Fetches contents from Xet's storage where that can be done; what was begun over plain connections goes on there.
+    fn by_xet(&self, wanted: &Wanted<'_>) -> Result<bool> {
+        let Wanted { name, remote, paths, .. } = *wanted;
+        let (Some(hash), Some(size)) = (&remote.xet, remote.size) else {
+            return Ok(false);
         };
-        self.refuse_wrong_size(&contents)?;
-        if contents.start != 0 && contents.start != have {
-            self.paths.discard()?;
-            return Err(self.passing("the server sent another part than was asked for".into()));
+        if !xet::is_possible(self.client.options) || paths.partial_length() > 0 {
+            return Ok(false);
         }
-        self.announce(contents.start);
-        self.receive(contents)
-    }
-
-    fn refuse_wrong_size(&self, contents: &Contents) -> Result<(), Failure> {
-        match (self.remote.size, contents.total) {
-            (Some(expected), Some(found)) if expected != found => {
-                self.paths.discard()?;
-                let reason = format!("the file has {found} bytes, expected {expected}");
-                Err(network(&self.url(), reason).into())
-            }
-            _ => Ok(()),
+        let arriving = paths.another_partial()?;
+        let contents = xet::Contents { hash, size, name };
+        let fetched = xet::fetch(self.client, self.repository, contents, arriving.path());
+        let reason = match fetched {
+            Ok(()) => difference(arriving.path(), &remote.etag, remote.size)
+                .map_err(|source| Error::Read { path: arriving.path().to_owned(), source })?,
+            Err(reason) => Some(reason),
+        };
+        if let Some(reason) = reason {
+            let (what, reason) = (name.to_owned(), format!("from Xet's storage: {reason}"));
+            self.client.progress.event(Event::Warning(Warning::Retry { what, reason }));
+            return Ok(false);
         }
-    }
-
-    /// Tells the receiver of the events where the file stands, unless it knows.
-    fn announce(&mut self, resumed: u64) {
-        if self.announced != Some(resumed) {
-            let (file, total) = (self.name.to_owned(), self.remote.size);
-            self.fetch.client.progress.event(Event::DownloadStarted { file, total, resumed });
-            self.announced = Some(resumed);
+        paths.complete_from(arriving)?;
+        if self.client.options.shared_blobs {
+            self.store.publish(hash, size, &paths.blob);
         }
-    }
-
-    /// Appends what arrives to the partial file, which then ends at the last byte that arrived.
-    fn receive(&mut self, contents: Contents) -> Result<(), Failure> {
-        let path = &self.paths.partial;
-        let mut options = OpenOptions::new();
-        options.create(true).append(contents.start > 0).write(true).truncate(contents.start == 0);
-        let mut partial = options.open(path).map_err(writing(path))?;
-        let total = self.remote.size.or(contents.total);
-        // One byte more than expected is enough to see that a body is too long.
-        let limit = total.map_or(u64::MAX, |total| total.saturating_sub(contents.start).saturating_add(1));
-        let mut body = contents.body.into_with_config().limit(u64::MAX).reader().take(limit);
-        let mut at = contents.start;
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            let count = body.read(&mut chunk).map_err(|error| classify(&self.url(), &error.into()))?;
-            if count == 0 {
-                break;
-            }
-            partial.write_all(&chunk[..count]).map_err(writing(path))?;
-            at += count as u64;
-            self.announced = Some(at);
-            self.fetch.client.progress.event(Event::DownloadAdvanced { bytes: count as u64 });
-        }
-        // Some file systems say only now that the disk is full.
-        partial.sync_all().map_err(writing(path))?;
-        match total {
-            Some(total) if at < total => {
-                Err(self.passing(format!("the connection ended at byte {at} of {total}")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn passing(&self, reason: String) -> Failure {
-        Failure::Passing { url: self.url(), reason, wait: None }
-    }
-
-    fn url(&self) -> String {
-        self.fetch.client.address(self.fetch.repository, self.file)
-    }
-}
-
-fn partial_length(paths: &BlobPaths) -> u64 {
-    paths.partial.metadata().map_or(0, |metadata| metadata.len())
-}
-
-/// Compares contents with what the Hub said about them; the inner error says how they differ.
-fn check(remote: &Remote, partial: &Path) -> Result<Result<(), String>> {
-    let reading = |source| Error::Read { path: partial.to_owned(), source };
-    let length = partial.metadata().map_err(reading)?.len();
-    if let Some(size) = remote.size.filter(|size| *size != length) {
-        return Ok(Err(format!("received {length} bytes or more, expected {size}")));
-    }
-    // Large files are named by their SHA-256, small ones by a hash of git's.
-    if remote.etag.len() != 64 || !remote.etag.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(Ok(()));
-    }
-    let found = sha256(partial).map_err(reading)?;
-    if found.eq_ignore_ascii_case(&remote.etag) {
-        return Ok(Ok(()));
-    }
-    Ok(Err(format!("the file's sha256 is {found}, expected {}", remote.etag)))
-}
-
-fn sha256(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hasher = Hasher::new();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(hexadecimal(&hasher.finish())),
-            count => hasher.update(&chunk[..count]),
-        }
+        Ok(true)
     }
 }

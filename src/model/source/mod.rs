@@ -2,18 +2,38 @@
 //! cache that all Hugging Face libraries share.
 
 #[cfg(feature = "hub")]
-mod address;
+mod answer;
+#[cfg(feature = "hub")]
+mod body;
 mod cache;
 #[cfg(feature = "hub")]
-mod fetch;
+mod client;
 #[cfg(feature = "hub")]
-mod http;
+mod connection;
+#[cfg(feature = "hub")]
+mod fetch;
 mod links;
 mod local;
+#[cfg(feature = "hub")]
+mod open;
 mod options;
+#[cfg(feature = "hub")]
+mod patience;
+#[cfg(feature = "hub")]
+mod proxy;
+#[cfg(feature = "hub")]
+mod repair;
 mod selection;
 #[cfg(feature = "hub")]
+mod shared;
+#[cfg(feature = "hub")]
 mod store;
+#[cfg(feature = "hub")]
+mod transfer;
+#[cfg(feature = "hub")]
+mod verify;
+#[cfg(feature = "hub")]
+mod xet;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -201,6 +221,25 @@ pub fn locate(spec: &ModelSpec, options: &HubOptions, progress: &dyn ProgressHan
     }
 }
 
+/// Finds a checkpoint's files as [`locate`] does, but compares what the cache has with the hashes that name it first:
+/// what is damaged is fetched again, with a [`Warning::CacheDamaged`].
+///
+/// # Errors
+///
+/// Those of [`locate`]; and [`Error::Read`] for a damaged file where the network may not be used.
+pub fn download(
+    spec: &ModelSpec,
+    options: &HubOptions,
+    progress: &dyn ProgressHandler,
+) -> Result<ModelFiles> {
+    #[cfg(feature = "hub")]
+    if let ModelSpec::Hub { repo, revision } = spec {
+        let cache = RepoCache::new(&options.cache, repo);
+        repair::drop_damaged(&cache, (repo, revision), options, progress)?;
+    }
+    locate(spec, options, progress)
+}
+
 fn not_found(spec: &ModelSpec, reason: &str) -> Error {
     Error::ModelNotFound { model: spec.to_string(), reason: reason.to_owned() }
 }
@@ -250,7 +289,7 @@ fn fetch(
     options: &HubOptions,
     progress: &dyn ProgressHandler,
 ) -> Result<ModelFiles> {
-    fetch::fetch(cache, http::Repository { name, revision }, options, progress)
+    fetch::fetch(cache, answer::Repository { name, revision }, options, progress)
 }
 
 /// Without the network part, every build is offline.

@@ -22,14 +22,24 @@ pub struct HubOptions {
     pub token: Option<String>,
     /// Never touch the network: what is not in the cache is an error.
     pub offline: bool,
-    /// The proxy to go through, as `http://user:password@host:port`.
+    /// The proxy to go through, as `http://user:password@host:port`; its scheme may also be `https`, `socks4`,
+    /// `socks4a`, `socks5` or `socks5h`.
     pub proxy: Option<String>,
-    /// Hosts that are reached without the proxy, separated by commas.
+    /// What is reached without the proxy, separated by commas: hosts, domains with all their hosts, addresses and
+    /// ranges of them such as `10.0.0.0/8`, each perhaps with a port; `*` for everything.
     pub no_proxy: String,
+    /// A file with the certificates, in PEM form, that are trusted in place of the system's; or a folder of such files.
+    pub certificates: Option<PathBuf>,
+    /// Fetch large files from Xet's storage, in parallel pieces. Where there is a proxy or a file of certificates they
+    /// come over the plain way, because the storage's client takes neither.
+    pub xet: bool,
+    /// Keep what comes from Xet's storage once for all repositories of the cache, as Python's huggingface_hub does from
+    /// version 2 on, and use what is kept so.
+    pub shared_blobs: bool,
     /// How long finding a host and connecting to it may take.
     pub connect_timeout: Duration,
     /// How long a server may send nothing, and how long another process that is fetching the same file may
-    /// write nothing.
+    /// write nothing. A transfer that brings less than a kibibyte per second for twice as long has failed, too.
     pub read_timeout: Duration,
     /// How often something that failed for the moment is tried again. Counted anew whenever a download has got
     /// noticeably further.
@@ -53,6 +63,9 @@ impl Default for HubOptions {
             offline: false,
             proxy: None,
             no_proxy: String::new(),
+            certificates: None,
+            xet: true,
+            shared_blobs: true,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
             retries: 3,
@@ -71,6 +84,8 @@ impl fmt::Debug for HubOptions {
             .field("has_token", &self.token.is_some())
             .field("offline", &self.offline)
             .field("has_proxy", &self.proxy.is_some())
+            .field("certificates", &self.certificates)
+            .field("xet", &self.xet)
             .finish_non_exhaustive()
     }
 }
@@ -81,14 +96,16 @@ impl HubOptions {
     ///
     /// Cache: `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `HF_HOME/hub`, `XDG_CACHE_HOME/huggingface/hub`,
     /// `~/.cache/huggingface/hub`. Token: `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`, the file `HF_TOKEN_PATH`, the file
-    /// `HF_HOME/token`; none with `HF_HUB_DISABLE_IMPLICIT_TOKEN`. Also `HF_ENDPOINT`, `HF_HUB_OFFLINE`,
-    /// `TRANSFORMERS_OFFLINE` and the usual proxy variables.
+    /// `HF_HOME/token`; none with `HF_HUB_DISABLE_IMPLICIT_TOKEN`. In all these paths, `~` and variables such as
+    /// `$SCRATCH` stand for what they mean. Proxy: `https_proxy` or `http_proxy`, `all_proxy` and `no_proxy`, in lower or
+    /// upper case. Certificates: `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, `SSL_CERT_FILE`. Also `HF_ENDPOINT`,
+    /// `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`, `HF_HUB_DISABLE_XET` and `HF_HUB_DISABLE_SHARED_BLOBS`.
     pub fn from_environment(lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         let first = |names: &[&str]| {
             names.iter().find_map(|name| lookup(name).filter(|value| !value.trim().is_empty()))
         };
         let home = first(&["HOME", "USERPROFILE"]).map(PathBuf::from);
-        let path = |names: &[&str]| first(names).map(|value| expand_home(&value, home.as_deref()));
+        let path = |names: &[&str]| first(names).map(|value| expand(&value, home.as_deref(), lookup));
         let hugging_face = path(&["HF_HOME"]).or_else(|| {
             let caches = path(&["XDG_CACHE_HOME"]).or_else(|| home.as_ref().map(|home| home.join(".cache")));
             caches.map(|caches| caches.join("huggingface"))
@@ -108,7 +125,10 @@ impl HubOptions {
             cache: cache.unwrap_or_default(),
             offline: is_true(first(&["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])),
             proxy: first(proxy_variables(&endpoint)),
-            no_proxy: first(&["NO_PROXY", "no_proxy"]).unwrap_or_default(),
+            no_proxy: first(&["no_proxy", "NO_PROXY"]).unwrap_or_default(),
+            certificates: path(&["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"]),
+            xet: !is_true(first(&["HF_HUB_DISABLE_XET"])),
+            shared_blobs: !is_true(first(&["HF_HUB_DISABLE_SHARED_BLOBS"])),
             token,
             endpoint,
             ..HubOptions::default()
@@ -128,12 +148,35 @@ fn is_true(value: Option<String>) -> bool {
     value.is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&value.to_uppercase().as_str()))
 }
 
-fn expand_home(value: &str, home: Option<&Path>) -> PathBuf {
-    match (value.strip_prefix('~'), home) {
-        (Some(""), Some(home)) => home.to_owned(),
-        (Some(rest), Some(home)) if rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
-        _ => PathBuf::from(value),
+/// A path as a shell reads it: `~` at its start is the home directory, and `$NAME` and `${NAME}` are variables. What is
+/// not set stays as it is.
+fn expand(value: &str, home: Option<&Path>, lookup: &dyn Fn(&str) -> Option<String>) -> PathBuf {
+    let expanded = match (value.strip_prefix('~'), home.and_then(Path::to_str)) {
+        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => format!("{home}{rest}"),
+        _ => value.to_owned(),
+    };
+    PathBuf::from(expand_variables(&expanded, lookup))
+}
+
+fn expand_variables(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
+    let mut expanded = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        expanded.push_str(before);
+        let (name, behind) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+            Some(braced) => braced,
+            None => {
+                let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                after.split_at(after.find(|c| !is_part(c)).unwrap_or(after.len()))
+            }
+        };
+        match lookup(name).filter(|_| !name.is_empty()) {
+            Some(value) => expanded.push_str(&value),
+            None => expanded.push_str(&rest[before.len()..rest.len() - behind.len()]),
+        }
+        rest = behind;
     }
+    expanded + rest
 }
 
 fn read_token(path: &Path) -> Option<String> {
@@ -168,6 +211,40 @@ mod tests {
     }
 
     #[test]
+    fn paths_have_their_variables_expanded_as_python_does() {
+        let cache = |value: &str| {
+            let variables =
+                [("HOME", "/home/ada"), ("SCRATCH", "/scratch/ada"), ("X", ""), ("HF_HOME", value)];
+            options(&variables).cache.to_str().unwrap().to_owned()
+        };
+        // os.path.expandvars(os.path.expanduser(value))
+        for (value, expected) in [
+            ("$SCRATCH/hf", "/scratch/ada/hf/hub"),
+            ("${SCRATCH}x/$SCRATCH", "/scratch/adax//scratch/ada/hub"),
+            ("~/$SCRATCH", "/home/ada//scratch/ada/hub"),
+            ("~", "/home/ada/hub"),
+            ("~bob/hf", "~bob/hf/hub"),
+            ("/a/$UNSET/${UNSET}/$", "/a/$UNSET/${UNSET}/$/hub"),
+            ("/a/${SCRATCH", "/a/${SCRATCH/hub"),
+            ("/a/$$SCRATCH$X/b", "/a/$/scratch/ada/b/hub"),
+        ] {
+            assert_eq!(cache(value), expected, "{value}");
+        }
+        let found = options(&[("HOME", "/home/ada"), ("HF_HUB_CACHE", "$HOME/c"), ("HF_HOME", "/hf")]);
+        assert_eq!(found.cache, Path::new("/home/ada/c"));
+    }
+
+    #[test]
+    fn reads_certificates_and_what_is_switched_off() {
+        let found = options(&[("SSL_CERT_FILE", "/ssl"), ("REQUESTS_CA_BUNDLE", "/requests")]);
+        assert_eq!(found.certificates.as_deref(), Some(Path::new("/requests")));
+        assert!(found.xet && found.shared_blobs);
+        let found = options(&[("SSL_CERT_FILE", "/ssl"), ("HF_HUB_DISABLE_XET", "1")]);
+        assert_eq!((found.certificates.as_deref(), found.xet), (Some(Path::new("/ssl")), false));
+        assert!(!options(&[("HF_HUB_DISABLE_SHARED_BLOBS", "true")]).shared_blobs);
+    }
+
+    #[test]
     fn reads_the_token_from_the_variable_before_the_file() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("token"), "from-home\n").unwrap();
@@ -188,6 +265,10 @@ mod tests {
             options(&[("HF_ENDPOINT", "http://mirror:80/"), ("http_proxy", "p"), ("https_proxy", "s")]);
         assert_eq!((found.endpoint.as_str(), found.proxy.as_deref()), ("http://mirror:80", Some("p")));
         assert_eq!(options(&[("ALL_PROXY", "a"), ("https_proxy", "s")]).proxy.as_deref(), Some("s"));
+        let found = options(&[("ALL_PROXY", "socks5h://a"), ("NO_PROXY", "upper"), ("no_proxy", "lower")]);
+        assert_eq!((found.proxy.as_deref(), found.no_proxy.as_str()), (Some("socks5h://a"), "lower"));
+        let found = options(&[("HF_ENDPOINT", "https://mirror.example/hf//")]);
+        assert_eq!(found.endpoint, "https://mirror.example/hf");
         assert!(options(&[("HF_HUB_OFFLINE", "yes")]).offline);
         assert!(options(&[("HF_HUB_OFFLINE", ""), ("TRANSFORMERS_OFFLINE", "ON")]).offline);
         assert!(!options(&[("HF_HUB_OFFLINE", "0"), ("TRANSFORMERS_OFFLINE", "1")]).offline);

@@ -1,12 +1,18 @@
 //! Puts files into the shared Hugging Face cache so that neither a crash nor another process can leave a broken
 //! one: contents are renamed into place under a lock, and links, marks and references come after them.
+//!
+//! A cache may be shared with people who are not trusted. Nothing is written through a link that lies in it: a link in
+//! the place of something that is to be written is replaced, or refused.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use tempfile::NamedTempFile;
+
 use super::cache::RepoCache;
+use super::open::open_itself;
 use crate::error::{Error, Result};
 
 /// How often a lock that another process holds is tried.
@@ -43,14 +49,12 @@ impl RepoCache {
     /// Makes a file of a commit appear, once its blob is complete.
     pub(super) fn publish(&self, commit: &str, file: &str, blob: &Path) -> Result<()> {
         let pointer = self.pointer(commit, file);
-        if pointer.is_file() {
+        if self.has(commit, file) {
             return Ok(());
         }
         create_parent(&pointer)?;
-        // A link whose blob was removed is in the way of the new one.
-        if pointer.is_symlink() {
-            std::fs::remove_file(&pointer).map_err(writing(&pointer))?;
-        }
+        // A link whose blob was removed, or an empty file, is in the way of the new one.
+        remove(&pointer)?;
         let mut target = PathBuf::from("../..");
         target.extend(file.matches('/').map(|_| ".."));
         target.extend(["blobs".as_ref(), blob.file_name().unwrap_or_default()]);
@@ -58,7 +62,7 @@ impl RepoCache {
         symlink(&target, &pointer)
             .or_else(|_| std::fs::hard_link(blob, &pointer))
             .or_else(|_| std::fs::rename(blob, &pointer))
-            .or_else(|error| if pointer.is_file() { Ok(()) } else { Err(error) })
+            .or_else(|error| if self.has(commit, file) { Ok(()) } else { Err(error) })
             .map_err(writing(&pointer))
     }
 
@@ -66,18 +70,24 @@ impl RepoCache {
     pub(super) fn mark_absent(&self, commit: &str, file: &str) -> Result<()> {
         let mark = self.absence_mark(commit, file);
         create_parent(&mark)?;
-        File::create(&mark).map(drop).map_err(writing(&mark))
+        match File::create_new(&mark) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(writing(&mark)(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Notes which commit a branch or tag stands for. A commit's own hash needs no note.
     pub(super) fn write_reference(&self, revision: &str, commit: &str) -> Result<()> {
         let path = self.root.join("refs").join(revision);
-        if revision == commit || std::fs::read_to_string(&path).is_ok_and(|text| text == commit) {
+        let noted = || !path.is_symlink() && std::fs::read_to_string(&path).is_ok_and(|text| text == commit);
+        if revision == commit || noted() {
             return Ok(());
         }
         create_parent(&path)?;
-        // Not by way of a temporary file: a reference that is cut off is no commit hash, and is asked for again.
-        std::fs::write(&path, commit).map_err(writing(&path))
+        let folder = path.parent().unwrap_or(&self.root);
+        let mut written = temporary(".reference", "").tempfile_in(folder).map_err(writing(&path))?;
+        io::Write::write_all(&mut written, commit.as_bytes()).map_err(writing(&path))?;
+        written.persist(&path).map(drop).map_err(|error| writing(&path)(error.error))
     }
 }
 
@@ -85,7 +95,7 @@ impl BlobPaths {
     /// Waits until no other process writes this blob. It waits as long as the other's partial file keeps
     /// changing, and `patience` longer.
     pub(super) fn lock(&self, patience: Duration) -> Result<HeldLock> {
-        let file = File::create(&self.lock).map_err(writing(&self.lock))?;
+        let file = self.open_lock().map_err(writing(&self.lock))?;
         let mut seen = self.activity();
         let mut changed = Instant::now();
         loop {
@@ -109,6 +119,17 @@ impl BlobPaths {
         }
     }
 
+    /// Another user's lock can perhaps only be read, which is enough to hold it.
+    fn open_lock(&self) -> io::Result<File> {
+        let writable = open_itself(&self.lock, OpenOptions::new().write(true).create(true).truncate(false));
+        match writable {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !self.lock.is_symlink() => {
+                open_itself(&self.lock, OpenOptions::new().read(true))
+            }
+            opened => opened,
+        }
+    }
+
     /// Size and time of the last change of everything that may be this blob's partial file: newer versions of
     /// the Python library put something random between the etag and the ending.
     fn activity(&self) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
@@ -129,18 +150,69 @@ impl BlobPaths {
         found
     }
 
+    /// Bytes that have arrived. A link in their place counts as none.
+    pub(super) fn partial_length(&self) -> u64 {
+        let found = self.partial.symlink_metadata();
+        found.ok().filter(std::fs::Metadata::is_file).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Opens what has arrived, for more at its end; or a new, empty file in its place.
+    pub(super) fn open_partial(&self, keep: bool) -> Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true);
+        if keep {
+            return open_itself(&self.partial, &options).map_err(writing(&self.partial));
+        }
+        self.discard()?;
+        options.create_new(true).open(&self.partial).map_err(writing(&self.partial))
+    }
+
+    /// A file of another name for contents that do not arrive in order; it goes with the value.
+    pub(super) fn another_partial(&self) -> Result<NamedTempFile> {
+        let (Some(folder), Some(etag)) = (self.blob.parent(), self.blob.file_name()) else {
+            return Err(writing(&self.blob)(io::ErrorKind::InvalidInput.into()));
+        };
+        let prefix = format!("{}.", etag.to_string_lossy());
+        temporary(&prefix, ".incomplete").tempfile_in(folder).map_err(writing(&self.partial))
+    }
+
     /// Forgets what has arrived.
     pub(super) fn discard(&self) -> Result<()> {
-        match std::fs::remove_file(&self.partial) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(writing(&self.partial)(error)),
-            _ => Ok(()),
-        }
+        remove(&self.partial)
+    }
+
+    /// Removes contents that are not what their name says.
+    pub(super) fn forget_blob(&self) -> Result<()> {
+        remove(&self.blob)
     }
 
     /// Puts what has arrived, and was checked, in its place.
     pub(super) fn complete(&self) -> Result<()> {
         std::fs::rename(&self.partial, &self.blob).map_err(writing(&self.blob))
     }
+
+    /// Puts what has arrived in another file, and was checked, in its place.
+    pub(super) fn complete_from(&self, arrived: NamedTempFile) -> Result<()> {
+        File::open(arrived.path()).and_then(|file| file.sync_all()).map_err(writing(&self.blob))?;
+        arrived.persist(&self.blob).map(drop).map_err(|error| writing(&self.blob)(error.error))
+    }
+}
+
+/// Removes a file or a link, if there is one.
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(writing(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A temporary file that others may read, as far as the process's mask lets them.
+fn temporary<'n>(prefix: &'n str, suffix: &'n str) -> tempfile::Builder<'n, 'n> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix).suffix(suffix);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
 }
 
 /// Turns what the operating system said about writing a path into an error that names the path.
@@ -157,18 +229,18 @@ fn create_parent(path: &Path) -> Result<()> {
 }
 
 #[cfg(unix)]
-fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+pub(super) fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, link)
 }
 
 #[cfg(windows)]
-fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+pub(super) fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     // Windows follows a relative link only with its own separators.
     let target: PathBuf = target.components().collect();
     std::os::windows::fs::symlink_file(target, link)
 }
 
 #[cfg(not(any(unix, windows)))]
-fn symlink(_target: &Path, _link: &Path) -> io::Result<()> {
+pub(super) fn symlink(_target: &Path, _link: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -1,7 +1,7 @@
 //! `fieldmark download`: checkpoints from the Hub into the Hugging Face cache.
 
 use anyhow::{Result, bail};
-use fieldmark::model::source::{ModelSpec, locate};
+use fieldmark::model::source::{self, ModelSpec};
 use serde::Serialize;
 
 use crate::{args::DownloadArgs, exit::Exit, output, terminal::Terminal};
@@ -43,7 +43,7 @@ fn one<'a>(model: &'a str, args: &DownloadArgs, terminal: &Terminal) -> Result<D
     if let ModelSpec::Directory(path) | ModelSpec::WeightsFile(path) = &spec {
         bail!("{}: is a local path, so there is nothing to fetch", path.display());
     }
-    let found = locate(&spec, &super::hub_options(args.offline), terminal)?;
+    let found = source::download(&spec, &super::hub_options(args.offline), terminal)?;
     let files = found.files.into_iter().map(|file| File { name: file.name, bytes: file.size });
     let directory = found.directory.to_string_lossy().into_owned();
     Ok(Downloaded { model, directory, commit: found.commit, files: files.collect() })
