@@ -30,7 +30,7 @@ use crate::progress::ProgressHandler;
 const MAX_LISTING: u64 = 32 << 20;
 /// How often the crate may be woken before it hands contents on. It takes some thirty times; an error page that never
 /// ends, which the crate would collect, wakes it for every piece.
-const MAX_WAKES: u32 = 1000;
+const MAX_WAKES: u32 = 400;
 /// What makes the crate send no token, instead of looking for one in the environment: it leaves out a token that no
 /// header can hold.
 const NO_TOKEN: &str = "\n";
@@ -137,7 +137,8 @@ impl<'a> Client<'a> {
         if let Some(range) = &range {
             request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
         }
-        let response = self.wait(request.send()).map_err(|error| classify(url.as_str(), &error))?;
+        let response =
+            self.wait(async { request.send().await }).map_err(|error| classify(url.as_str(), &error))?;
         self.refuse_status(&response, repository)?;
         let length = number(response.headers(), CONTENT_LENGTH.as_str());
         let start = if response.status() == 206 { range_start(response.headers()) } else { Some(0) };
@@ -147,7 +148,8 @@ impl<'a> Client<'a> {
     /// The text that an address of the Hub answers, if it is no longer than the limit.
     pub(super) fn text(&self, url: &Url, repository: Repository<'_>, limit: u64) -> Result<Vec<u8>, Failure> {
         let request = self.authorized(self.clients.following.get(url.clone()));
-        let response = self.wait(request.send()).map_err(|error| classify(url.as_str(), &error))?;
+        let response =
+            self.wait(async { request.send().await }).map_err(|error| classify(url.as_str(), &error))?;
         self.refuse_status(&response, repository)?;
         let named = without_query(response.url());
         let mut text = Vec::new();

@@ -5,13 +5,13 @@
 //! operators; here none of that happens.
 
 use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use xet::xet_session::header::AUTHORIZATION;
 use xet::xet_session::{
-    HeaderMap, HeaderValue, XetConfig, XetFileDownload, XetFileDownloadGroup, XetFileInfo, XetSession,
-    XetSessionBuilder,
+    HeaderMap, HeaderValue, XetConfig, XetFileDownloadGroup, XetFileInfo, XetSession, XetSessionBuilder,
 };
 
 use super::HubOptions;
@@ -90,8 +90,8 @@ fn transfer(
         .build_blocking()
         .map_err(|error| say(&error))?;
     let info = XetFileInfo::new(contents.hash.to_owned(), contents.size);
-    let file = group.download_file_to_path_blocking(info, path.to_owned()).map_err(|error| say(&error))?;
-    let ended = watch(client, contents, &group, &file);
+    group.download_file_to_path_blocking(info, path.to_owned()).map_err(|error| say(&error))?;
+    let ended = watch(client, contents, &group);
     if ended.is_err() {
         // Nothing of it is waited for: what hangs must not hold up the plain way.
         let _ = session.abort();
@@ -136,29 +136,25 @@ fn authorization(options: &HubOptions) -> HeaderMap {
 }
 
 /// Reports how far the transfer is until it ends, or brings nothing for too long.
-fn watch(
-    client: &Client<'_>,
-    contents: Contents<'_>,
-    group: &XetFileDownloadGroup,
-    file: &XetFileDownload,
-) -> Result<(), String> {
+fn watch(client: &Client<'_>, contents: Contents<'_>, group: &XetFileDownloadGroup) -> Result<(), String> {
     let (progress, total) = (client.progress, Some(contents.size));
     progress.event(Event::DownloadStarted { file: contents.name.to_owned(), total, resumed: 0 });
+    let ended = end_of(group)?;
     let patience = client.options.read_timeout.saturating_mul(2);
     let (mut reported, mut moved, mut changed) = (0, 0, Instant::now());
     loop {
-        let result = file.result();
+        let end = ended.recv_timeout(POLL);
         let state = group.progress();
-        let written = if matches!(result, Some(Ok(_))) { contents.size } else { state.total_bytes_completed };
+        let written = if matches!(end, Ok(Ok(()))) { contents.size } else { state.total_bytes_completed };
         let written = written.min(contents.size);
         if written > reported {
             progress.event(Event::DownloadAdvanced { bytes: written - reported });
             reported = written;
         }
-        match result {
-            Some(Ok(_)) => return Ok(()),
-            Some(Err(error)) => return Err(root_cause(&error)),
-            None => {}
+        match end {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Disconnected) => return Err("its client failed".to_owned()),
+            Err(RecvTimeoutError::Timeout) => {}
         }
         let now = state.total_transfer_bytes_completed.saturating_add(state.total_bytes_completed);
         if now > moved {
@@ -166,6 +162,18 @@ fn watch(
         } else if changed.elapsed() > patience {
             return Err("no answer in time".to_owned());
         }
-        std::thread::sleep(POLL);
     }
+}
+
+/// Waits for a transfer on a thread of its own, which is left behind if it hangs.
+fn end_of(group: &XetFileDownloadGroup) -> Result<Receiver<Result<(), String>>, String> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let group = group.clone();
+    let wait = move || {
+        let finished = guarded(|| group.finish_blocking().map(drop).map_err(|error| root_cause(&error)));
+        // Nobody listens any more if it took too long.
+        let _ = sender.send(finished.unwrap_or_else(|panic| Err(panic.message)));
+    };
+    let thread = std::thread::Builder::new().name("xet".into()).spawn(wait);
+    thread.map(|_| receiver).map_err(|error| error.to_string())
 }
