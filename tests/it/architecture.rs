@@ -355,7 +355,7 @@ const CRATES: [(&[&str], &[&str]); 17] = [
         &["candle_core", "candle_nn", "candle_transformers"],
         &["error.rs", "device.rs", "model/", "embed.rs", "gradient/", "attribution/", "pipeline/"],
     ),
-    (&["hf_hub", "xet", "reqwest", "tokio", "futures_util"], &["model/source/"]),
+    (&["hf_hub", "xet", "reqwest", "tokio", "futures_util", "webpki_root_certs"], &["model/source/"]),
     (&["ring"], &["model/digest.rs"]),
     (&["safetensors"], &["model/tensor_file.rs"]),
     (&["bytemuck"], &["model/tensor_file.rs"]),

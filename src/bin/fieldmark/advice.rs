@@ -55,6 +55,11 @@ fn for_error(error: &Error) -> Option<&'static str> {
             "run `fieldmark prompts` for the lists and templates that ship; prompts/README.md describes a list of your \
              own",
         ),
+        Error::Option { option: "certificates", .. } => {
+            Some("check REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE and SSL_CERT_FILE, which name a file in PEM form")
+        }
+        Error::Option { option: "proxy", .. } => Some("check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"),
+        Error::Option { option: "endpoint", .. } => Some("check HF_ENDPOINT"),
         Error::DeviceNotCompiledIn { device: "metal" } => {
             Some("use --device cpu, or build with --features metal on a Mac")
         }

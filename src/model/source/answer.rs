@@ -77,6 +77,10 @@ pub(super) fn classify(url: &str, error: &reqwest::Error) -> Failure {
     if error.is_timeout() {
         return Failure::Passing { url, reason: "no answer in time".into(), wait: None };
     }
+    // What the other side's certificate lacks, it will lack in a moment.
+    if error.is_connect() && cause.contains("certificate") {
+        return Failure::Final(network(&url, cause));
+    }
     if error.is_builder() {
         return Failure::Final(network(&url, format!("is not an address that can be asked: {cause}")));
     }

@@ -48,7 +48,8 @@ pub(super) struct Contents {
 pub(super) struct Client<'a> {
     runtime: Option<Runtime>,
     clients: Clients,
-    hub: HFClient,
+    /// None where it cannot be built, which is where the system has no certificates.
+    hub: Option<HFClient>,
     endpoint: Url,
     pub(super) options: &'a HubOptions,
     pub(super) progress: &'a dyn ProgressHandler,
@@ -75,7 +76,7 @@ impl<'a> Client<'a> {
             .user_agent("fieldmark")
             .retry_max_attempts(0)
             .build()
-            .map_err(|error| broken(super::connection::root_cause(&error)))?;
+            .ok();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| broken(format!("no thread for it: {error}")))?;
         Ok(Client { runtime: Some(runtime), clients, hub, endpoint, options, progress })
@@ -112,8 +113,11 @@ impl<'a> Client<'a> {
         file: &str,
         range: Option<Range<u64>>,
     ) -> Result<Contents, Failure> {
+        let Some(hub) = &self.hub else {
+            return self.open_plain(repository, file, range);
+        };
         let (owner, name) = hf_hub::split_id(repository.name);
-        let model = self.hub.model(owner, name);
+        let model = hub.model(owner, name);
         let url = self.address(repository, file);
         let stream = model.download_file_stream().filename(file).revision(repository.revision);
         let opening = stream.maybe_range(range).send();

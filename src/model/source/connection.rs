@@ -28,14 +28,20 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn new(options: &HubOptions) -> Result<Self> {
-        let following = builder(options)?.redirect(Policy::custom(follow));
-        let stopping = builder(options)?.redirect(Policy::none());
-        Ok(Clients { following: build(following)?, stopping: build(stopping)? })
+        let following = client(options, || Policy::custom(follow))?;
+        Ok(Clients { following, stopping: client(options, Policy::none)? })
     }
 }
 
-fn build(builder: ClientBuilder) -> Result<Client> {
-    builder.build().map_err(|error| Error::Option {
+fn client(options: &HubOptions, policy: fn() -> Policy) -> Result<Client> {
+    let mut built = builder(options)?.redirect(policy()).build();
+    // Small installations have no certificates; those of Mozilla are compiled in.
+    if built.is_err() && options.certificates.is_none() {
+        let known = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+        let known: Vec<_> = known.filter_map(|known| Certificate::from_der(known).ok()).collect();
+        built = builder(options)?.tls_certs_only(known).redirect(policy()).build();
+    }
+    built.map_err(|error| Error::Option {
         option: "certificates",
         reason: format!("no client for the network can be made: {}", root_cause(&error)),
     })
@@ -76,10 +82,13 @@ fn follow(attempt: Attempt) -> reqwest::redirect::Action {
 
 /// The certificates in a file, or in all files of a folder, as PEM.
 fn certificates(path: &Path) -> Result<Vec<Certificate>> {
-    let reading = |source| Error::Read { path: path.to_owned(), source };
+    let invalid = |reason: String| Error::Option {
+        option: "certificates",
+        reason: format!("{}: {reason}", path.display()),
+    };
     let mut text = Vec::new();
     if path.is_dir() {
-        for entry in std::fs::read_dir(path).map_err(reading)?.flatten() {
+        for entry in std::fs::read_dir(path).map_err(|error| invalid(error.to_string()))?.flatten() {
             // A folder of certificates also holds other things, such as lists of revoked ones.
             if entry.path().is_file() {
                 let _ = append(&entry.path(), &mut text);
@@ -87,13 +96,11 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>> {
             }
         }
     } else {
-        append(path, &mut text).map_err(reading)?;
+        append(path, &mut text).map_err(|error| invalid(error.to_string()))?;
     }
-    let invalid = |reason: String| Error::Option { option: "certificates", reason };
-    let found = Certificate::from_pem_bundle(&text)
-        .map_err(|error| invalid(format!("{}: {}", path.display(), root_cause(&error))))?;
+    let found = Certificate::from_pem_bundle(&text).map_err(|error| invalid(root_cause(&error)))?;
     if found.is_empty() {
-        return Err(invalid(format!("{}: holds no certificate in PEM form", path.display())));
+        return Err(invalid("holds no certificate in PEM form".into()));
     }
     Ok(found)
 }
@@ -145,6 +152,6 @@ mod tests {
         std::fs::write(folder.path().join("ca.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
         assert!(reason(&options).contains(folder.path().to_str().unwrap()));
         options.certificates = Some(folder.path().join("missing.pem"));
-        assert!(matches!(Clients::new(&options), Err(Error::Read { .. })));
+        assert!(reason(&options).contains("missing.pem: No such file"));
     }
 }

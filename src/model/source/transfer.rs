@@ -95,11 +95,8 @@ impl Transfer<'_> {
     fn receive(&mut self, contents: Contents, from: u64) -> Result<(), Failure> {
         let path = self.paths.partial.clone();
         let mut partial = self.paths.open_partial(from > 0)?;
-        let mut overlap = Vec::new();
-        if from > 0 {
-            let tail = partial.seek(SeekFrom::Start(from)).and_then(|_| partial.read_to_end(&mut overlap));
-            tail.map_err(|source| Error::Read { path: path.clone(), source })?;
-        } else {
+        let overlap = if from > 0 { self.read_from(&mut partial, from)? } else { Vec::new() };
+        if from == 0 {
             self.announce(0);
         }
         let total = self.remote.size.or(contents.length);
@@ -114,8 +111,13 @@ impl Transfer<'_> {
         // Some file systems say only now that the disk is full.
         receiver.partial.sync_all().map_err(writing(&path))?;
         ended?;
+        self.judge_end(at, from, total, is_framed)
+    }
+
+    /// What the end of a body means; a connection that broke before the announced end was an error already.
+    fn judge_end(&self, at: u64, from: u64, total: Option<u64>, is_framed: bool) -> Result<(), Failure> {
+        let url = self.url();
         match total {
-            // A connection that breaks before the announced end is an error above; this body ended as announced.
             Some(total) if at < total && is_framed => {
                 self.paths.discard()?;
                 let reason = format!("received {at} bytes, expected {total}");
@@ -131,6 +133,14 @@ impl Transfer<'_> {
                 Err(network(&url, reason).into())
             }
             _ => Ok(()),
+        }
+    }
+
+    fn read_from(&self, partial: &mut File, from: u64) -> Result<Vec<u8>> {
+        let mut tail = Vec::new();
+        match partial.seek(SeekFrom::Start(from)).and_then(|_| partial.read_to_end(&mut tail)) {
+            Ok(_) => Ok(tail),
+            Err(source) => Err(Error::Read { path: self.paths.partial.clone(), source }),
         }
     }
 

@@ -22,6 +22,13 @@ use crate::guard::guarded;
 use crate::progress::Event;
 
 const MAX_ACCESS: u64 = 64 << 10;
+/// Where systems keep the certificates that they trust.
+const SYSTEM_CERTIFICATES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 const POLL: Duration = Duration::from_millis(50);
 
 /// Contents in the storage.
@@ -42,9 +49,20 @@ struct Access {
     cas_url: String,
 }
 
-/// Whether the options leave a way to the storage: its client takes neither a proxy nor certificates.
+/// Whether the options leave a way to the storage: its client takes no proxy, and no certificates but the system's.
 pub(super) fn is_possible(options: &HubOptions) -> bool {
-    options.xet && options.proxy.is_none() && options.certificates.is_none()
+    let certificates = options.certificates.as_deref();
+    options.xet && options.proxy.is_none() && certificates.is_none_or(is_of_the_system)
+}
+
+/// Whether a file of certificates is the one that the system keeps: many set it as an option all the same.
+fn is_of_the_system(path: &Path) -> bool {
+    let found = path.canonicalize();
+    found.is_ok_and(|found| {
+        SYSTEM_CERTIFICATES
+            .iter()
+            .any(|known| Path::new(known).canonicalize().is_ok_and(|known| known == found))
+    })
 }
 
 /// Fetches contents into a file; what went wrong is a reason to fetch them the plain way.

@@ -12,8 +12,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::fake_hub::{Answer, REPO, Repository, Request, Server, etag};
 
-/// Servers of one run; `FIELDMARK_ATTACKS` asks for more.
-const USUAL: u64 = 48;
+/// Servers of one run.
+const USUAL: usize = 48;
 /// No server may hold a download up for longer.
 const LONGEST: Duration = Duration::from_secs(20);
 
@@ -21,7 +21,9 @@ const LONGEST: Duration = Duration::from_secs(20);
 fn misbehave(random: &mut ChaCha8Rng, request: &Request, answer: Answer) -> Answer {
     let length = answer.body.len();
     match random.random_range(0..30) {
-        0 => Answer::status([400, 401, 403, 404, 408, 410, 416, 429, 500, 503, 599][random.random_range(0..11)]),
+        0 => Answer::status(
+            [400, 401, 403, 404, 408, 410, 416, 429, 500, 503, 599][random.random_range(0..11)],
+        ),
         1 => Answer::ok("<html><body>Please log in</body></html>").with("Content-Type", "text/html"),
         2 => Answer { cut: Some(random.random_range(0..=length)), ..answer },
         3 => Answer { cut: Some(random.random_range(0..=length)), stall: true, ..answer },
@@ -41,7 +43,8 @@ fn misbehave(random: &mut ChaCha8Rng, request: &Request, answer: Answer) -> Answ
             Answer { body, ..answer }
         }
         8 => Answer::status(302).with("Location", &request.path),
-        9 => Answer::status(307).with("Location", ["", "//", "ftp://x/y", "http://[", "\u{1}"][random.random_range(0..5)]),
+        9 => Answer::status(307)
+            .with("Location", ["", "//", "ftp://x/y", "http://[", "\u{1}"][random.random_range(0..5)]),
         10 => Answer { endless: true, body: vec![b'x'; 1 << 16], ..answer },
         11 => Answer { endless: true, body: vec![b'x'; 1 << 16], ..Answer::status(500) },
         12 => Answer { drip: Some(Duration::from_millis(40)), ..answer },
@@ -84,9 +87,8 @@ fn hub(seed: u64, elsewhere: String) -> Server {
 
 #[test]
 fn no_hub_gets_its_way() {
-    let asked = std::env::var("FIELDMARK_ATTACKS").ok().and_then(|count| count.parse().ok());
     let (mut arrived, mut refused) = (0, 0);
-    for seed in 0..asked.unwrap_or(USUAL) {
+    for seed in (0..).take(super::rounds(USUAL)) {
         let other = Repository::usual().serve();
         let server = hub(seed, other.url());
         let cache = tempfile::tempdir().unwrap();

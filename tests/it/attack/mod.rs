@@ -4,6 +4,8 @@
 //! The usual number of rounds takes seconds. `FIELDMARK_ATTACK_ROUNDS` multiplies it, for long runs.
 
 mod checkpoints;
+#[cfg(feature = "hub")]
+mod hub;
 mod json;
 mod memory;
 mod photos;
