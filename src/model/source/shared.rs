@@ -144,12 +144,16 @@ fn is_usable(entry: &Path, size: u64) -> bool {
 
 /// Puts a link to the store in a blob's place, at once.
 fn replace_by_link(blob: &Path, hash: &str) -> io::Result<()> {
-    let name = blob.file_name().unwrap_or_default().to_string_lossy();
-    let link = blob.with_file_name(format!(".{name}.{}.shared", std::process::id()));
-    let _ = std::fs::remove_file(&link);
+    let (Some(folder), Some(name)) = (blob.parent(), blob.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
     let target = Path::new("../../blobs").join(&hash[..2]).join(hash);
-    symlink(&target, &link)?;
-    std::fs::rename(&link, blob).inspect_err(|_| drop(std::fs::remove_file(&link)))
+    let prefix = format!(".{}.", name.to_string_lossy());
+    let link = tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(".shared")
+        .make_in(folder, |path| symlink(&target, path))?;
+    link.persist(blob).map(drop).map_err(|error| error.error)
 }
 
 /// Makes a folder that those who may use the cache may use.
