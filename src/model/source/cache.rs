@@ -95,8 +95,7 @@ impl RepoCache {
     fn known(&self, commit: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.snapshot(commit)).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        let mut names: Vec<String> =
-            names.filter(|name| is_known(name) && self.has(commit, name)).collect();
+        let mut names: Vec<String> = names.filter(|name| is_known(name) && self.has(commit, name)).collect();
         names.sort();
         let is_foreign = || Ok::<_, Infallible>(is_foreign(&self.pointer(commit, CONFIG)));
         without_foreign(names, is_foreign).unwrap_or_default()
