@@ -144,3 +144,61 @@ fn mutated_files_are_photos_or_errors() {
     }
     println!("{} mutated TIFF files: {photos} photos, {errors} errors", photos + errors);
 }
+
+/// A picture of 2 x 1 grey pixels, white and black, with more fields of one value each: tag, type, count, value or place.
+fn two_pixels(more: &[(u16, u16, u32, u32)], extra: &[u8]) -> Vec<u8> {
+    let mut fields = vec![
+        (256, 3, 1, 2),
+        (257, 3, 1, 1),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+        (273, 4, 1, 8),
+        (277, 3, 1, 1),
+        (279, 4, 1, 2),
+    ];
+    fields.extend_from_slice(more);
+    fields.sort_unstable();
+    let mut bytes = b"II*\0\x0c\0\0\0\xff\0\0\0".to_vec();
+    bytes.extend((fields.len() as u16).to_le_bytes());
+    for (tag, kind, count, value) in fields {
+        bytes.extend(u16::to_le_bytes(tag));
+        bytes.extend(u16::to_le_bytes(kind));
+        bytes.extend(u32::to_le_bytes(count));
+        bytes.extend(u32::to_le_bytes(value));
+    }
+    bytes.extend([0; 4]);
+    bytes.extend(extra);
+    bytes
+}
+
+#[test]
+fn orientation_is_read_from_every_type_and_from_xmp() {
+    let turned = |bytes: &[u8]| decode(bytes).unwrap().rgb().as_raw()[0] == 0;
+    assert!(!turned(&two_pixels(&[], &[])));
+    // Half a turn as byte, short, long, signed byte, signed short and signed long.
+    for kind in [1, 3, 4, 6, 8, 9] {
+        assert!(turned(&two_pixels(&[(274, kind, 1, 3)], &[])), "{kind}");
+    }
+    assert!(!turned(&two_pixels(&[(274, 3, 1, 99)], &[])));
+    let xmp = br#"<x:xmpmeta><rdf:Description tiff:Orientation="3"/></x:xmpmeta>"#;
+    let place = two_pixels(&[(700, 1, xmp.len() as u32, 0)], &[]).len() as u32;
+    let field = (700, 1, xmp.len() as u32, place);
+    assert!(turned(&two_pixels(&[field], xmp)));
+    assert!(!turned(&two_pixels(&[(274, 3, 1, 1), field], xmp)), "TIFF's own field counts first");
+}
+
+#[test]
+fn a_photo_that_is_transparent_everywhere_is_a_warning() {
+    let alpha = |value: u8| {
+        let mut bytes = two_pixels(&[(338, 3, 1, 2)], &[]);
+        // One pixel of grey and alpha.
+        let at = bytes.windows(4).position(|field| field == [0x15, 1, 3, 0]).unwrap();
+        bytes[at + 8] = 2;
+        bytes[22] = 1;
+        bytes[9] = value;
+        decode(&bytes).unwrap()
+    };
+    assert_eq!(alpha(0).warnings().len(), 1);
+    assert_eq!(alpha(1).warnings().len(), 0);
+}

@@ -26,6 +26,7 @@ use image::metadata::Orientation;
 
 use self::ifd::{Bytes, Directory, File, Pieces, tag};
 use self::layout::Layout;
+use self::pixels::Pixels;
 use super::decode::{Decoded, broken, truncated};
 use super::exif::Exif;
 use super::flatten::Flat;
@@ -100,10 +101,14 @@ pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
     let size = sides(&file, &directories[chosen]).map_err(failed)?;
     source.check_size(size.width, size.height)?;
     let layout = Layout::new(&file, &directories[chosen], size).map_err(failed)?;
-    let (rgb, _white) = pixels::decode(&file, &layout).map_err(failed)?;
-    let orientation = page::orientation(&file, &directories, chosen).and_then(Orientation::from_exif);
-    let flat = Flat { rgb, is_transparent: false, is_deep: layout.samples.bits > 8 };
-    Ok(Decoded { flat, exif: orientation.map_or(Exif::Silent, Exif::Orientation) })
+    let Pixels { rgb, is_transparent } = pixels::decode(&file, &layout).map_err(failed)?;
+    let exif = match page::orientation(&file, &directories, chosen) {
+        Some(value) => Orientation::from_exif(value).map_or(Exif::Silent, Exif::Orientation),
+        // XMP counts where TIFF's own tag is missing, as for the other formats.
+        None => Exif::parse(None, file.content(&directories[chosen], tag::XMP).unwrap_or(None)),
+    };
+    let flat = Flat { rgb, is_transparent, is_deep: layout.samples.bits > 8 };
+    Ok(Decoded { flat, exif })
 }
 
 fn sides<B: Bytes + ?Sized>(file: &File<'_, B>, directory: &Directory) -> Result<Size, Fault> {

@@ -19,18 +19,27 @@ use super::predictor;
 use super::samples::{Counts, to_bytes, to_numbers};
 use crate::guard::guarded;
 
+/// A picture as stored, and what was odd about it.
+pub(super) struct Pixels {
+    pub(super) rgb: RgbImage,
+    /// Every pixel is transparent, so that only the white behind it is left.
+    pub(super) is_transparent: bool,
+}
+
 /// The value of floats that is white: of colours and of alpha.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) struct White {
-    pub(super) colour: f64,
+struct White {
+    colour: f64,
     alpha: f64,
 }
 
-/// How colours and alpha are spread, where they are floats.
+/// How colours and alpha are spread, where they are floats, and whether anything is to be seen.
 #[derive(Clone, Copy, Default)]
 struct Spread {
     colour: Counts,
     alpha: Counts,
+    /// A pixel is not wholly transparent.
+    is_visible: bool,
 }
 
 impl Spread {
@@ -39,16 +48,17 @@ impl Spread {
     }
 }
 
-/// Decodes a picture, and says which value is white.
-pub(super) fn decode(file: &File<'_, [u8]>, layout: &Layout<'_>) -> Result<(RgbImage, White), Fault> {
+/// Decodes a picture.
+pub(super) fn decode(file: &File<'_, [u8]>, layout: &Layout<'_>) -> Result<Pixels, Fault> {
     let mut rgb = RgbImage::new(layout.size.width, layout.size.height);
     let usual = Spread::default().white();
-    let white = decode_bands(file, layout, usual, &mut rgb)?.white();
+    let mut spread = decode_bands(file, layout, usual, &mut rgb)?;
+    let white = spread.white();
     // Only once all of it was seen is it known on which scale the floats are; nearly always on this one.
     if white != usual {
-        decode_bands(file, layout, white, &mut rgb)?;
+        spread = decode_bands(file, layout, white, &mut rgb)?;
     }
-    Ok((rgb, white))
+    Ok(Pixels { rgb, is_transparent: layout.alpha.is_some() && !spread.is_visible })
 }
 
 /// Decodes all bands; of several faults the topmost counts.
@@ -73,6 +83,7 @@ fn decode_bands(
                 let mut spread = lock(&spread);
                 spread.colour.merge(found.colour);
                 spread.alpha.merge(found.alpha);
+                spread.is_visible |= found.is_visible;
             }
             Err(fault) => {
                 let mut topmost = lock(&topmost);
@@ -222,7 +233,9 @@ impl<'a> Rows<'a> {
             colour.rgb_of_bytes(&self.bytes, rgb);
         }
         if let Some(alpha) = self.layout.alpha {
-            colour.over_white(alpha.multiplied, &self.bytes[colours], rgb);
+            let opacity = &self.bytes[colours];
+            self.spread.is_visible |= opacity[..width].iter().any(|&value| value > 0);
+            colour.over_white(alpha.multiplied, opacity, rgb);
         }
     }
 }
