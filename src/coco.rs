@@ -5,7 +5,8 @@
 //! code, which is exact; `area` counts the exact pixels either way. `score` is the instance's share of the positive
 //! evidence on its picture: it ranks the instances of one picture and compares no pictures.
 
-use std::{io::Write, path::Path};
+use std::io::{self, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -115,10 +116,16 @@ impl Coco {
     /// # Errors
     /// [`Error::Write`](crate::Error::Write) if it cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        write_atomically(path, |file| {
-            serde_json::to_writer(&mut *file, self)?;
-            file.write_all(b"\n")
-        })
+        write_atomically(path, |file| self.write(file))
+    }
+
+    /// Writes what the file holds.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        serde_json::to_writer(&mut *out, self)?;
+        out.write_all(b"\n")
     }
 
     /// The number of a prompt, which is added if it is new.

@@ -85,6 +85,32 @@ impl Names {
     }
 }
 
+/// A text as it can be shown on one line of a terminal or a page: what could redraw the screen, or turn the direction of
+/// writing around, is spelled out, as in `\u{202e}`.
+pub fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() || is_direction_mark(letter) {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
+/// Marks, embeddings, overrides and isolates of Unicode's bidirectional algorithm, and its separators of lines.
+fn is_direction_mark(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{61c}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+    )
+}
+
 /// The path of a file of one kind: `<folder>/<name>.<kind>.<extension>`.
 pub fn path_of(folder: &Path, name: &str, kind: &str, extension: &str) -> PathBuf {
     folder.join(format!("{name}.{kind}.{extension}"))
@@ -133,6 +159,19 @@ mod tests {
         assert_eq!(name("a/other.jpg", "red bird"), "other.red-bird");
         assert_eq!(names.for_image(Path::new("a/photo.jpg")), "photo");
         assert_eq!(names.for_image(Path::new("b/photo.jpg")), "photo-2");
+    }
+
+    #[test]
+    fn what_could_deceive_a_reader_is_spelled_out() {
+        assert_eq!(shown("photo\u{202e}gpj.exe"), "photo\\u{202e}gpj.exe");
+        assert_eq!(shown("a\u{1b}[31mb\nc\td\u{9b}"), "a\\u{1b}[31mb\\nc\\td\\u{9b}");
+        for mark in
+            ["\u{61c}", "\u{200e}", "\u{200f}", "\u{202a}", "\u{2066}", "\u{2069}", "\u{2028}", "\u{7f}"]
+        {
+            assert!(shown(mark).starts_with('\\'), "{mark:?}");
+        }
+        let plain = "Красная птица, 赤い鳥, طائر أحمر, 👩\u{200d}🚀 \\ \"quoted\"";
+        assert_eq!(shown(plain), plain);
     }
 
     #[test]

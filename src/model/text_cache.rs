@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    files::{prepare_folder, read_bounded, write_atomically},
+    files::{Output, prepare_folder, read_bounded, uninterrupted, write_atomically},
 };
 
 /// The start of every file of embeddings. The number is that of the layout and of everything that turns texts into
@@ -168,7 +168,7 @@ impl TextCache {
         // What an interrupted run left behind the last whole record would put all that follow out of step.
         let torn = (length - HEADER as u64) % self.record_size() as u64;
         file.set_len(length - torn)?;
-        file.write_all(new)
+        uninterrupted(|| file.write_all(new))
     }
 
     /// Writes a new file, with the newer half of what was there at opening.
@@ -181,7 +181,7 @@ impl TextCache {
         };
         let old = newest(self.records.get(HEADER..).unwrap_or_default());
         let parts = [&self.header()[..], &old, &newest(new)];
-        let write = |out: &mut io::BufWriter<&File>| parts.iter().try_for_each(|part| out.write_all(part));
+        let write = |out: &mut Output| parts.iter().try_for_each(|part| out.write_all(part));
         write_atomically(&self.path, write).map_err(|error| match error {
             Error::Write { source, .. } => source,
             other => io::Error::other(other),
