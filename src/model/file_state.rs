@@ -36,6 +36,14 @@ impl FileState {
         Self::of(&self.path).is_ok_and(|now| now == *self)
     }
 
+    /// Whether the file has the same bytes still, as far as its size, its time and its inode say. Permissions and further
+    /// names of it do not count.
+    pub(super) fn has_same_content(&self) -> bool {
+        Self::of(&self.path).is_ok_and(|now| {
+            (now.size, now.modified, now.inode.get(..2)) == (self.size, self.modified, self.inode.get(..2))
+        })
+    }
+
     /// Whether the last change is so long ago that a later one will show.
     pub(super) fn is_settled(&self) -> bool {
         SystemTime::now().duration_since(self.modified).is_ok_and(|age| age > CLOCK_GRAIN)
@@ -56,6 +64,22 @@ fn inode(_: &std::fs::Metadata) -> Vec<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_name_is_no_other_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, new) = (folder.path().join("file"), folder.path().join("new"));
+        std::fs::write(&path, "one").unwrap();
+        let state = FileState::of(&path).unwrap();
+        std::fs::hard_link(&path, &new).unwrap();
+        assert!(state.has_same_content());
+        std::fs::remove_file(&new).unwrap();
+        std::fs::write(&new, "one").unwrap();
+        std::fs::rename(&new, &path).unwrap();
+        assert!(!state.has_same_content(), "another file");
+        std::fs::remove_file(&path).unwrap();
+        assert!(!state.has_same_content());
+    }
 
     #[test]
     fn a_change_shows_and_no_change_does_not() {

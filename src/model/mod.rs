@@ -208,6 +208,15 @@ impl Model {
         self.logit_bias
     }
 
+    /// Whether the checkpoint's files are those that were opened. What was computed in between is of them alone if they
+    /// are.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if a file was changed, replaced or removed.
+    pub fn check_unchanged(&self) -> Result<()> {
+        self.weights.check_unchanged()
+    }
+
     /// Splits a prompt as the checkpoint's tokenizer does.
     ///
     /// # Errors

@@ -123,6 +123,20 @@ impl Weights {
         &self.files
     }
 
+    /// Whether the files are those that were opened: they are read while photos pass, not before.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if one of them was changed, replaced or removed.
+    pub(super) fn check_unchanged(&self) -> Result<()> {
+        match self.files.iter().find(|file| !file.has_same_content()) {
+            Some(file) => {
+                let reason = "the file changed while it was in use".to_owned();
+                Err(Error::Weights { path: file.path.clone(), reason })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Bytes in the files, or in what is part of the program.
     pub(super) fn bytes(&self) -> u64 {
         let of = |file: &WeightFile| match file {
