@@ -65,6 +65,8 @@ mod refine;
 mod regions;
 mod render;
 #[cfg(feature = "cli")]
+mod runs;
+#[cfg(feature = "cli")]
 mod sandbox;
 #[cfg(feature = "cli")]
 mod siglip;

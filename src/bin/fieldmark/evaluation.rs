@@ -11,13 +11,20 @@ use std::{
 use anyhow::{Context, Result, bail};
 use fieldmark::{
     evaluate::{Answer, Failure, Record, RowsFile, RowsWriter, Summary, pairs, plots},
-    files::{prepare_folder, read_bounded, remove_leftovers, write_atomically},
+    files::{read_bounded, write_atomically},
     folder::Skipped,
     metric::Bootstrap,
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use crate::{journal::Journal, manifest::difference, shard::Shard};
+use crate::{
+    destination::Destination,
+    journal::{Content, Journal, Reading},
+    manifest::difference,
+    run_folder::RunFolder,
+    seal::run_name,
+    shard::Shard,
+};
 
 /// A run's description takes less.
 const LARGEST: u64 = 64 << 20;
@@ -63,6 +70,12 @@ impl Description {
         self.own_pictures().count()
     }
 
+    /// The name of the run in its journal, which its parts share.
+    fn run_name(&self) -> Result<String> {
+        let whole = Self { shard: None, ..self.clone() };
+        Ok(run_name(&serde_json::to_value(whole)?.to_string()))
+    }
+
     fn check_same(&self, other: &Self, named: &str, with: &str) -> Result<()> {
         match difference(&serde_json::to_value(self)?, &serde_json::to_value(other)?) {
             Some((name, one, other)) => bail!("{named}: {name}: this run has {one}, {with} {other}"),
@@ -96,7 +109,7 @@ struct Head {
 
 /// The folder of a run that is under way.
 pub struct Evaluation {
-    folder: PathBuf,
+    folder: RunFolder,
     description: Description,
     journal: Journal<usize>,
 }
@@ -108,32 +121,36 @@ impl Evaluation {
     }
 
     /// Begins a run, in place of what is in the folder.
-    pub fn begin(folder: &Path, description: Description) -> Result<Self> {
-        prepare(folder)?;
+    pub fn begin(folder: RunFolder, description: Description) -> Result<Self> {
         // First the lines of another run go, then this one may call them its own.
-        let journal = Journal::begin(&journal_path(folder))?;
+        let journal = Journal::begin(&journal_path(folder.path()), &description.run_name()?)?;
         for name in ["rows.parquet", "summary.json", "summary.md", "failures.jsonl"] {
-            remove(&folder.join(name))?;
+            remove(&folder.path().join(name))?;
         }
-        remove_plots(folder)?;
-        Self { folder: folder.into(), description, journal }.described()
+        remove_plots(folder.path())?;
+        Self { folder, description, journal }.described()
     }
 
     /// Goes on with the run in the folder, if there is one. Pictures that failed are tried again.
-    pub fn resume(folder: &Path, description: Description) -> Result<Self> {
-        prepare(folder)?;
-        let path = folder.join("run.json");
-        if !path.exists() {
-            return Self::begin(folder, description);
+    pub fn resume(folder: RunFolder, description: Description) -> Result<Self> {
+        let path = folder.path().join("run.json");
+        let described = path.exists();
+        if described {
+            let named = path.display().to_string();
+            description.check_same(&Description::read(folder.path())?, &named, "the one to resume")?;
         }
-        let named = path.display().to_string();
-        description.check_same(&Description::read(folder)?, &named, "the one to resume")?;
-        let done = |line: &str| {
+        let run = description.run_name()?;
+        let reading = Reading { run: &run, described };
+        let journal = Journal::resume(&journal_path(folder.path()), reading, |line| {
             let head = serde_json::from_str::<Head>(line).ok()?;
-            head.failed.is_none().then_some(head.picture)
-        };
-        let journal = Journal::resume(&journal_path(folder), done)?;
-        Self { folder: folder.into(), description, journal }.described()
+            Some(if head.failed.is_none() { Content::Done(head.picture) } else { Content::Again })
+        })?;
+        Self { folder, description, journal }.described()
+    }
+
+    /// The lines of the journal that are there, but do not count.
+    pub fn left_out(&self) -> Vec<String> {
+        self.journal.left_out()
     }
 
     /// Joins the parts of a run in a folder of its own.
@@ -147,14 +164,13 @@ impl Evaluation {
         }
         let whole = Description { shard: None, ..first.description.clone() };
         let by_index = by_index(&parts, first.shard()?.count)?;
-        prepare_folder(folder)?;
         for part in &parts {
             part.check_whole()?;
             if folder.canonicalize().ok() == part.folder.canonicalize().ok() {
                 bail!("{}: expected a directory beside the parts, found one of them", folder.display());
             }
         }
-        let mut merged = Self::begin(folder, whole)?;
+        let mut merged = Self::begin(RunFolder::claim(folder)?, whole)?;
         for picture in 0..merged.description.pictures {
             let part = by_index[picture % by_index.len()];
             if let Some(line) = part.journal.line(&picture)? {
@@ -165,8 +181,13 @@ impl Evaluation {
     }
 
     fn described(self) -> Result<Self> {
-        write_json(&self.folder.join("run.json"), &self.description)?;
+        write_json(&self.path("run.json"), &self.description)?;
         Ok(self)
+    }
+
+    /// A place in the folder.
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Whether a picture is still to be measured.
@@ -195,27 +216,28 @@ impl Evaluation {
 
     /// Makes the files of the lines; `rows`: also a file with a JSON object for every line and contrasted setting.
     /// `skipped` is what the data set's folders hold beside pictures.
-    pub fn finish(&self, bootstrap: &Bootstrap, rows: Option<&Path>, skipped: Skipped) -> Result<Summary> {
-        let path = self.folder.join("rows.parquet");
+    pub fn finish(
+        &mut self,
+        bootstrap: &Bootstrap,
+        rows: Option<Destination>,
+        skipped: Skipped,
+    ) -> Result<Summary> {
+        let path = self.path("rows.parquet");
         let mut failed = Vec::new();
         match rows {
             None => self.write_rows(&path, &mut failed, &mut io::sink())?,
             Some(rows) => {
-                write_atomically(rows, |file| {
-                    self.write_rows(&path, &mut failed, file).map_err(io::Error::other)
-                })?;
+                rows.write(|file| self.write_rows(&path, &mut failed, file).map_err(io::Error::other))?;
             }
         }
-        write_atomically(&self.folder.join("failures.jsonl"), |file| {
+        write_atomically(&self.path("failures.jsonl"), |file| {
             failed.iter().try_for_each(|failure| write_line(file, failure))
         })?;
         let dataset = self.description.dataset.clone();
         let mut summary = Summary::of(&RowsFile::open(&path)?, dataset, failed, bootstrap)?;
         summary.skipped = skipped;
-        write_json(&self.folder.join("summary.json"), &summary)?;
-        write_atomically(&self.folder.join("summary.md"), |file| {
-            file.write_all(summary.markdown().as_bytes())
-        })?;
+        write_json(&self.path("summary.json"), &summary)?;
+        write_atomically(&self.path("summary.md"), |file| file.write_all(summary.markdown().as_bytes()))?;
         self.save_plots(&summary)?;
         let order: Vec<usize> = self.description.own_pictures().collect();
         self.journal.finish(order.iter())?;
@@ -246,11 +268,9 @@ impl Evaluation {
         Ok(written?)
     }
 
-    fn save_plots(&self, summary: &Summary) -> Result<()> {
-        let folder = self.folder.join(PLOTS);
-        prepare_folder(&folder)?;
-        remove_leftovers(&folder)?;
-        remove_plots(&self.folder)?;
+    fn save_plots(&mut self, summary: &Summary) -> Result<()> {
+        let folder = self.folder.prepare_inner(PLOTS)?;
+        remove_plots(self.folder.path())?;
         for plot in plots::plots(summary)? {
             let path = folder.join(format!("{}.svg", plot.name));
             write_atomically(&path, |file| file.write_all(plot.svg.as_bytes()))?;
@@ -264,11 +284,6 @@ const PLOTS: &str = "plots";
 
 fn journal_path(folder: &Path) -> PathBuf {
     folder.join("journal.jsonl")
-}
-
-fn prepare(folder: &Path) -> Result<()> {
-    prepare_folder(folder)?;
-    Ok(remove_leftovers(folder)?)
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -308,9 +323,10 @@ struct Part {
 
 impl Part {
     fn open(folder: &Path) -> Result<Self> {
-        let picture = |line: &str| Some(serde_json::from_str::<Head>(line).ok()?.picture);
+        let picture = |line: &str| Some(Content::Done(serde_json::from_str::<Head>(line).ok()?.picture));
         let description = Description::read(folder)?;
-        let journal = Journal::read(&journal_path(folder), picture)?;
+        let run = description.run_name()?;
+        let journal = Journal::read(&journal_path(folder), Reading { run: &run, described: true }, picture)?;
         Ok(Self { folder: folder.into(), description, journal })
     }
 
@@ -334,15 +350,14 @@ impl Part {
 
     fn check_whole(&self) -> Result<()> {
         let missing = self.description.own_pictures().filter(|picture| !self.journal.has(picture)).count();
-        match missing {
-            0 => Ok(()),
-            _ => bail!(
-                "{}: expected all {} pictures of part {}, found {missing} of them missing",
-                self.name(),
-                self.description.size(),
-                self.shard()?
-            ),
+        if missing == 0 {
+            return Ok(());
         }
+        let (name, size, shard) = (self.name(), self.description.size(), self.shard()?);
+        let left_out: String = self.journal.left_out().iter().map(|note| format!("; {note}")).collect();
+        bail!(
+            "{name}: expected all {size} pictures of part {shard}, found {missing} of them missing{left_out}"
+        )
     }
 }
 

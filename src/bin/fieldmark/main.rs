@@ -9,6 +9,7 @@ mod advice;
 mod args;
 mod commands;
 mod csv;
+mod destination;
 mod evaluation;
 mod exit;
 mod hashes;
@@ -20,36 +21,33 @@ mod manifest;
 mod output;
 mod preview;
 mod results;
+mod run_folder;
 mod saving;
+mod seal;
 mod shard;
+mod signals;
 mod terminal;
+mod threads;
+mod usage;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
 
 use args::{Cli, Command};
 use exit::Exit;
+use terminal::Terminal;
 
 /// An allocator that keeps the memory of one tensor for the next one.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let terminal = terminal::Terminal::new(cli.quiet);
-    let result = match &cli.command {
-        Command::Localize(args) => commands::localize::run(args, &terminal),
-        Command::Compare(args) | Command::Report(args) => commands::compare::run(args, &terminal),
-        Command::Batch(args) => commands::batch::run(args, &terminal),
-        Command::Methods(args) => commands::methods::run(args),
-        Command::Prompts(args) => commands::prompts::run(args),
-        Command::Download(args) => commands::download::run(args, &terminal),
-        Command::Models(args) => commands::models::run(args, &terminal),
-        Command::Evaluate(args) => commands::evaluate::run(args, &terminal),
-        Command::Completions(args) => commands::completions::run(args),
-        Command::Man(args) => commands::man::run(args),
-    };
+    let cli = Cli::try_parse().unwrap_or_else(|error| usage::end(&error));
+    let terminal = Terminal::new(cli.quiet);
+    let result =
+        signals::take_over().and_then(|()| threads::start()).and_then(|()| run(&cli.command, &terminal));
     // Whatever was to be written is written by now.
     let result = result.and_then(|exit| output::check().map(|()| exit));
     let exit = result.unwrap_or_else(|error| match exit::is_broken_pipe(&error) {
@@ -60,4 +58,19 @@ fn main() -> ExitCode {
         }
     });
     exit.into()
+}
+
+fn run(command: &Command, terminal: &Terminal) -> Result<Exit> {
+    match command {
+        Command::Localize(args) => commands::localize::run(args, terminal),
+        Command::Compare(args) | Command::Report(args) => commands::compare::run(args, terminal),
+        Command::Batch(args) => commands::batch::run(args, terminal),
+        Command::Methods(args) => commands::methods::run(args),
+        Command::Prompts(args) => commands::prompts::run(args),
+        Command::Download(args) => commands::download::run(args, terminal),
+        Command::Models(args) => commands::models::run(args, terminal),
+        Command::Evaluate(args) => commands::evaluate::run(args, terminal),
+        Command::Completions(args) => commands::completions::run(args),
+        Command::Man(args) => commands::man::run(args),
+    }
 }

@@ -26,6 +26,7 @@ use serde_json::{Map, Value};
 use crate::{
     args::{BatchArgs, CompareKind},
     saving::Drawing,
+    seal::run_name,
 };
 
 /// A million photos' hashes and files take less.
@@ -279,17 +280,27 @@ impl Manifest {
         Ok(write_atomically(path, |file| file.write_all(&text))?)
     }
 
+    /// All that decides the results.
+    fn known(&self) -> Result<Value> {
+        let mut fields = serde_json::to_value(&self.recipe)?;
+        fields["model_sha256"] = self.model_sha256.clone().into();
+        fields["fieldmark"] = self.fieldmark.clone().into();
+        Ok(fields)
+    }
+
+    /// The name of the run in its journal: the same for the same settings, checkpoint and version, whichever photos are
+    /// asked about.
+    pub fn run_name(&self) -> Result<String> {
+        let mut known = self.known()?;
+        known["images"].take();
+        Ok(run_name(&known.to_string()))
+    }
+
     /// Whether results of the run at `path` may stand beside this one's: whether it is the same
     /// run, of the same program and checkpoint.
     pub fn check_continues(&self, path: &Path) -> Result<()> {
         let old = Self::read(path)?;
-        let known = |manifest: &Self| -> Result<Value> {
-            let mut fields = serde_json::to_value(&manifest.recipe)?;
-            fields["model_sha256"] = manifest.model_sha256.clone().into();
-            fields["fieldmark"] = manifest.fieldmark.clone().into();
-            Ok(fields)
-        };
-        match difference(&known(self)?, &known(&old)?) {
+        match difference(&self.known()?, &old.known()?) {
             Some((name, new, old)) => {
                 bail!("{}: {name}: this run has {new}, the one to resume {old}", path.display())
             }

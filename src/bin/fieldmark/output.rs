@@ -4,6 +4,7 @@
 mod methods;
 mod overview;
 
+pub use fieldmark::files::shown;
 pub use methods::{methods, methods_comparison};
 
 use std::{
@@ -402,9 +403,4 @@ fn write_block(lines: &[String]) -> Result<()> {
 
 pub fn shown_path(path: &Path) -> String {
     shown(&path.to_string_lossy())
-}
-
-/// A text as it can be shown on one line: control characters could redraw the terminal.
-pub fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -11,7 +11,7 @@ use fieldmark::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    journal::Journal,
+    journal::{Content, Journal, Reading},
     manifest::{Image, Input},
 };
 
@@ -76,14 +76,19 @@ pub struct Results(Journal<Image>);
 
 impl Results {
     /// Begins, in place of another's.
-    pub fn begin(path: &Path) -> Result<Self> {
-        Ok(Self(Journal::begin(path)?))
+    pub fn begin(path: &Path, run: &str) -> Result<Self> {
+        Ok(Self(Journal::begin(path, run)?))
     }
 
     /// Goes on with what is there.
-    pub fn resume(path: &Path) -> Result<Self> {
-        let photo = |line: &str| Some(serde_json::from_str::<Entry>(line).ok()?.input.image);
-        Ok(Self(Journal::resume(path, photo)?))
+    pub fn resume(path: &Path, reading: Reading) -> Result<Self> {
+        let photo = |line: &str| Some(Content::Done(serde_json::from_str::<Entry>(line).ok()?.input.image));
+        Ok(Self(Journal::resume(path, reading, photo)?))
+    }
+
+    /// The lines that are there, but do not count.
+    pub fn left_out(&self) -> Vec<String> {
+        self.0.left_out()
     }
 
     /// Whether no photo is done yet.

@@ -12,9 +12,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use fieldmark::{
     Explainer, Photo, Query, Settings,
-    files::{Names, prepare_folder, remove_leftovers, write_atomically},
+    files::{Names, sync_folder, write_atomically},
     page::{self, Gallery, PageOptions},
-    pipeline::Compare,
+    pipeline::{Compare, Looks},
     report::Comparison,
 };
 
@@ -23,9 +23,11 @@ use crate::{
     exit::Exit,
     hashes, images,
     in_order::{Opening, groups, in_order, in_steps},
+    journal::Reading,
     manifest::{Failed, Input, Manifest, Recipe},
     output,
     results::{Entry, Results},
+    run_folder::RunFolder,
     saving::{ComparisonFiles, Drawing, PhotoNames, save_text},
     terminal::Terminal,
 };
@@ -50,12 +52,9 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
         }
     };
     let (kinds, mut settings, drawing) = (recipe.kinds()?, recipe.settings()?, recipe.drawing()?);
-    let folder = args.output.output.as_path();
-    let _new_folders = super::NewFolders::on_the_way_to(&folder.join(THUMBNAILS));
-    for folder in [folder.to_owned(), folder.join(THUMBNAILS)] {
-        prepare_folder(&folder)?;
-        remove_leftovers(&folder)?;
-    }
+    let mut claimed = RunFolder::claim(&args.output.output)?;
+    claimed.prepare_inner(THUMBNAILS)?;
+    let folder = claimed.path();
     let (model, precision) = (recipe.model.clone(), recipe.precision);
     let model = crate::args::ModelArgs { model, precision, ..args.model.clone() };
     let (explainer, load_seconds) = super::load(&model, terminal)?;
@@ -137,7 +136,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(&self, mut manifest: Manifest, earlier: Option<&Manifest>) -> Result<Exit> {
-        let results = Mutex::new(self.results(&self.folder.join("results.jsonl"))?);
+        let results = Mutex::new(self.results(&manifest.run_name()?)?);
         let recipe = manifest.recipe.clone();
         let images::Photos { files: images, skipped } = distinct(&recipe.images(), self.terminal);
         manifest.skipped = skipped;
@@ -158,7 +157,7 @@ impl Run<'_> {
             let paths: Vec<Option<PathBuf>> = group.iter().map(path).collect();
             paths.into_iter().zip(self.some(group, &recipe, &results)).collect::<Vec<_>>()
         };
-        in_order(groups, at_once, work, |group| {
+        let ended = in_order(groups, at_once, work, |group| {
             for (image, result) in group {
                 match result {
                     Ok(answered) => {
@@ -166,7 +165,7 @@ impl Run<'_> {
                         self.tell_change(&entry.input, earlier);
                         entries.push(entry);
                     }
-                    Err(error) if super::is_about_the_model(&error) => return Err(error),
+                    Err(error) if super::would_come_again(&error) => return Err(error),
                     Err(error) => {
                         let error = images::named(error, &image);
                         self.terminal.error(&error);
@@ -177,21 +176,30 @@ impl Run<'_> {
                 bar.inc(1);
             }
             Ok(())
-        })?;
+        });
         bar.finish_and_clear();
+        if let Err(error) = ended {
+            return super::ended_early(error, entries.len(), self.terminal);
+        }
         results.into_inner().unwrap_or_else(PoisonError::into_inner).finish(&entries)?;
         self.finish(manifest, &entries)
     }
 
-    fn results(&self, path: &Path) -> Result<Results> {
+    /// The journal, whose lines bear the run's name.
+    fn results(&self, run: &str) -> Result<Results> {
+        let path = &self.folder.join("results.jsonl");
         if self.args.resume {
-            return Results::resume(path);
+            // Its recipe was compared.
+            let described = self.folder.join("run.json").exists();
+            let results = Results::resume(path, Reading { run, described })?;
+            results.left_out().iter().for_each(|note| self.terminal.note(note));
+            return Ok(results);
         }
         if !Results::is_empty(path) {
             self.terminal
                 .note("the results in the output directory are replaced; --resume would go on with them");
         }
-        Results::begin(path)
+        Results::begin(path, run)
     }
 
     /// Answers photos that pass the vision tower together, or finds the answers of before.
@@ -207,7 +215,8 @@ impl Run<'_> {
         };
         let answer = |opened: &[Opened]| {
             let looks = self.explainer.look(opened.iter().map(|opened| &opened.photo), &self.settings);
-            looks.into_iter().map(|mut looks| Ok(looks.compare(&recipe.prompts, &self.settings)?)).collect()
+            let compare = |mut looks: Looks| Ok(looks.compare(&recipe.prompts, &self.settings)?);
+            super::if_unchanged(self.explainer, looks.into_iter().map(compare).collect())
         };
         in_steps(group, open, answer, |opened, compared| self.save(opened, compared))
     }
@@ -258,6 +267,8 @@ impl Run<'_> {
         report.seconds.render = start.elapsed().as_secs_f64();
         report.seconds.decode += open_seconds;
         report.seconds.load = self.load_seconds;
+        // What the journal has is on the disk.
+        [self.folder, &self.folder.join(THUMBNAILS)].into_iter().try_for_each(sync_folder)?;
         Ok(Answered::Now(input.clone(), Box::new(report)))
     }
 

@@ -1,6 +1,6 @@
 //! `fieldmark compare`: several prompts on one photo, on one shared scale.
 
-use std::{path::Path, time::Instant};
+use std::{io::Write, time::Instant};
 
 use anyhow::{Result, bail};
 use fieldmark::{
@@ -16,12 +16,13 @@ use fieldmark::{
 };
 use image::RgbImage;
 
+use super::Outputs;
 use crate::{
     args::{CompareArgs, CompareKind},
     exit::Exit,
     images, output,
     preview::Protocol,
-    saving::{ComparisonFiles, Drawing, PhotoNames, save_text},
+    saving::{ComparisonFiles, Drawing, PhotoNames},
     terminal::Terminal,
 };
 
@@ -34,7 +35,8 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
         bail!("{}: expected one photo, found a directory", args.image.display());
     }
     let settings = super::settings(&args.map, super::strength(&args.map.aggregate, args.strength, 0.0)?)?;
-    let _new_folders = super::prepare_output(&args.output, &args.show)?;
+    let writes = args.matrix || args.save.iter().any(|kind| *kind != CompareKind::None);
+    let outputs = super::prepare_output(&args.output, &args.show, writes)?;
     let (photo, open_seconds) = images::open(&args.image, args.output.pixel_limit, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let with = |name: String| Settings { method: Some(name), ..settings.clone() };
@@ -50,9 +52,10 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     compared.iter().for_each(|compared| terminal.warn(&compared.warnings));
     let start = Instant::now();
     save(args, &photo, &mut compared, &options)?;
-    if let Some(path) = &args.show.coco {
+    save_page_of(&photo, &mut compared, &options, &outputs)?;
+    if let Some(file) = &outputs.coco {
         let coco = Coco::new(super::coco_description(&explainer, &args.map));
-        save_coco(path, &photo, &compared, coco)?;
+        file.write(|out| regions(&photo, &compared, coco).write(out))?;
     }
     let preview =
         super::preview(args.show.preview, 1, &args.output).map(|way| (picture(&photo, &compared, way), way));
@@ -62,7 +65,9 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
         seconds.decode += open_seconds;
         seconds.load = load_seconds;
     }
-    print(args, &compared.into_iter().map(|compared| compared.report).collect::<Vec<_>>())?;
+    if outputs.prints {
+        print(args, &compared.into_iter().map(|compared| compared.report).collect::<Vec<_>>())?;
+    }
     if let Some((picture, protocol)) = preview {
         output::picture(&picture, protocol)?;
     }
@@ -111,10 +116,20 @@ fn save_one(args: &CompareArgs, photo: &Photo, compared: &mut Compare, options: 
         save_png(&path, &matrix.into())?;
         compared.report.files.insert("matrix".into(), path);
     }
-    if let Some(path) = &args.show.report {
-        save_text(path, &compared.page(photo, options)?)?;
-        compared.report.files.insert("report".into(), path.clone());
-    }
+    Ok(())
+}
+
+/// The page that was asked for in a file of its own, which shows one method's maps.
+fn save_page_of(
+    photo: &Photo,
+    compared: &mut [Compare],
+    options: &PageOptions,
+    outputs: &Outputs,
+) -> Result<()> {
+    let (Some(file), [compared]) = (&outputs.report, compared) else { return Ok(()) };
+    let page = compared.page(photo, options)?;
+    file.write(|out| out.write_all(page.as_bytes()))?;
+    compared.report.files.insert("report".into(), file.path().into());
     Ok(())
 }
 
@@ -149,7 +164,7 @@ fn prompts(compared: &Compare) -> Vec<String> {
 }
 
 /// The regions of all prompts.
-fn save_coco(path: &Path, photo: &Photo, compared: &[Compare], mut coco: Coco) -> Result<()> {
+fn regions(photo: &Photo, compared: &[Compare], mut coco: Coco) -> Coco {
     let image = coco.add_image(photo.path(), photo.size());
     for compared in compared {
         for (index, prompt) in compared.report.prompts.iter().enumerate() {
@@ -159,7 +174,7 @@ fn save_coco(path: &Path, photo: &Photo, compared: &[Compare], mut coco: Coco) -
             }
         }
     }
-    Ok(coco.save(path)?)
+    coco
 }
 
 /// The sheet; where its letters could not be read, the evidence for the prompt that fits best.

@@ -1,15 +1,16 @@
 //! `fieldmark evaluate`: the field's metrics over a data set, for a grid of settings. It can be interrupted at any moment
 //! and resumed, and split among machines.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fieldmark::{
-    PhotoOptions,
+    Explainer, PhotoOptions,
     dataset::{self, Ask, Dataset, Picture, Place},
     evaluate::{
         Evaluator, Failure, Faithfulness, Group, METRICS, Metric, Options, Sanity, Summary, Tolerance,
     },
+    files::{Leftover, Registered},
     folder::Skipped,
     metric::Bootstrap,
     objective::{Strength, references::SYNONYM_THRESHOLD},
@@ -21,11 +22,13 @@ use tempfile::TempDir;
 
 use crate::{
     args::{AskName, DataArgs, EvaluateArgs, MetricArgs, PlaceName},
+    destination::Destination,
     evaluation::{Description, Evaluation},
     exit::Exit,
     hashes, images,
     in_order::{all_or_each, groups},
     output,
+    run_folder::RunFolder,
     terminal::Terminal,
 };
 
@@ -33,27 +36,33 @@ use crate::{
 const CLASSES: &str = "classes";
 
 pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit> {
-    if let Some(rows) = &args.rows {
-        super::prepare_folder_of(rows)?;
-    }
+    let rows = args.rows.as_deref().map(|rows| Destination::prepare("--rows", rows)).transpose()?;
+    Destination::check_standard_output(rows.as_slice(), args.json)?;
     match (&args.dataset, &args.output) {
         (Some(dataset), _) if images::is_standard_input(dataset) => {
             bail!("-: expected a data set's file or directory, found standard input")
         }
-        (Some(dataset), _) => measure(args, dataset, terminal),
-        (None, Some(output)) => finish(args, &Evaluation::merge(&args.merge, output)?, Skipped::default()),
+        (Some(dataset), _) => measure(args, dataset, rows, terminal),
+        (None, Some(output)) => {
+            finish(args, Evaluation::merge(&args.merge, output)?, rows, Skipped::default())
+        }
         (None, None) => bail!("--output: expected a directory, found none"),
     }
 }
 
-fn measure(args: &EvaluateArgs, dataset: &Path, terminal: &Terminal) -> Result<Exit> {
+fn measure(
+    args: &EvaluateArgs,
+    dataset: &Path,
+    rows: Option<Destination>,
+    terminal: &Terminal,
+) -> Result<Exit> {
     let dataset = Dataset::open(dataset, &data_options(&args.data))?;
     let skipped = dataset.skipped()?;
     images::note_skipped(skipped, terminal);
     terminal.warn(dataset.warnings());
     let mut options = options(args, &dataset)?;
-    let _new_folders = args.output.as_deref().map(super::NewFolders::on_the_way_to);
-    let folder = Folder::new(args)?;
+    let scratch = Scratch::new(args)?;
+    let folder = RunFolder::claim(scratch.as_ref().map_or(output(args), Scratch::path))?;
     let (explainer, _) = super::load(&args.model, terminal)?;
     options.methods = super::methods(&args.method);
     let evaluator = Evaluator::new(&explainer, options)?;
@@ -72,16 +81,27 @@ fn measure(args: &EvaluateArgs, dataset: &Path, terminal: &Terminal) -> Result<E
         shard: args.shard,
         record: evaluator.record(),
     };
-    let mut evaluation = folder.open(args, description, terminal)?;
-    let run = Run { evaluator: &evaluator, terminal };
-    run.all(dataset.pictures()?.take(pictures), pictures, &mut evaluation)?;
-    finish(args, &evaluation, skipped)
+    let mut evaluation = open(args, folder, description, terminal)?;
+    let run = Run { evaluator: &evaluator, explainer: &explainer, terminal };
+    let missing = evaluation.missing();
+    if let Err(error) = run.all(dataset.pictures()?.take(pictures), pictures, &mut evaluation) {
+        return super::ended_early(error, missing - evaluation.missing(), terminal);
+    }
+    finish(args, evaluation, rows, skipped)
 }
 
-fn finish(args: &EvaluateArgs, evaluation: &Evaluation, skipped: Skipped) -> Result<Exit> {
+fn finish(
+    args: &EvaluateArgs,
+    mut evaluation: Evaluation,
+    rows: Option<Destination>,
+    skipped: Skipped,
+) -> Result<Exit> {
     let bootstrap = Bootstrap { seed: args.seed, ..Bootstrap::default() };
-    let summary = evaluation.finish(&bootstrap, args.rows.as_deref(), skipped)?;
-    print(&summary, args)?;
+    let is_printed = !rows.as_ref().is_some_and(Destination::is_standard_output);
+    let summary = evaluation.finish(&bootstrap, rows, skipped)?;
+    if is_printed {
+        print(&summary, args)?;
+    }
     Ok(Exit::of(summary.counts.images, summary.failed.len()))
 }
 
@@ -200,40 +220,52 @@ fn rivals(args: &EvaluateArgs, dataset: &Dataset) -> Result<Option<Rivals>> {
     Ok(Some(super::rivals(&args.rivals, concepts, SYNONYM_THRESHOLD)))
 }
 
-/// Where a run's files go: into the directory that was asked for, or into one that is thrown away.
-enum Folder {
-    Kept(PathBuf),
-    Scratch(TempDir),
+/// The directory that was asked for.
+fn output(args: &EvaluateArgs) -> &Path {
+    args.output.as_deref().unwrap_or(Path::new("."))
 }
 
-impl Folder {
-    fn new(args: &EvaluateArgs) -> Result<Self> {
-        match &args.output {
-            Some(folder) => {
-                fieldmark::files::prepare_folder(folder)?;
-                Ok(Self::Kept(folder.clone()))
-            }
-            None => Ok(Self::Scratch(tempfile::tempdir().context("temporary directory: cannot be made")?)),
+/// Where a run's files go if no directory was asked for. It is removed with this value, or by a signal.
+struct Scratch {
+    _registered: Registered,
+    folder: TempDir,
+}
+
+impl Scratch {
+    fn new(args: &EvaluateArgs) -> Result<Option<Self>> {
+        if args.output.is_some() {
+            return Ok(None);
         }
+        let folder = tempfile::tempdir().context("temporary directory: cannot be made")?;
+        Ok(Some(Self { _registered: Registered::new(folder.path(), Leftover::Folder), folder }))
     }
 
-    fn open(&self, args: &EvaluateArgs, description: Description, terminal: &Terminal) -> Result<Evaluation> {
-        let path = match self {
-            Self::Kept(folder) => folder.as_path(),
-            Self::Scratch(folder) => folder.path(),
-        };
-        if args.resume {
-            return Evaluation::resume(path, description);
-        }
-        if Evaluation::is_there(path) {
-            terminal.note("the results in the output directory are replaced; --resume would go on with them");
-        }
-        Evaluation::begin(path, description)
+    fn path(&self) -> &Path {
+        self.folder.path()
     }
+}
+
+/// Begins a run in its folder, or goes on with the one that is there.
+fn open(
+    args: &EvaluateArgs,
+    folder: RunFolder,
+    description: Description,
+    terminal: &Terminal,
+) -> Result<Evaluation> {
+    if args.resume {
+        let evaluation = Evaluation::resume(folder, description)?;
+        evaluation.left_out().iter().for_each(|note| terminal.note(note));
+        return Ok(evaluation);
+    }
+    if Evaluation::is_there(folder.path()) {
+        terminal.note("the results in the output directory are replaced; --resume would go on with them");
+    }
+    Evaluation::begin(folder, description)
 }
 
 struct Run<'a> {
     evaluator: &'a Evaluator<'a>,
+    explainer: &'a Explainer,
     terminal: &'a Terminal,
 }
 
@@ -281,7 +313,7 @@ impl Run<'_> {
         }
         let measure = |pictures: &[Picture]| {
             let measured = self.evaluator.measure_each(pictures).into_iter();
-            measured.map(|measured| Ok(measured?)).collect()
+            super::if_unchanged(self.explainer, measured.map(|measured| Ok(measured?)).collect())
         };
         let measured = all_or_each(&pictures, measure);
         for ((place, picture), measured) in places.into_iter().zip(&pictures).zip(measured) {
@@ -290,10 +322,8 @@ impl Run<'_> {
                     self.terminal.warn(&measured.warnings);
                     evaluation.add(place, measured.answers)?;
                 }
+                Err(error) if super::would_come_again(&error) => return Err(error),
                 Err(error) => {
-                    if super::is_about_the_model(&error) {
-                        return Err(error);
-                    }
                     let error = images::named(error, &Some(picture.path.clone()));
                     self.terminal.error(&error);
                     evaluation.fail(place, Failure::new(picture, format!("{error:#}")))?;

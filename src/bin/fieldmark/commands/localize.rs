@@ -1,6 +1,7 @@
 //! `fieldmark localize`: a map per image.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -13,7 +14,7 @@ use fieldmark::{
     folder::Skipped,
     geometry::Size,
     objective::{Strength, references::SYNONYM_THRESHOLD},
-    pipeline::{Found, Rivals, strip_at},
+    pipeline::{Found, Looks, Rivals, strip_at},
     progress::Warning,
     prompt::ConceptList,
     regions::Instance,
@@ -23,6 +24,7 @@ use fieldmark::{
 use image::RgbImage;
 use serde::Serialize;
 
+use super::Outputs;
 use crate::{
     args::{Kind, LocalizeArgs, RivalArgs},
     exit::Exit,
@@ -30,7 +32,7 @@ use crate::{
     in_order::{Opening, groups, in_order, in_steps},
     output,
     preview::Protocol,
-    saving::{Drawing, Files, save_text},
+    saving::{Drawing, Files},
     terminal::Terminal,
 };
 
@@ -42,7 +44,8 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
         terminal.note(&format!("{} is taken as the prompt, which comes before the images", args.prompt));
     }
     let rivals = rivals(&args.rivals)?;
-    let _new_folders = super::prepare_output(&args.output, &args.show)?;
+    let writes = args.save.is_empty() || args.save.iter().any(|kind| *kind != Kind::None);
+    let outputs = super::prepare_output(&args.output, &args.show, writes)?;
     if args.show.report.is_some() && (args.images.len() > 1 || args.images.iter().any(|path| path.is_dir())) {
         bail!("--report: expected one photo, found several; `fieldmark batch` makes a page for each");
     }
@@ -53,12 +56,13 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     explainer.check(&query)?;
     let text_seconds = start.elapsed().as_secs_f64();
     let drawing = Drawing::of(&args.pictures);
+    let (explainer, outputs) = (&explainer, &outputs);
     let run =
-        Run { args, explainer: &explainer, query, strengths, drawing, load_seconds, text_seconds, terminal };
-    let mut coco = Coco::new(super::coco_description(&explainer, &args.map));
+        Run { args, outputs, explainer, query, strengths, drawing, load_seconds, text_seconds, terminal };
+    let mut coco = Coco::new(super::coco_description(explainer, &args.map));
     let exit = run.all(&mut coco)?;
-    if let Some(path) = &args.show.coco {
-        coco.save(path)?;
+    if let Some(file) = &outputs.coco {
+        file.write(|out| coco.write(out))?;
     }
     Ok(exit)
 }
@@ -98,6 +102,7 @@ struct Answers {
 
 struct Run<'a> {
     args: &'a LocalizeArgs,
+    outputs: &'a Outputs,
     explainer: &'a Explainer,
     query: Query,
     strengths: Vec<Strength>,
@@ -126,15 +131,14 @@ impl Run<'_> {
             let paths: Vec<_> = group.iter().map(path_of_image).collect();
             paths.into_iter().zip(self.some(group, shows)).collect::<Vec<_>>()
         };
-        in_order(groups, at_once, work, |group| {
+        let ended = in_order(groups, at_once, work, |group| {
             for (path, answers) in group {
                 match answers {
                     Ok(answers) => {
                         self.tell(answers, preview, coco, skipped)?;
                         done += 1;
                     }
-                    // What is wrong with the model is wrong for every photo.
-                    Err(error) if super::is_about_the_model(&error) => return Err(error),
+                    Err(error) if super::would_come_again(&error) => return Err(error),
                     Err(error) => {
                         self.terminal.error(&images::named(error, &path));
                         failed += 1;
@@ -143,8 +147,11 @@ impl Run<'_> {
                 bar.inc(1);
             }
             self.go_on()
-        })?;
+        });
         bar.finish_and_clear();
+        if let Err(error) = ended {
+            return super::ended_early(error, done, self.terminal);
+        }
         Ok(Exit::of(done, failed))
     }
 
@@ -165,7 +172,8 @@ impl Run<'_> {
         let answer = |opened: &[Opened]| {
             let photos = opened.iter().map(|opened| &opened.photo);
             let looks = self.explainer.look(photos, &self.query.settings);
-            looks.into_iter().map(|mut looks| Ok(looks.sweep(&self.query, &self.strengths)?)).collect()
+            let sweep = |mut looks: Looks| Ok(looks.sweep(&self.query, &self.strengths)?);
+            super::if_unchanged(self.explainer, looks.into_iter().map(sweep).collect())
         };
         in_steps(group, open, answer, |opened, answers| self.finish(opened, answers, shows))
     }
@@ -213,7 +221,9 @@ impl Run<'_> {
                 coco.add_instances(id, &self.query.target, found);
             }
         }
-        self.terminal.without_bars(|| self.print(&answers.found, skipped))?;
+        if self.outputs.prints {
+            self.terminal.without_bars(|| self.print(&answers.found, skipped))?;
+        }
         if let Some((picture, protocol)) = answers.picture.zip(preview) {
             self.terminal.without_bars(|| output::picture(&picture, protocol))?;
         }
@@ -222,13 +232,14 @@ impl Run<'_> {
 
     /// The page of the first strength, if it is wanted. It shows every prompt alone, too: that is a pass of its own.
     fn save_page(&self, photo: &Photo, answers: &mut [Found]) -> Result<()> {
-        let (Some(path), Some(found)) = (&self.args.show.report, answers.first_mut()) else { return Ok(()) };
+        let (Some(file), Some(found)) = (&self.outputs.report, answers.first_mut()) else { return Ok(()) };
         let rivals = found.report.against.iter().map(|rival| &rival.score.prompt);
         let prompts: Vec<String> =
             std::iter::once(&found.report.target.prompt).chain(rivals).cloned().collect();
         let compared = self.explainer.compare(photo, &prompts, &self.query.settings)?;
-        save_text(path, &compared.page(photo, &super::page_options(&self.query.settings, None))?)?;
-        found.report.files.insert("report".into(), path.clone());
+        let page = compared.page(photo, &super::page_options(&self.query.settings, None))?;
+        file.write(|out| out.write_all(page.as_bytes()))?;
+        found.report.files.insert("report".into(), file.path().into());
         Ok(())
     }
 

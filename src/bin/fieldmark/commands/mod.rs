@@ -12,6 +12,7 @@ pub mod models;
 pub mod prompts;
 
 use std::{
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -22,7 +23,6 @@ use fieldmark::{
     Error, Explainer, Settings,
     attribution::{Combination, METHODS},
     device::DeviceChoice,
-    files::prepare_folder,
     geometry::Fit,
     model::source::{HubOptions, ModelSpec, locate},
     objective::{Strength, objective, references::By},
@@ -37,10 +37,13 @@ use crate::{
         ALL_METHODS, ByName, CombinationName, DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, Preview,
         RivalArgs, ShowArgs, ViewArgs,
     },
+    destination::Destination,
+    exit::Exit,
     hashes,
     in_order::AT_ONCE,
     output,
     preview::Protocol,
+    run_folder::NewFolders,
     terminal::Terminal,
 };
 
@@ -101,30 +104,27 @@ fn model_hash(args: &ModelArgs, terminal: &Terminal) -> Result<Option<String>> {
     Ok(Some(hash.with_context(|| format!("{}: cannot be read", found.directory.display()))?))
 }
 
-/// Makes the results' directory and those of single files, before long work.
-fn prepare_output(args: &OutputArgs, show: &ShowArgs) -> Result<NewFolders> {
-    let new = NewFolders::on_the_way_to(&args.output);
-    prepare_folder(&args.output)?;
-    [&show.coco, &show.report].into_iter().flatten().try_for_each(|file| prepare_folder_of(file))?;
-    Ok(new)
+/// Where a command's results go.
+struct Outputs {
+    coco: Option<Destination>,
+    report: Option<Destination>,
+    /// Whether standard output is for results alone, rather than for a table or JSON.
+    prints: bool,
+    _new: Option<NewFolders>,
 }
 
-/// Folders that were made for a run, each inside the next one. Those that stayed empty go with it.
-struct NewFolders(Vec<PathBuf>);
-
-impl NewFolders {
-    /// Those that a folder lacks, itself included: to be asked before it is made.
-    fn on_the_way_to(folder: &Path) -> Self {
-        let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
-        Self(folder.ancestors().take_while(is_missing).map(Path::to_path_buf).collect())
-    }
-}
-
-impl Drop for NewFolders {
-    fn drop(&mut self) {
-        // A folder that holds anything cannot be removed, and neither can one that holds that folder.
-        let _ = self.0.iter().try_for_each(std::fs::remove_dir);
-    }
+/// Makes the results' directory, if files are written there, and looks at single files, before long work.
+fn prepare_output(args: &OutputArgs, show: &ShowArgs, writes: bool) -> Result<Outputs> {
+    let new = if writes { Some(NewFolders::prepare(&args.output)?) } else { None };
+    let prepare = |option, path: &Option<PathBuf>| {
+        path.as_deref().map(|path| Destination::prepare(option, path)).transpose()
+    };
+    let (coco, report) = (prepare("--coco", &show.coco)?, prepare("--report", &show.report)?);
+    Destination::check_distinct(coco.as_ref(), report.as_ref())?;
+    let files: Vec<&Destination> = coco.iter().chain(&report).collect();
+    Destination::check_standard_output(&files, args.json)?;
+    let prints = !files.iter().any(|file| file.is_standard_output());
+    Ok(Outputs { coco, report, prints, _new: new })
 }
 
 /// What a COCO file of these maps says of itself.
@@ -221,12 +221,6 @@ fn view(args: &ViewArgs) -> Result<Settings> {
     })
 }
 
-/// Makes the folder that a file is to be written in.
-fn prepare_folder_of(file: &Path) -> Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    Ok(prepare_folder(folder.unwrap_or(Path::new(".")))?)
-}
-
 /// What a page shows of a run whose checkpoint is not hashed; `strength`, as [`page_strength`] returns it.
 fn page_options(settings: &Settings, strength: Option<f64>) -> PageOptions {
     PageOptions { target: 0, strength, templates: texts(settings), model_hash: None }
@@ -246,12 +240,48 @@ fn texts(settings: &Settings) -> Vec<String> {
     settings.templates.iter().map(|template| template.as_str().to_owned()).collect()
 }
 
-/// Whether an error would come again with every photo.
-fn is_about_the_model(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref(),
-        Some(Error::Weights { .. } | Error::Config { .. } | Error::Tokenizer { .. })
-    )
+/// Whether an error would come again with every photo: what is wrong is the model, or the place of the results.
+fn would_come_again(error: &anyhow::Error) -> bool {
+    match error.downcast_ref() {
+        Some(Error::Weights { .. } | Error::Config { .. } | Error::Tokenizer { .. }) => true,
+        Some(Error::Write { source, .. }) => is_about_the_place(source),
+        _ => false,
+    }
+}
+
+/// Whether nothing can be written in a place any more, rather than one file of it.
+fn is_about_the_place(error: &io::Error) -> bool {
+    /// An error of input or output.
+    const EIO: i32 = 5;
+    match error.kind() {
+        ErrorKind::StorageFull
+        | ErrorKind::QuotaExceeded
+        | ErrorKind::ReadOnlyFilesystem
+        | ErrorKind::NotFound
+        | ErrorKind::NotADirectory
+        | ErrorKind::StaleNetworkFileHandle
+        | ErrorKind::PermissionDenied => true,
+        _ => cfg!(unix) && error.raw_os_error() == Some(EIO),
+    }
+}
+
+/// Answers that are of one checkpoint: it did not change meanwhile.
+fn if_unchanged<A>(explainer: &Explainer, answers: Vec<Result<A>>) -> Vec<Result<A>> {
+    let check = |answer: Result<A>| {
+        let answer = answer?;
+        explainer.model().check_unchanged()?;
+        Ok(answer)
+    };
+    answers.into_iter().map(check).collect()
+}
+
+/// The end of a run that could not go on: what is done stays done.
+fn ended_early(error: anyhow::Error, done: usize, terminal: &Terminal) -> Result<Exit> {
+    if done == 0 {
+        return Err(error);
+    }
+    terminal.error(&error);
+    Ok(Exit::SomeFailed)
 }
 
 /// How the results of so many photos are shown in the terminal, if they are.

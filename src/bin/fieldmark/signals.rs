@@ -1,0 +1,72 @@
+//! SIGINT, SIGTERM and SIGHUP: what is half-written is removed, the journal keeps its last whole line, and the program
+//! ends at once. A second signal does not even wait for that.
+
+use anyhow::{Context, Result};
+
+/// Takes the signals over. Those that whoever started the program had ignored, as `nohup` does, stay ignored.
+#[cfg(unix)]
+pub fn take_over() -> Result<()> {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use fieldmark::files::stop_writing;
+    use signal_hook::{
+        consts::{SIGHUP, SIGINT, SIGTERM},
+        flag,
+        iterator::Signals,
+        low_level,
+    };
+
+    let signals: Vec<i32> =
+        [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|number| !is_ignored(*number)).collect();
+    let is_ending = Arc::new(AtomicBool::new(false));
+    let cannot = "signals: cannot be handled";
+    for number in &signals {
+        flag::register_conditional_shutdown(*number, status(*number), Arc::clone(&is_ending))
+            .context(cannot)?;
+    }
+    let mut received = Signals::new(&signals).context(cannot)?;
+    let end = move || {
+        if let Some(number) = received.forever().next() {
+            is_ending.store(true, Ordering::SeqCst);
+            stop_writing();
+            low_level::exit(status(number));
+        }
+    };
+    let name = std::thread::Builder::new().name("signals".into());
+    name.spawn(end).map(drop).context("threads: none can be started")
+}
+
+/// The status that shells give a program which a signal ends.
+#[cfg(unix)]
+fn status(signal: i32) -> i32 {
+    128 + signal
+}
+
+/// Whether a signal was ignored when the program was started; where the system does not say, it was not.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
+/// Takes Ctrl-C, Ctrl-Break and the closing of the window over.
+#[cfg(windows)]
+pub fn take_over() -> Result<()> {
+    let interrupted = 130;
+    ctrlc::set_handler(move || {
+        fieldmark::files::stop_writing();
+        std::process::exit(interrupted);
+    })
+    .context("signals: cannot be handled")
+}
+
+/// Elsewhere the system ends the program as it does.
+#[cfg(not(any(unix, windows)))]
+pub fn take_over() -> Result<()> {
+    Ok(())
+}
