@@ -438,11 +438,13 @@ pub struct ModelArgs {
 /// Results beside the files of each photo.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// Also write a page in which target, rivals, strength and colours can be changed, into this file; for one photo.
+    /// Also write a page in which target, rivals, strength and colours can be changed, into this file; for one photo. `-` is
+    /// standard output.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
 
     /// Also write the regions of all photos into one COCO-style JSON file: boxes, outlines, areas and scores.
+    /// `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub coco: Option<PathBuf>,
 

@@ -293,6 +293,7 @@ impl Manifest {
     pub fn run_name(&self) -> Result<String> {
         let mut known = self.known()?;
         known["images"].take();
+        known["images_bytes"].take();
         Ok(run_name(&known.to_string()))
     }
 

@@ -96,7 +96,7 @@ pub struct EvaluateArgs {
                                 "pixel_limit", "DataArgs", "MetricArgs", "RivalArgs", "ViewArgs", "ModelArgs"])]
     pub merge: Vec<PathBuf>,
 
-    /// Also write a JSON object for every line and contrasted map into this file.
+    /// Also write a JSON object for every line and contrasted map into this file. `-` is standard output.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub rows: Option<PathBuf>,
 
