@@ -211,7 +211,29 @@ fn pointed_at(size: Option<u64>) -> String {
     size.map(|size| format!(" to its {size} bytes")).unwrap_or_default()
 }
 
+/// A reason that may hold names from a file: control characters in them are written out, so that it stays one line.
+pub(crate) fn one_line(reason: &str) -> String {
+    reason.chars().fold(String::with_capacity(reason.len()), |mut text, c| {
+        if c.is_control() {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
+        text
+    })
+}
+
 /// The first line of candle's message: the rest is a backtrace.
 pub(crate) fn first_line(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_written_out() {
+        assert_eq!(one_line("entry a\n\u{1b}[31m: \u{e9}"), "entry a\\n\\u{1b}[31m: \u{e9}");
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 use candle_core::{DType, Device, Tensor};
 
 use super::{lfs, nn::Numbers, pytorch::PytorchFile, source, tensor_file::TensorFile};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 
 /// A file whose table of tensors was read.
 pub(super) enum WeightFile {
@@ -114,7 +114,7 @@ fn refuse_pipe(path: &Path) -> Result<()> {
 fn opened(file: Result<TensorFile, String>, path: &Path) -> Result<WeightFile> {
     file.map(WeightFile::Safetensors).map_err(|reason| Error::Weights {
         path: path.into(),
-        reason: format!("not a whole safetensors file: {reason}"),
+        reason: one_line(&format!("not a whole safetensors file: {reason}")),
     })
 }
 
@@ -126,7 +126,7 @@ pub(super) fn files_of(file: &Path) -> Result<Vec<PathBuf>> {
     if file.extension().is_none_or(|extension| extension != "json") {
         return Ok(vec![file.into()]);
     }
-    let error = |reason: String| Error::Weights { path: file.into(), reason };
+    let error = |reason: String| Error::Weights { path: file.into(), reason: one_line(&reason) };
     let names = source::shards(&super::read_text_file(file)?).map_err(error)?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let files: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();

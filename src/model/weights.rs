@@ -21,7 +21,7 @@ use super::{
     source,
     weight_file::{WeightFile, files_of},
 };
-use crate::error::{Error, Result, first_line};
+use crate::error::{Error, Result, first_line, one_line};
 
 /// The tensors of a checkpoint.
 pub struct Weights {
@@ -90,7 +90,7 @@ impl Weights {
                 match places.entry(name.clone()) {
                     Entry::Vacant(place) => place.insert(Place { file: index, name }),
                     Entry::Occupied(place) => {
-                        let reason = format!("tensor {} is in two of the shards", place.key());
+                        let reason = one_line(&format!("tensor {} is in two of the shards", place.key()));
                         return Err(Error::Weights { path, reason });
                     }
                 };
@@ -331,7 +331,7 @@ impl Weights {
     }
 
     pub(super) fn error(&self, reason: String) -> Error {
-        Error::Weights { path: self.path.clone(), reason }
+        Error::Weights { path: self.path.clone(), reason: one_line(&reason) }
     }
 }
 

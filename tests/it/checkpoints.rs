@@ -9,6 +9,7 @@ use std::{
 
 use fieldmark::{
     Error, Explainer, Photo, Query,
+    geometry::Fit,
     model::{inspect::Inspection, source::HubOptions, source::ModelSpec},
     pipeline::LoadOptions,
     progress::{Event, ProgressHandler, Silent, Warning},
@@ -470,4 +471,27 @@ fn every_name_of_an_activation_is_read() {
         assert_same(&answer(name), &tanh, name);
     }
     assert_same(&answer("gelu_python"), &exact, "gelu_python");
+}
+
+/// The logits that transformers 5.24.0 gives for the same photo, cropped, and the same prompts: `CLIPModel` on what
+/// `CLIPImageProcessorPil` makes of it.
+#[test]
+fn activations_are_those_of_transformers() {
+    let photo = Photo::open(&fixtures().join("photos/shapes-96x64.png")).unwrap();
+    for (activation, expected) in
+        [("gelu", [-7.767_917_156, -4.771_260_262]), ("gelu_new", [-7.767_897_606, -4.771_275_043])]
+    {
+        let copy = Copy::sound();
+        let text = std::fs::read_to_string(copy.path("config.json")).unwrap();
+        copy.write("config.json", text.replace("\"gelu\"", &format!("{activation:?}")));
+        let explainer = Explainer::load(copy.folder.path().to_str().unwrap()).unwrap();
+        let mut query = Query::new("red-winged blackbird").against(["house sparrow"]);
+        query.settings.fit = Fit::Crop;
+        let report = serde_json::to_value(&explainer.localize(&photo, &query).unwrap().report).unwrap();
+        let found = [&report["logit"], &report["against"][0]["logit"]].map(|logit| logit.as_f64().unwrap());
+        for (found, expected) in found.into_iter().zip(expected) {
+            // Four units of float32's last place at this size, measured; the two activations are 1.5e-5 apart.
+            assert!((found - expected).abs() < 8e-6, "{activation}: expected {expected}, found {found}");
+        }
+    }
 }

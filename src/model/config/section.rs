@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Activation;
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, one_line},
     model::json,
 };
 
@@ -34,7 +34,7 @@ impl<'a> Section<'a> {
         found: impl std::fmt::Display,
     ) -> Error {
         let found = json::shown(&found.to_string());
-        let reason = format!("{}{key}: expected {expected}, found {found}", self.name);
+        let reason = one_line(&format!("{}{key}: expected {expected}, found {found}", self.name));
         Error::Config { path: self.path.into(), reason }
     }
 

@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
 use candle_core::{Device, Tensor};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use dtypes::Numbers;
 use pickle::Item;
 use storages::Storages;
@@ -57,7 +57,7 @@ impl PytorchFile {
     /// [`Error::Weights`] if the file is not of this format, cut short, or holds something else than a state
     /// dictionary.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let error = |reason: String| Error::Weights { path: path.into(), reason };
+        let error = |reason: String| Error::Weights { path: path.into(), reason: one_line(&reason) };
         let Parts { state, storages } = parts(path).map_err(error)?;
         let tensors = tensors(state).map_err(error)?;
         for (name, tensor) in &tensors {
