@@ -6,6 +6,7 @@
 mod checkpoints;
 #[cfg(feature = "hub")]
 mod hub;
+mod inputs;
 mod json;
 mod memory;
 mod photos;
