@@ -85,8 +85,11 @@ impl Answer {
             }
             (false, None) => stream.write_all(body)?,
         }
-        while self.endless && !head_only {
-            stream.write_all(body)?;
+        if self.endless && !head_only {
+            // Until the client goes away.
+            loop {
+                stream.write_all(body)?;
+            }
         }
         stream.flush()
     }

@@ -161,9 +161,10 @@ fn create_folder(folder: &Path, cache: &Path) -> io::Result<()> {
     match std::fs::create_dir(folder) {
         Ok(()) => share(folder, mode(cache)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            match folder.symlink_metadata()?.is_dir() {
-                true => Ok(()),
-                false => Err(error),
+            if folder.symlink_metadata()?.is_dir() {
+                Ok(())
+            } else {
+                Err(error)
             }
         }
         Err(error) => Err(error),
@@ -201,7 +202,8 @@ fn share(_path: &Path, _mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
 
