@@ -9,7 +9,7 @@ use std::{
 };
 
 use rayon::prelude::*;
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     attribution::{self, Combination, ConceptMap, resample::Resampled},
@@ -140,7 +140,7 @@ impl Place {
 }
 
 /// What a map's values count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MapUnit {
     /// Logits: similarities times the checkpoint's logit scale.

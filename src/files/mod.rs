@@ -22,7 +22,7 @@ pub use interrupt::{Leftover, Registered, stop_writing, uninterrupted};
 pub use mark::{SOFTWARE, is_own_png};
 pub use names::{Names, path_of, shown, slug};
 pub use pictures::{png, save_indexed_png, save_npy, save_png};
-pub use read::read_bounded;
+pub use read::{read_bounded, read_npy};
 pub use target::Target;
 pub use temporary::remove_leftovers;
 pub use write::{Output, open_stream, prepare_folder, sync_folder, write_atomically};

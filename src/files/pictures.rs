@@ -112,7 +112,7 @@ pub fn save_npy(path: &Path, values: &[f32], shape: [usize; 2]) -> Result<()> {
 
 /// Magic, version, the length of the description, and the description, padded so that the data begin at a
 /// multiple of 64 bytes.
-fn npy_header(shape: [usize; 2]) -> Vec<u8> {
+pub(super) fn npy_header(shape: [usize; 2]) -> Vec<u8> {
     const BEFORE_DESCRIPTION: usize = 10;
     let mut description =
         format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", shape[0], shape[1]);

@@ -33,12 +33,14 @@ impl Scale {
 
 /// Which pictures share a scale.
 ///
-/// As text: `own`, or a number such as `12.5`.
+/// As text: `own`, `run`, or a number such as `12.5`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum ScaleRule {
     /// Every photo has a scale of its own.
     #[default]
     Own,
+    /// All photos of a run have one scale: the largest evidence of all their maps.
+    Run,
     /// All pictures have this scale, in the unit of their maps. It is above 0 and finite.
     Fixed(f32),
 }
@@ -50,8 +52,9 @@ impl FromStr for ScaleRule {
         let is_scale = |scale: &f32| *scale > 0.0 && scale.is_finite();
         match text {
             "own" => Ok(Self::Own),
+            "run" => Ok(Self::Run),
             _ => text.parse().ok().filter(is_scale).map(Self::Fixed).ok_or_else(|| {
-                let reason = format!("expected own or a number above 0, found {text:?}");
+                let reason = format!("expected own, run or a number above 0, found {text:?}");
                 Error::Option { option: "scale", reason }
             }),
         }
@@ -62,6 +65,7 @@ impl fmt::Display for ScaleRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Own => write!(f, "own"),
+            Self::Run => write!(f, "run"),
             Self::Fixed(scale) => write!(f, "{scale}"),
         }
     }
@@ -79,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_rule_is_read_as_it_is_written() {
-        for text in ["own", "12.5", "0.001", "1000000"] {
+        for text in ["own", "run", "12.5", "0.001", "1000000"] {
             assert_eq!(text.parse::<ScaleRule>().unwrap().to_string(), text);
         }
         assert_eq!("1e3".parse::<ScaleRule>().unwrap(), ScaleRule::Fixed(1000.0));
@@ -90,7 +94,10 @@ mod tests {
         // The last two are 0 and infinite as single precision.
         for text in ["0", "-0", "-1", "nan", "NaN", "inf", "-inf", "", " 1", "1,5", "Own", "1e-60", "1e60"] {
             let error = text.parse::<ScaleRule>().unwrap_err().to_string();
-            assert!(error.contains("scale: expected own") && error.contains(&format!("{text:?}")), "{error}");
+            assert!(
+                error.contains("scale: expected own, run") && error.contains(&format!("{text:?}")),
+                "{error}"
+            );
         }
     }
 }

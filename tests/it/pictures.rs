@@ -134,7 +134,7 @@ fn a_prompt_with_commas_and_quotes_is_one_field() {
 fn a_photo_of_one_pixel_gets_all_of_them() {
     let sandbox = Sandbox::new();
     RgbImage::from_pixel(1, 1, image::Rgb([200, 30, 30])).save(sandbox.path("dot.png")).unwrap();
-    for scale in ["own", "3"] {
+    for scale in ["own", "run", "3"] {
         let arguments = [
             "dot.png",
             "--save",
@@ -252,4 +252,168 @@ fn a_report_with_rivals_opens_at_the_usual_strength_unless_one_was_given() {
     let page = page.to_str().unwrap();
     localize(&sandbox, &["wide.png", "--against", "blue circle", "--report", page]).assert_done();
     assert_eq!(opens_at(Path::new(page)), (0.6, true));
+}
+
+/// A folder of photos, some of which show more than others.
+fn frames(count: usize) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("prompts.txt", "red square\nblue circle\n");
+    for number in 0..count {
+        let fixture = ["shapes-96x64.png", "shapes-50x83.png"][number % 2];
+        let fixture = image::open(crate::sandbox::fixture("photos").join(fixture)).unwrap().into_rgb8();
+        let frame = image::imageops::brighten(&fixture, number as i32 * 12 - 30);
+        std::fs::create_dir_all(sandbox.path("photos")).unwrap();
+        frame.save(sandbox.path(format!("photos/{number:02}.png"))).unwrap();
+    }
+    sandbox
+}
+
+#[test]
+fn all_photos_of_a_run_share_the_largest_scale() {
+    let sandbox = frames(5);
+    let arguments = ["photos", "--save", "overlay,heatmap", "--against", "blue circle"];
+    let own = localize(&sandbox, &arguments).json();
+    let largest =
+        |kind: &str| own.iter().map(|line| line["scale"][kind].as_f64().unwrap()).fold(0.0, f64::max);
+    let (overlay, heatmap) = (largest("overlay"), largest("heatmap"));
+    let outcome = localize(&sandbox, &[&arguments[..], &["--scale", "run"]].concat());
+    outcome.assert_done();
+    let lines = outcome.json();
+    assert_eq!(lines.len(), 5);
+    let mut drawn = Vec::new();
+    for line in &lines {
+        assert_eq!(line["scale"]["rule"], "run");
+        assert_eq!(line["scale"]["overlay"].as_f64(), Some(overlay));
+        assert_eq!(line["scale"]["heatmap"].as_f64(), Some(heatmap));
+        assert!(file(&sandbox, line, "map").is_file(), "the map is written, too");
+        drawn.push(std::fs::read(file(&sandbox, line, "overlay")).unwrap());
+    }
+    // The same scale as a number gives the same pictures.
+    let number = lines[0]["scale"]["overlay"].to_string();
+    let fixed = [&arguments[..], &["--scale", &number]].concat();
+    let fixed: Vec<_> = localize(&sandbox, &fixed).json();
+    for (line, drawn) in fixed.iter().zip(&drawn) {
+        assert!(&std::fs::read(file(&sandbox, line, "overlay")).unwrap() == drawn, "{line}");
+    }
+}
+
+#[test]
+fn a_run_with_several_strengths_and_refined_maps_shares_a_scale() {
+    let sandbox = frames(3);
+    let arguments =
+        ["photos", "--save", "overlay,layer,map", "--against", "blue circle", "--strength", "0,0.6"];
+    let arguments = [&arguments[..], &["--refine", "guided", "--bar"]].concat();
+    let outcome = localize(&sandbox, &[&arguments[..], &["--scale", "run"]].concat());
+    outcome.assert_done();
+    let lines = outcome.json();
+    assert_eq!(lines.len(), 6, "a line each");
+    let scale = lines[0]["scale"]["overlay"].to_string();
+    assert!(lines.iter().all(|line| line["scale"]["overlay"] == lines[0]["scale"]["overlay"]));
+    let of = |lines: &[Value]| -> Vec<_> {
+        lines.iter().map(|line| std::fs::read(file(&sandbox, line, "overlay")).unwrap()).collect()
+    };
+    let drawn = of(&lines);
+    let fixed = localize(&sandbox, &[&arguments[..], &["--scale", &scale]].concat()).json();
+    assert!(of(&fixed) == drawn, "guided maps are made again from the map and the photo");
+}
+
+#[test]
+fn a_run_without_evidence_or_with_a_bad_photo_is_drawn() {
+    let sandbox = frames(2);
+    sandbox.write("photos/01-broken.png", "no picture");
+    let outcome = localize(&sandbox, &["photos", "--scale", "run", "--save", "overlay"]);
+    assert_eq!(
+        (outcome.status, outcome.json().len(), outcome.errors().len()),
+        (Some(1), 2, 1),
+        "{outcome:#?}"
+    );
+    let table = sandbox.localize(PROMPT, &["photos", "--scale", "run", "--output", "table"]);
+    assert_eq!(table.status, Some(1));
+    assert!(table.stdout.contains("00.red-square.overlay.png"), "{table:#?}");
+    assert!(sandbox.path("table/01.red-square.overlay.png").is_file());
+    let outcome = localize(&sandbox, &["photos/01-broken.png", "--scale", "run"]);
+    assert_eq!(outcome.status, Some(2), "{outcome:#?}");
+}
+
+fn run_batch(sandbox: &Sandbox, folder: &str, more: &[&str]) -> Outcome {
+    let arguments = ["batch", "prompts.txt", "photos", "--model", "model", "--output", folder];
+    sandbox.run(&[&arguments[..], &["--scale", "run", "--save", "overlay,heatmap"], more].concat())
+}
+
+/// All files of a run but the journal, whose lines have times.
+fn but_times(sandbox: &Sandbox, folder: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let mut files = files(&sandbox.path(folder));
+    files.remove("results.jsonl");
+    files
+}
+
+#[test]
+fn a_batch_on_one_scale_goes_on_to_the_same_end_wherever_it_was_killed() {
+    let sandbox = frames(12);
+    run_batch(&sandbox, "whole", &[]).assert_done();
+    let whole = but_times(&sandbox, "whole");
+    let manifest: Value = serde_json::from_slice(&whole["run.json"]).unwrap();
+    assert!(manifest["scale"]["overlay"].as_f64().unwrap() > 0.0);
+    let mut interrupted = 0;
+    for pictures in [0, 1, 6] {
+        let folder = format!("killed-{pictures}");
+        let arguments = ["batch", "prompts.txt", "photos", "--model", "model", "--scale", "run"];
+        let mut command = sandbox.command();
+        command.args(arguments).args(["--save", "overlay,heatmap", "--output", &folder]);
+        let null = std::process::Stdio::null;
+        let mut child = command.stdout(null()).stderr(null()).spawn().unwrap();
+        let is_far = || {
+            let names = std::fs::read_dir(sandbox.path(&folder)).into_iter().flatten().flatten();
+            let names: Vec<String> = names.map(|entry| entry.file_name().into_string().unwrap()).collect();
+            let count = |ending: &str| names.iter().filter(|name| name.ends_with(ending)).count();
+            count(".map.npy") >= 4 && count(".overlay.png") >= pictures
+        };
+        while !is_far() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        crate::sandbox::wait(&mut child);
+        interrupted += usize::from(!sandbox.path(&folder).join("index.html").exists());
+        run_batch(&sandbox, &folder, &["--resume"]).assert_done();
+        let resumed = but_times(&sandbox, &folder);
+        assert!(resumed.keys().eq(whole.keys()), "{:?}", resumed.keys());
+        for (name, bytes) in &whole {
+            assert!(resumed[name] == *bytes, "{name} differs");
+        }
+    }
+    assert!(interrupted > 0, "every run was faster than the test");
+}
+
+#[test]
+fn a_batch_that_grew_is_drawn_again_where_its_scale_changed() {
+    let sandbox = frames(3);
+    let late = std::fs::read(sandbox.path("photos/02.png")).unwrap();
+    std::fs::remove_file(sandbox.path("photos/02.png")).unwrap();
+    run_batch(&sandbox, "out", &["--json"]).assert_done();
+    let time = |name: &str| std::fs::metadata(sandbox.path("out").join(name)).unwrap().modified().unwrap();
+    let before = time("00.red-square.overlay.png");
+    run_batch(&sandbox, "out", &["--resume"]).assert_done();
+    assert_eq!(time("00.red-square.overlay.png"), before, "nothing changed, so nothing is drawn");
+    std::fs::remove_file(sandbox.path("out/01.red-square.heatmap.png")).unwrap();
+    run_batch(&sandbox, "out", &["--resume"]).assert_done();
+    assert!(sandbox.path("out/01.red-square.heatmap.png").is_file(), "what is missing is drawn");
+    sandbox.write("photos/02.png", late);
+    let outcome = run_batch(&sandbox, "out", &["--resume", "--json"]);
+    outcome.assert_done();
+    assert_eq!(outcome.json().len(), 1, "only the new photo is asked");
+    run_batch(&sandbox, "whole", &[]).assert_done();
+    let (grown, whole) = (but_times(&sandbox, "out"), but_times(&sandbox, "whole"));
+    assert!(grown.keys().eq(whole.keys()));
+    for (name, bytes) in &whole {
+        assert!(grown[name] == *bytes, "{name} differs");
+    }
+    let scale: Value = serde_json::from_slice(&whole["run.json"]).unwrap();
+    assert_eq!(outcome.json()[0]["scale"]["overlay"], scale["scale"]["overlay"]);
+}
+
+#[test]
+fn a_run_refuses_a_photo_that_can_be_read_only_once() {
+    let sandbox = Sandbox::new();
+    localize(&sandbox, &["wide.png", "-", "--scale", "run"])
+        .assert_refused(&["--scale run", "standard input"]);
 }

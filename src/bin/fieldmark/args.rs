@@ -458,9 +458,9 @@ pub struct ShowArgs {
 #[command(next_help_heading = "Output")]
 pub struct PictureArgs {
     /// How much evidence gets the last colour of overlays, layers and heatmaps: own, the largest of the photo, so that
-    /// weak and strong photos look alike; or a number above 0 in the map's unit, mostly logits, so that pictures can be
-    /// compared. Prompts that are compared on a photo share its scale.
-    #[arg(long, value_name = "own or X", default_value_t = ScaleRule::default(), allow_negative_numbers = true)]
+    /// weak and strong photos look alike; run, the largest of all photos; or a number above 0 in the map's unit, mostly
+    /// logits. With run, all maps are written, too, and the pictures are drawn when the last photo is done.
+    #[arg(long, value_name = "own, run or X", default_value_t = ScaleRule::default(), allow_negative_numbers = true)]
     pub scale: ScaleRule,
 
     /// Add a colour bar below overlays and heatmaps, which are then higher than the photo.

@@ -95,7 +95,7 @@ pub fn all_or_each<P, A>(items: &[P], work: impl Fn(&[P]) -> Vec<Result<A>>) -> 
 }
 
 /// Does work on one photo; a panic is an error of this photo.
-fn unless_it_panics<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+pub fn unless_it_panics<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
     guarded(work).unwrap_or_else(|panic| Err(anyhow!("a fault in fieldmark: {}", panic.message)))
 }
 

@@ -16,6 +16,7 @@ mod hashes;
 mod images;
 mod in_order;
 mod journal;
+mod later;
 mod listing;
 mod manifest;
 mod output;
@@ -28,6 +29,7 @@ mod shard;
 mod signals;
 mod terminal;
 mod threads;
+mod unfinished;
 mod usage;
 
 use std::process::ExitCode;

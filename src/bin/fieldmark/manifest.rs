@@ -25,6 +25,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     args::{BatchArgs, CompareKind},
+    later::RunScale,
     saving::Drawing,
     seal::run_name,
 };
@@ -53,6 +54,9 @@ pub struct Manifest {
     /// The files that were written, relative to the manifest's folder.
     #[serde(default)]
     pub outputs: Vec<String>,
+    /// The scale of all pictures, if they share that of the run and were drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<RunScale>,
 }
 
 /// What a run does with every photo.
@@ -217,7 +221,7 @@ impl Recipe {
     }
 
     pub fn drawing(&self) -> Result<Drawing> {
-        Ok(Drawing { scale: self.scale.parse()?, bar: self.bar })
+        Ok(Drawing::new(self.scale.parse()?, self.bar))
     }
 
     pub fn photo_options(&self) -> PhotoOptions {
@@ -266,6 +270,7 @@ impl Manifest {
             failed: Vec::new(),
             skipped: Skipped::default(),
             outputs: Vec::new(),
+            scale: None,
         }
     }
 

@@ -4,14 +4,17 @@ use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Result;
 use fieldmark::{
+    geometry::Size,
     page::{Shot, Tile},
-    report::Comparison,
+    refine::Refinement,
+    report::{Comparison, MapUnit},
     verdict::Verdict,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     journal::{Content, Journal, Reading},
+    later::{Identity, Waiting},
     manifest::{Image, Input},
 };
 
@@ -25,6 +28,11 @@ pub struct Entry {
 /// The part of a [`Comparison`] that pages and counts are made of.
 #[derive(Debug, Deserialize)]
 pub struct Answer {
+    image_size: [u32; 2],
+    covers: [f64; 4],
+    unit: MapUnit,
+    #[serde(default)]
+    refined: Vec<String>,
     pub prompts: Vec<PromptAnswer>,
     files: BTreeMap<String, String>,
 }
@@ -48,6 +56,22 @@ impl Entry {
     pub fn files(&self) -> impl Iterator<Item = &String> {
         let of_prompts = self.result.prompts.iter().flat_map(|prompt| prompt.files.values());
         self.result.files.values().chain(of_prompts)
+    }
+
+    /// The photo as far as its pictures are drawn from its maps; none if it has no maps.
+    pub fn waiting(&self) -> Option<Waiting> {
+        let Answer { image_size: [width, height], covers, unit, .. } = self.result;
+        let name =
+            |prompt: &PromptAnswer| Some(prompt.files.get("map")?.strip_suffix(".map.npy")?.to_owned());
+        Some(Waiting {
+            image: self.input.image.path(),
+            size: Size::new(width, height),
+            names: self.result.prompts.iter().map(name).collect::<Option<_>>()?,
+            covers,
+            is_guided: self.result.refined.iter().any(|name| name == Refinement::Guided.name()),
+            unit,
+            identity: Identity::Hash(self.input.sha256.clone()),
+        })
     }
 
     /// The photo on the page of all results.
@@ -97,13 +121,23 @@ impl Results {
     }
 
     /// What is known of a photo, if it is the same file still and its results are there, under the names that they
-    /// would get now: a photo of the same name that came later may have taken them.
-    pub fn known(&self, input: &Input, folder: &Path, thumbnails: &[String]) -> Result<Option<Entry>> {
+    /// would get now: a photo of the same name that came later may have taken them. Files of the kinds in `later` need
+    /// not be there: they are drawn at the end.
+    pub fn known(
+        &self,
+        input: &Input,
+        folder: &Path,
+        thumbnails: &[String],
+        later: &[&str],
+    ) -> Result<Option<Entry>> {
         let Some(line) = self.0.line(&input.image)? else { return Ok(None) };
         let Ok(entry) = serde_json::from_str::<Entry>(&line) else { return Ok(None) };
         let named = entry.result.prompts.iter().map(|prompt| prompt.files.get("thumbnail"));
         let is_named = named.eq(thumbnails.iter().map(Some));
-        let is_whole = entry.files().all(|file| folder.join(file).is_file());
+        let of_prompts = entry.result.prompts.iter().flat_map(|prompt| &prompt.files);
+        let mut needed = entry.result.files.iter().chain(of_prompts);
+        let is_there = |kind: &str, file: &str| later.contains(&kind) || folder.join(file).is_file();
+        let is_whole = needed.all(|(kind, file)| is_there(kind, file));
         Ok((entry.input == *input && is_named && is_whole).then_some(entry))
     }
 

@@ -29,19 +29,27 @@ use crate::{
 pub struct Drawing {
     /// Which of them share a scale.
     pub scale: ScaleRule,
+    /// Whether they wait until all photos are done.
+    pub waits: bool,
     /// Whether they have a colour bar.
     pub bar: bool,
 }
 
 impl Drawing {
-    pub fn of(args: &PictureArgs) -> Self {
-        Self { scale: args.scale, bar: args.bar }
+    /// Of many photos.
+    pub fn new(scale: ScaleRule, bar: bool) -> Self {
+        Self { scale, waits: scale == ScaleRule::Run, bar }
+    }
+
+    /// Of one photo, which is all of the run.
+    pub fn of_one(args: &PictureArgs) -> Self {
+        Self { waits: false, ..Self::new(args.scale, args.bar) }
     }
 
     /// The scale of figures that hold all maps of a photo.
     pub fn of_all(self) -> Scale {
         match self.scale {
-            ScaleRule::Own => Scale::Own,
+            ScaleRule::Own | ScaleRule::Run => Scale::Own,
             ScaleRule::Fixed(scale) => Scale::Shared(scale),
         }
     }
@@ -50,16 +58,19 @@ impl Drawing {
     /// signed map.
     pub fn look(self, own: [Scale; 2], unit: MapUnit) -> Look {
         let scales = match self.scale {
-            ScaleRule::Own => own,
+            ScaleRule::Own | ScaleRule::Run => own,
             ScaleRule::Fixed(scale) => [Scale::Shared(scale); 2],
         };
-        Look { scales, bar: self.bar.then(|| unit.name()) }
+        Look { rule: self.scale, waits: self.waits, scales, bar: self.bar.then(|| unit.name()) }
     }
 }
 
 /// How the pictures of one map are drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
+    pub rule: ScaleRule,
+    /// Whether they wait for a scale that is not yet known: then they are listed, and the map is written instead.
+    pub waits: bool,
     /// The scale of the evidence that is drawn, and of the signed map.
     pub scales: [Scale; 2],
     /// The unit beside a colour bar; none without one.
@@ -68,12 +79,15 @@ pub struct Look {
 
 impl Look {
     /// The scales of a map's pictures, if there are such pictures among files of these kinds.
-    pub fn drawn(self, rule: ScaleRule, map: &ConceptMap, kinds: &[Kind]) -> Option<Drawn> {
+    pub fn drawn(self, map: &ConceptMap, kinds: &[Kind]) -> Option<Drawn> {
         let [overlay, heatmap] = self.scales;
-        let is_picture = |kind: &Kind| matches!(kind, Kind::Overlay | Kind::Layer | Kind::Heatmap);
-        let drawn =
-            || Drawn { rule, overlay: overlay.of(map, Sign::Positive), heatmap: heatmap.of(map, Sign::Both) };
-        kinds.iter().any(is_picture).then(drawn)
+        let known = |scale: Scale, sign| Some(scale).filter(|_| !self.waits)?.of(map, sign);
+        let drawn = || Drawn {
+            rule: self.rule,
+            overlay: known(overlay, Sign::Positive),
+            heatmap: known(heatmap, Sign::Both),
+        };
+        kinds.iter().any(|kind| kind.picture().is_some()).then(drawn)
     }
 }
 
@@ -100,9 +114,15 @@ impl Files<'_> {
     pub fn save(&self, kinds: &[Kind]) -> Result<BTreeMap<String, PathBuf>> {
         let mut files = BTreeMap::new();
         for kind in kinds {
-            if let Some((kind, path)) = self.save_one(*kind)? {
-                files.insert(kind.to_owned(), path);
-            }
+            let written = match kind.picture() {
+                Some(picture) if self.look.waits => {
+                    files.insert(picture.to_owned(), path_of(self.folder, self.name, picture, "png"));
+                    // It is drawn from the map.
+                    if files.contains_key("map") { None } else { self.save_one(Kind::Map)? }
+                }
+                _ => self.save_one(*kind)?,
+            };
+            files.extend(written.map(|(kind, path)| (kind.to_owned(), path)));
         }
         Ok(files)
     }
@@ -233,7 +253,7 @@ impl ComparisonFiles<'_> {
         let look = self.drawing.look([top(|map| map.max()), top(|map| map.max_abs())], unit);
         let (folder, photo) = (self.folder, self.photo);
         let first = compared.maps.first();
-        compared.report.scale = first.and_then(|map| look.drawn(self.drawing.scale, map, &kinds));
+        compared.report.scale = first.and_then(|map| look.drawn(map, &kinds));
         for (index, (map, name)) in compared.maps.iter().zip(&self.names.prompts).enumerate() {
             // Of maps on the photo's pixels one at a time is held: they are large.
             let Some(shown) = compared.on_pixels(index, photo) else { continue };
@@ -250,6 +270,18 @@ impl ComparisonFiles<'_> {
 /// Writes a page or a table.
 pub fn save_text(path: &Path, text: &str) -> Result<()> {
     Ok(write_atomically(path, |file| file.write_all(text.as_bytes()))?)
+}
+
+impl Kind {
+    /// The name of the kind, if it is a picture that has a scale.
+    pub fn picture(self) -> Option<&'static str> {
+        match self {
+            Self::Overlay => Some("overlay"),
+            Self::Layer => Some("layer"),
+            Self::Heatmap => Some("heatmap"),
+            _ => None,
+        }
+    }
 }
 
 impl CompareKind {

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use fieldmark::{
-    Explainer, Photo, Query, Settings,
+    Explainer, Photo, PhotoOptions, Query, Settings,
     files::{Names, sync_folder, write_atomically},
     page::{self, Gallery, PageOptions},
     pipeline::{Compare, Looks},
@@ -24,12 +24,14 @@ use crate::{
     hashes, images,
     in_order::{Opening, groups, in_order, in_steps},
     journal::Reading,
+    later::{Later, RunScale},
     manifest::{Failed, Input, Manifest, Recipe},
     output,
     results::{Entry, Results},
     run_folder::RunFolder,
     saving::{ComparisonFiles, Drawing, PhotoNames, save_text},
     terminal::Terminal,
+    unfinished::{PICTURES, Unfinished},
 };
 
 /// Where the small pictures are, inside the run's folder.
@@ -66,9 +68,12 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
         tell_differences(&manifest, earlier, terminal);
     }
     let path = folder.join("run.json");
+    let mut drawn_at = None;
     if args.resume && path.exists() {
         manifest.check_continues(&path)?;
+        drawn_at = Manifest::read(&path)?.scale;
     }
+    let photo_options = manifest.recipe.photo_options();
     let options = PageOptions {
         target: 0,
         strength: manifest.recipe.strength_in_reports,
@@ -82,11 +87,12 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
         kinds,
         options,
         drawing,
+        photo_options,
         folder,
         load_seconds,
         terminal,
     };
-    run.all(manifest, earlier.as_ref())
+    run.all(manifest, earlier.as_ref(), drawn_at)
 }
 
 /// A prompt that cannot be used is told before any photo is opened.
@@ -129,13 +135,19 @@ struct Run<'a> {
     kinds: Vec<CompareKind>,
     options: PageOptions,
     drawing: Drawing,
+    photo_options: PhotoOptions,
     folder: &'a Path,
     load_seconds: f64,
     terminal: &'a Terminal,
 }
 
 impl Run<'_> {
-    fn all(&self, mut manifest: Manifest, earlier: Option<&Manifest>) -> Result<Exit> {
+    fn all(
+        &self,
+        mut manifest: Manifest,
+        earlier: Option<&Manifest>,
+        drawn_at: Option<RunScale>,
+    ) -> Result<Exit> {
         let results = Mutex::new(self.results(&manifest.run_name()?)?);
         let recipe = manifest.recipe.clone();
         let images::Photos { files: images, skipped } = distinct(&recipe.images(), self.terminal);
@@ -147,6 +159,7 @@ impl Run<'_> {
         let mut named = |image: PathBuf| (PhotoNames::new(&mut names, &image, &recipe.prompts), image);
         let images: Vec<_> = images.into_iter().map(|image| image.map(&mut named)).collect();
         let mut entries: Vec<Entry> = Vec::new();
+        let mut unfinished = self.unfinished(drawn_at)?;
         let (at_once, together) = super::at_once(self.explainer, &self.settings)?;
         let memory = |image: &Result<(PhotoNames, PathBuf)>| {
             image.as_ref().map_or(0, |(_, image)| images::memory(image))
@@ -161,7 +174,7 @@ impl Run<'_> {
             for (image, result) in group {
                 match result {
                     Ok(answered) => {
-                        let entry = self.entry(answered, &results)?;
+                        let entry = self.entry(answered, &results, &mut unfinished)?;
                         self.tell_change(&entry.input, earlier);
                         entries.push(entry);
                     }
@@ -180,6 +193,16 @@ impl Run<'_> {
         bar.finish_and_clear();
         if let Err(error) = ended {
             return super::ended_early(error, entries.len(), self.terminal);
+        }
+        if let Some(unfinished) = unfinished {
+            let answered = entries.len();
+            match unfinished.draw(&mut entries) {
+                Ok((scale, failed)) => {
+                    manifest.scale = Some(scale);
+                    manifest.failed.extend(failed);
+                }
+                Err(error) => return super::ended_early(error, answered, self.terminal),
+            }
         }
         results.into_inner().unwrap_or_else(PoisonError::into_inner).finish(&entries)?;
         self.finish(manifest, &entries)
@@ -239,7 +262,8 @@ impl Run<'_> {
         let thumbnails: Vec<String> = names.prompts.iter().map(|name| thumbnail(name)).collect();
         {
             let results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(entry) = results.known(&input, self.folder, &thumbnails)? {
+            let later = if self.drawing.waits { &PICTURES[..] } else { &[] };
+            if let Some(entry) = results.known(&input, self.folder, &thumbnails, later)? {
                 return Ok(Opening::Done(Answered::Before(entry)));
             }
         }
@@ -273,16 +297,38 @@ impl Run<'_> {
     }
 
     /// Tells of a photo and enters it into the journal, unless it is there.
-    fn entry(&self, answered: Answered, results: &Mutex<Results>) -> Result<Entry> {
+    fn entry(
+        &self,
+        answered: Answered,
+        results: &Mutex<Results>,
+        unfinished: &mut Option<Unfinished>,
+    ) -> Result<Entry> {
         let (input, report) = match answered {
-            Answered::Before(entry) => return Ok(entry),
+            Answered::Before(entry) => {
+                unfinished.iter_mut().for_each(Unfinished::add_known);
+                return Ok(entry);
+            }
             Answered::Now(input, report) => (input, *report),
         };
-        if self.args.output.json {
-            self.terminal.without_bars(|| output::json(&report))?;
+        match unfinished {
+            Some(unfinished) => unfinished.add(&report)?,
+            None if self.args.output.json => self.terminal.without_bars(|| output::json(&report))?,
+            None => {}
         }
         let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
         results.add(&input, &inside(report, self.folder))
+    }
+
+    /// The pictures that are drawn when all photos are answered, if there are any.
+    fn unfinished(&self, drawn_at: Option<RunScale>) -> Result<Option<Unfinished<'_>>> {
+        let kinds = self.kinds.iter().filter_map(|kind| kind.of_one_prompt());
+        let kinds: Vec<_> = kinds.filter(|kind| kind.picture().is_some()).collect();
+        if !self.drawing.waits || kinds.is_empty() {
+            return Ok(None);
+        }
+        let (folder, bar) = (self.folder, self.drawing.bar);
+        let later = Later { folder, kinds, bar, photo: self.photo_options };
+        Unfinished::new(later, drawn_at, self.args.output.json, self.terminal).map(Some)
     }
 
     fn save_thumbnails(&self, photo: &Photo, compared: &mut Compare, names: &PhotoNames) -> Result<()> {

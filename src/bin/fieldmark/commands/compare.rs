@@ -109,7 +109,7 @@ fn save(args: &CompareArgs, photo: &Photo, compared: &mut [Compare], options: &P
 fn save_one(args: &CompareArgs, photo: &Photo, compared: &mut Compare, options: &PageOptions) -> Result<()> {
     let names = PhotoNames::new(&mut Names::new(), images::naming(&args.image), &prompts(compared));
     let folder = &args.output.output;
-    let drawing = Drawing::of(&args.pictures);
+    let drawing = Drawing::of_one(&args.pictures);
     ComparisonFiles { folder, names: &names, photo, options, drawing }.save(&args.save, compared)?;
     if let Some(matrix) = compared.matrix(photo, MOST_IN_MATRIX) {
         let path = path_of(folder, &names.photo, "matrix", "png");
@@ -153,7 +153,7 @@ fn save_methods(
         let named = prompts(compared).into_iter().map(|prompt| format!("{prompt} {method}"));
         let prompts = named.map(|prompt| names.for_prompt(file, &prompt)).collect();
         let names = PhotoNames { photo: image.clone(), prompts };
-        let drawing = Drawing::of(&args.pictures);
+        let drawing = Drawing::of_one(&args.pictures);
         ComparisonFiles { folder, names: &names, photo, options, drawing }.save_each(&args.save, compared)?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use fieldmark::{
-    Explainer, Photo, Query,
+    Explainer, Photo, PhotoOptions, Query,
     coco::Coco,
     files::{Names, path_of, save_png},
     folder::Skipped,
@@ -18,7 +18,7 @@ use fieldmark::{
     progress::Warning,
     prompt::ConceptList,
     regions::Instance,
-    render::{RenderOptions, Scale, overlay},
+    render::{RenderOptions, Scale, ScaleRule, overlay},
     report::{Localization, Setup},
 };
 use image::RgbImage;
@@ -26,10 +26,11 @@ use serde::Serialize;
 
 use super::Outputs;
 use crate::{
-    args::{Kind, LocalizeArgs, RivalArgs},
+    args::{Kind, LocalizeArgs, OutputArgs, RivalArgs},
     exit::Exit,
     images,
-    in_order::{Opening, groups, in_order, in_steps},
+    in_order::{AT_ONCE, Opening, groups, in_order, in_steps},
+    later::{Later, Lines, Waiting},
     output,
     preview::Protocol,
     saving::{Drawing, Files},
@@ -43,6 +44,10 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     if args.prompt.contains('.') && Path::new(&args.prompt).is_file() {
         terminal.note(&format!("{} is taken as the prompt, which comes before the images", args.prompt));
     }
+    let waits = args.pictures.scale == ScaleRule::Run;
+    if waits && args.images.iter().any(|image| images::is_standard_input(image)) {
+        bail!("--scale run: expected files and directories, found standard input: each photo is read twice");
+    }
     let rivals = rivals(&args.rivals)?;
     let writes = args.save.is_empty() || args.save.iter().any(|kind| *kind != Kind::None);
     let outputs = super::prepare_output(&args.output, &args.show, writes)?;
@@ -55,7 +60,7 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     let start = Instant::now();
     explainer.check(&query)?;
     let text_seconds = start.elapsed().as_secs_f64();
-    let drawing = Drawing::of(&args.pictures);
+    let drawing = Drawing::new(args.pictures.scale, args.pictures.bar);
     let (explainer, outputs) = (&explainer, &outputs);
     let run =
         Run { args, outputs, explainer, query, strengths, drawing, load_seconds, text_seconds, terminal };
@@ -98,6 +103,27 @@ struct Answers {
     picture: Option<RgbImage>,
     /// The photo and the places on it, for each answer, if they are wanted.
     instances: Option<(PathBuf, Size, Vec<Vec<Instance>>)>,
+    /// The pictures that are drawn when all photos are done, if there are any.
+    waiting: Option<Waiting>,
+}
+
+/// A line of `--json`.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    found: &'a Localization,
+    /// What the folders of the run hold beside photos.
+    #[serde(skip_serializing_if = "Skipped::is_empty")]
+    skipped: Skipped,
+}
+
+/// What is kept of the photos until the scale of the run is known, and what is the same in all lines.
+struct Unfinished {
+    skipped: Skipped,
+    /// The photos, and how many lines of JSON each has.
+    photos: Vec<(Waiting, usize)>,
+    /// None if no picture waits.
+    lines: Option<Lines>,
 }
 
 struct Run<'a> {
@@ -126,6 +152,8 @@ impl Run<'_> {
             |image: &Result<(String, PathBuf)>| image.as_ref().map_or(0, |(_, image)| images::memory(image));
         let groups = groups(images.into_iter(), together, memory);
         let (mut done, mut failed) = (0, 0);
+        let lines = self.drawing.waits.then(Lines::new).transpose()?;
+        let mut unfinished = Unfinished { skipped, photos: Vec::new(), lines };
         let shows = preview.is_some();
         let work = |group: Vec<_>| {
             let paths: Vec<_> = group.iter().map(path_of_image).collect();
@@ -135,7 +163,7 @@ impl Run<'_> {
             for (path, answers) in group {
                 match answers {
                     Ok(answers) => {
-                        self.tell(answers, preview, coco, skipped)?;
+                        self.tell(answers, preview, coco, &mut unfinished)?;
                         done += 1;
                     }
                     Err(error) if super::would_come_again(&error) => return Err(error),
@@ -152,7 +180,70 @@ impl Run<'_> {
         if let Err(error) = ended {
             return super::ended_early(error, done, self.terminal);
         }
-        Ok(Exit::of(done, failed))
+        match self.draw_later(unfinished) {
+            Ok(lost) => Ok(Exit::of(done - lost, failed + lost)),
+            Err(error) => super::ended_early(error, done, self.terminal),
+        }
+    }
+
+    /// Draws the pictures on the scale of the run, and prints what waits for it; returns how many photos failed.
+    fn draw_later(&self, unfinished: Unfinished) -> Result<usize> {
+        let Unfinished { photos, lines: Some(lines), .. } = unfinished else { return Ok(0) };
+        let kinds = self.kinds().iter().copied().filter(|kind| kind.picture().is_some()).collect();
+        let OutputArgs { output: folder, pixel_limit, .. } = &self.args.output;
+        let photo = PhotoOptions { pixel_limit: *pixel_limit };
+        let later = Later { folder, kinds, bar: self.drawing.bar, photo };
+        let scale = later.scale(photos.iter().map(|(photo, _)| photo));
+        let (mut lines, mut lost) = (lines.read(scale)?, 0);
+        let bar = self.terminal.photos(photos.len());
+        let draw = |(photo, count): (Waiting, usize)| (count, later.draw(&photo, scale));
+        let work = |group: Vec<_>| group.into_iter().map(draw).collect::<Vec<_>>();
+        let groups = groups(photos.into_iter(), 1, |(photo, _)| images::memory(&photo.image));
+        in_order(groups, AT_ONCE, work, |group| {
+            for (count, drawn) in group {
+                let mut lines = lines.by_ref().take(count);
+                match drawn {
+                    Ok(()) => {
+                        lines.try_for_each(|line| self.terminal.without_bars(|| output::text(&line?)))?
+                    }
+                    Err(error) if super::would_come_again(&error) => return Err(error),
+                    Err(error) => {
+                        lines.try_for_each(|line| line.map(drop))?;
+                        self.terminal.error(&error);
+                        lost += 1;
+                    }
+                }
+                bar.inc(1);
+            }
+            Ok(())
+        })?;
+        bar.finish_and_clear();
+        Ok(lost)
+    }
+
+    /// Which files are written for each photo.
+    fn kinds(&self) -> &[Kind] {
+        match (&self.args.save[..], self.strengths.len() > 1) {
+            ([], true) => &[Kind::Strip],
+            ([], false) => &[Kind::Overlay],
+            (kinds, _) => kinds,
+        }
+    }
+
+    /// What stands before the kind in the names of one strength's files: the strength, where there are several.
+    fn name(&self, name: &str, found: &Found) -> String {
+        match self.strengths.len() > 1 {
+            true => format!("{name}.strength-{}", found.report.setup.strength),
+            false => name.to_owned(),
+        }
+    }
+
+    /// The photo with its pictures that are drawn later.
+    fn waiting(&self, photo: &Photo, name: &str, answers: &[Found]) -> Result<Option<Waiting>> {
+        let waits = self.drawing.waits && self.kinds().iter().any(|kind| kind.picture().is_some());
+        let Some(first) = answers.first().filter(|_| waits) else { return Ok(None) };
+        let names = answers.iter().map(|found| self.name(name, found)).collect();
+        Waiting::new(photo, &first.report.setup, names).map(Some)
     }
 
     /// Ends a run that writes no files once nobody reads what it prints.
@@ -188,6 +279,7 @@ impl Run<'_> {
             _ => None,
         };
         let start = Instant::now();
+        let waiting = self.waiting(photo, name, &answers)?;
         self.save(photo, name, &mut answers)?;
         self.save_page(photo, &mut answers)?;
         let instances = self.args.show.coco.is_some().then(|| {
@@ -203,7 +295,8 @@ impl Run<'_> {
             report.seconds.text += self.text_seconds;
             report
         };
-        Ok(Answers { found: answers.into_iter().map(finished).collect(), warnings, picture, instances })
+        let found = answers.into_iter().map(finished).collect();
+        Ok(Answers { found, warnings, picture, instances, waiting })
     }
 
     /// Tells what a photo gave.
@@ -212,7 +305,7 @@ impl Run<'_> {
         answers: Answers,
         preview: Option<Protocol>,
         coco: &mut Coco,
-        skipped: Skipped,
+        unfinished: &mut Unfinished,
     ) -> Result<()> {
         self.terminal.warn(&answers.warnings);
         if let Some((image, size, instances)) = &answers.instances {
@@ -221,9 +314,17 @@ impl Run<'_> {
                 coco.add_instances(id, &self.query.target, found);
             }
         }
-        if self.outputs.prints {
-            self.terminal.without_bars(|| self.print(&answers.found, skipped))?;
+        let (is_json, skipped) = (self.args.output.json, unfinished.skipped);
+        let mut count = 0;
+        match &mut unfinished.lines {
+            Some(lines) if is_json && answers.waiting.is_some() => {
+                answers.found.iter().try_for_each(|found| lines.push(&Line { found, skipped }))?;
+                count = answers.found.len();
+            }
+            _ if !self.outputs.prints => {}
+            _ => self.terminal.without_bars(|| self.print(&answers.found, skipped))?,
         }
+        unfinished.photos.extend(answers.waiting.map(|photo| (photo, count)));
         if let Some((picture, protocol)) = answers.picture.zip(preview) {
             self.terminal.without_bars(|| output::picture(&picture, protocol))?;
         }
@@ -245,28 +346,19 @@ impl Run<'_> {
 
     /// Writes the files of all strengths; where there are several, a file of one of them has it in its name.
     fn save(&self, photo: &Photo, name: &str, answers: &mut [Found]) -> Result<()> {
-        let folder = &self.args.output.output;
-        let several = answers.len() > 1;
-        let kinds = match (&self.args.save[..], several) {
-            ([], true) => &[Kind::Strip][..],
-            ([], false) => &[Kind::Overlay],
-            (kinds, _) => kinds,
-        };
+        let (folder, kinds) = (&self.args.output.output, self.kinds());
         let strip = match kinds.contains(&Kind::Strip) {
             true => strip_at(photo, answers, self.drawing.of_all()),
             false => None,
         };
         for found in &mut *answers {
-            let name = match several {
-                true => format!("{name}.strength-{}", found.report.setup.strength),
-                false => name.to_owned(),
-            };
+            let name = self.name(name, found);
             let (map, &Setup { threshold, strength, unit, .. }) = (&found.map, &found.report.setup);
             let look = self.drawing.look([Scale::Own; 2], unit);
             let shown = found.on_pixels(photo);
             let asked = (self.query.target.as_str(), strength);
             let files = Files { folder, name: &name, asked, photo, map, shown: &shown, threshold, look };
-            let (files, drawn) = (files.save(kinds)?, look.drawn(self.drawing.scale, &shown, kinds));
+            let (files, drawn) = (files.save(kinds)?, look.drawn(&shown, kinds));
             drop(shown);
             found.report.files = files;
             found.report.scale = drawn;
@@ -288,15 +380,6 @@ impl Run<'_> {
     }
 
     fn print(&self, answers: &[Localization], skipped: Skipped) -> Result<()> {
-        /// A line of `--json`.
-        #[derive(Serialize)]
-        struct Line<'a> {
-            #[serde(flatten)]
-            found: &'a Localization,
-            /// What the folders of the run hold beside photos.
-            #[serde(skip_serializing_if = "Skipped::is_empty")]
-            skipped: Skipped,
-        }
         match (self.args.output.json, answers) {
             (true, _) => answers.iter().try_for_each(|found| output::json(&Line { found, skipped })),
             (false, [found]) => output::localization(found),

@@ -241,7 +241,7 @@ fn texts(settings: &Settings) -> Vec<String> {
 }
 
 /// Whether an error would come again with every photo: what is wrong is the model, or the place of the results.
-fn would_come_again(error: &anyhow::Error) -> bool {
+pub fn would_come_again(error: &anyhow::Error) -> bool {
     match error.downcast_ref() {
         Some(Error::Weights { .. } | Error::Config { .. } | Error::Tokenizer { .. }) => true,
         Some(Error::Write { source, .. }) => is_about_the_place(source),

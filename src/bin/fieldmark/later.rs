@@ -1,0 +1,214 @@
+//! Pictures that wait for the scale of a run, which is known when the last photo has its maps.
+//!
+//! Until then, what a picture is made of is kept on disk: every map as `.npy`, and the photo where it is. Then the scale
+//! is found in these files, and each photo is opened once more. So memory does not grow with the maps, and a batch that
+//! is killed needs no model to draw what is missing.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Seek, Write},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use anyhow::{Context, Result, bail};
+use fieldmark::{
+    Photo, PhotoOptions,
+    attribution::ConceptMap,
+    files::{path_of, read_npy},
+    geometry::{Grid, Placement, Rect, Size},
+    refine::{MOST_CELLS, Refinement, guided},
+    regions::Threshold,
+    render::{Scale, ScaleRule},
+    report::{Drawn, MapUnit, Setup},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    args::Kind,
+    hashes, images,
+    in_order::unless_it_panics,
+    saving::{Files, Look},
+};
+
+/// The largest evidence of all maps of a run: for the concept, and for or against it. None where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunScale {
+    pub overlay: Option<f32>,
+    pub heatmap: Option<f32>,
+}
+
+impl RunScale {
+    fn with(self, map: &ConceptMap) -> Self {
+        let larger = |known: Option<f32>, value: f32| {
+            let value = Some(value).filter(|value| *value > 0.0 && value.is_finite());
+            // None is less than any number.
+            if value > known { value } else { known }
+        };
+        Self { overlay: larger(self.overlay, map.max()), heatmap: larger(self.heatmap, map.max_abs()) }
+    }
+
+    fn look(self, bar: Option<&'static str>) -> Look {
+        let scales = [self.overlay, self.heatmap].map(|top| Scale::Shared(top.unwrap_or(0.0)));
+        Look { rule: ScaleRule::Run, waits: false, scales, bar }
+    }
+
+    /// As results record it.
+    fn drawn(self) -> Drawn {
+        Drawn { rule: ScaleRule::Run, overlay: self.overlay, heatmap: self.heatmap }
+    }
+}
+
+/// A photo whose pictures wait.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub image: PathBuf,
+    pub size: Size,
+    /// What stands before the kind in the names of each map's files.
+    pub names: Vec<String>,
+    /// The part of the photo that the maps describe: x0, y0, x1, y1.
+    pub covers: [f64; 4],
+    /// Whether the maps follow the photo's edges.
+    pub is_guided: bool,
+    pub unit: MapUnit,
+    /// What the photo must still be.
+    pub identity: Identity,
+}
+
+/// What tells a photo from a later one of its name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Identity {
+    /// The SHA-256 of its file.
+    Hash(String),
+    /// Its file's length and the time of its last change, as far as they are known.
+    Stamp(Option<(u64, SystemTime)>),
+}
+
+impl Identity {
+    fn stamp(image: &Path) -> Self {
+        let metadata = std::fs::metadata(image).ok();
+        Self::Stamp(metadata.and_then(|metadata| Some((metadata.len(), metadata.modified().ok()?))))
+    }
+
+    fn is_of(&self, image: &Path, bytes: &[u8]) -> bool {
+        match self {
+            Self::Hash(hash) => *hash == hashes::of_bytes(bytes),
+            Self::Stamp(_) => *self == Self::stamp(image),
+        }
+    }
+}
+
+impl Waiting {
+    /// A photo that was looked at, and whose maps have this setup. It must be a file that can be read a second time.
+    pub fn new(photo: &Photo, setup: &Setup, names: Vec<String>) -> Result<Self> {
+        let (image, is_guided) = (photo.path().to_owned(), setup.refined.contains(&Refinement::Guided));
+        if !image.is_file() {
+            let image = image.display();
+            bail!("{image}: expected a regular file, since --scale run reads each photo twice");
+        }
+        let identity = Identity::stamp(&image);
+        Ok(Self {
+            image,
+            size: photo.size(),
+            names,
+            covers: setup.covers,
+            is_guided,
+            unit: setup.unit,
+            identity,
+        })
+    }
+
+    fn map(&self, folder: &Path, name: &str) -> Result<ConceptMap> {
+        let path = path_of(folder, name, "map", "npy");
+        let (values, [rows, columns]) = read_npy(&path, MOST_CELLS)?;
+        let [x0, y0, x1, y1] = self.covers;
+        let (grid, covers) = (Grid::new(rows, columns), Rect { x0, y0, x1, y1 });
+        if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
+            bail!(
+                "{}: expected a map, found {rows} x {columns} values, not all of them finite",
+                path.display()
+            );
+        }
+        Ok(ConceptMap::new(values, Placement { photo: self.size, input: self.size, grid, covers }))
+    }
+}
+
+/// Draws the pictures that wait.
+pub struct Later<'a> {
+    pub folder: &'a Path,
+    /// Of which kinds they are.
+    pub kinds: Vec<Kind>,
+    pub bar: bool,
+    pub photo: PhotoOptions,
+}
+
+impl Later<'_> {
+    /// The scale of all maps that can be read. Those that cannot are reported when they are to be drawn.
+    pub fn scale<'w>(&self, waiting: impl IntoIterator<Item = &'w Waiting>) -> RunScale {
+        let maps = waiting
+            .into_iter()
+            .flat_map(|photo| photo.names.iter().filter_map(|name| photo.map(self.folder, name).ok()));
+        maps.fold(RunScale::default(), |scale, map| scale.with(&map))
+    }
+
+    /// Whether all pictures of a photo are there.
+    pub fn are_drawn(&self, waiting: &Waiting) -> bool {
+        let is_there = |(name, kind): (&String, &Kind)| {
+            kind.picture().is_none_or(|kind| path_of(self.folder, name, kind, "png").is_file())
+        };
+        waiting.names.iter().all(|name| self.kinds.iter().all(|kind| is_there((name, kind))))
+    }
+
+    /// Draws the pictures of one photo; a panic is an error of this photo.
+    pub fn draw(&self, waiting: &Waiting, scale: RunScale) -> Result<()> {
+        unless_it_panics(|| self.draw_photo(waiting, scale))
+    }
+
+    fn draw_photo(&self, waiting: &Waiting, scale: RunScale) -> Result<()> {
+        let image = &waiting.image;
+        let bytes = images::bytes(image, &self.photo)?;
+        if !waiting.identity.is_of(image, &bytes) {
+            bail!("{}: the photo changed during the run", image.display());
+        }
+        let photo = Photo::from_bytes(image, &bytes, &self.photo)?;
+        drop(bytes);
+        let look = scale.look(self.bar.then(|| waiting.unit.name()));
+        for name in &waiting.names {
+            let map = waiting.map(self.folder, name)?;
+            let on_pixels = waiting.is_guided.then(|| guided(&map, photo.rgb()));
+            let shown = on_pixels.as_ref().unwrap_or(&map);
+            let (folder, threshold) = (self.folder, Threshold::default());
+            let files =
+                Files { folder, name, asked: ("", 0.0), photo: &photo, map: &map, shown, threshold, look };
+            files.save(&self.kinds)?;
+        }
+        Ok(())
+    }
+}
+
+/// Lines of JSON that wait until their scale is known, on disk.
+pub struct Lines(File);
+
+impl Lines {
+    pub fn new() -> Result<Self> {
+        Ok(Self(tempfile::tempfile().context("results that wait for the scale: no temporary file")?))
+    }
+
+    pub fn push(&mut self, record: &impl Serialize) -> Result<()> {
+        let line = serde_json::to_string(record)?;
+        writeln!(self.0, "{line}").context("results that wait for the scale: cannot be written")
+    }
+
+    /// The lines in their order, with their scale.
+    pub fn read(mut self, scale: RunScale) -> Result<impl Iterator<Item = Result<String>>> {
+        const UNREADABLE: &str = "results that wait for the scale: cannot be read";
+        self.0.rewind().context(UNREADABLE)?;
+        // In a text of JSON, quotes are escaped: this can only be the field.
+        let field = |scale: RunScale| -> Result<String> {
+            Ok(format!("\"scale\":{}", serde_json::to_string(&scale.drawn())?))
+        };
+        let (unknown, known) = (field(RunScale::default())?, field(scale)?);
+        let lines = BufReader::new(self.0).lines();
+        Ok(lines.map(move |line| Ok(line.context(UNREADABLE)?.replacen(&unknown, &known, 1))))
+    }
+}

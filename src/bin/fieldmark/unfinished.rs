@@ -1,0 +1,107 @@
+//! A batch whose pictures share the scale of the run: what is kept of its photos until all are answered, and the end, at
+//! which the pictures are drawn.
+//!
+//! A run that was killed has drawn some pictures, or none. They are drawn again unless the manifest says that they have
+//! the scale which the run has now; the manifest says so only when all of them are drawn.
+
+use anyhow::{Result, anyhow};
+use fieldmark::report::Comparison;
+
+use crate::{
+    commands::would_come_again,
+    images,
+    in_order::{AT_ONCE, groups, in_order},
+    later::{Later, Lines, RunScale, Waiting},
+    manifest::Failed,
+    output,
+    results::Entry,
+    terminal::Terminal,
+};
+
+/// The kinds of files that have a scale, by their names in the results.
+pub const PICTURES: [&str; 3] = ["overlay", "layer", "heatmap"];
+
+/// The pictures of a batch that are drawn when all of its photos are answered.
+pub struct Unfinished<'a> {
+    later: Later<'a>,
+    /// The scale of the pictures that are there, if all of them have one.
+    drawn_at: Option<RunScale>,
+    /// Whether each photo was answered by this run.
+    is_new: Vec<bool>,
+    /// The records of those that were; none if they are not to be printed.
+    lines: Option<Lines>,
+    terminal: &'a Terminal,
+}
+
+/// A photo, whether this run answered it, and its pictures that wait, if it has any.
+type Item = (bool, Option<Waiting>, Entry);
+
+impl<'a> Unfinished<'a> {
+    pub fn new(
+        later: Later<'a>,
+        drawn_at: Option<RunScale>,
+        is_json: bool,
+        terminal: &'a Terminal,
+    ) -> Result<Self> {
+        let lines = is_json.then(Lines::new).transpose()?;
+        Ok(Self { later, drawn_at, is_new: Vec::new(), lines, terminal })
+    }
+
+    /// Adds a photo that an earlier run answered.
+    pub fn add_known(&mut self) {
+        self.is_new.push(false);
+    }
+
+    /// Adds a photo that this run answered.
+    pub fn add(&mut self, report: &Comparison) -> Result<()> {
+        self.is_new.push(true);
+        self.lines.as_mut().map_or(Ok(()), |lines| lines.push(report))
+    }
+
+    /// Draws the pictures of the photos that were added, and prints the records. Photos that cannot be drawn are taken
+    /// out of `entries`, and returned with the scale.
+    pub fn draw(self, entries: &mut Vec<Entry>) -> Result<(RunScale, Vec<Failed>)> {
+        let Self { later, drawn_at, is_new, lines, terminal } = self;
+        let waiting: Vec<_> = entries.iter().map(Entry::waiting).collect();
+        let scale = later.scale(waiting.iter().flatten());
+        let has_scale = drawn_at == Some(scale);
+        let draw = |(is_new, waiting, entry): Item| {
+            let drawn = match &waiting {
+                Some(waiting) if !is_new && has_scale && later.are_drawn(waiting) => Ok(()),
+                Some(waiting) => later.draw(waiting, scale),
+                None => Err(anyhow!("{}: its maps are not saved", entry.input.image.shown())),
+            };
+            (is_new, entry, drawn)
+        };
+        let items: Vec<Item> = is_new
+            .into_iter()
+            .zip(waiting.into_iter().zip(entries.drain(..)))
+            .map(|(is_new, (waiting, entry))| (is_new, waiting, entry))
+            .collect();
+        let mut lines = lines.map(|lines| lines.read(scale)).transpose()?;
+        let (bar, mut failed) = (terminal.photos(items.len()), Vec::new());
+        let memory = |item: &Item| item.1.as_ref().map_or(0, |waiting| images::memory(&waiting.image));
+        let groups = groups(items.into_iter(), 1, memory);
+        let work = |group: Vec<Item>| group.into_iter().map(draw).collect::<Vec<_>>();
+        in_order(groups, AT_ONCE, work, |group| {
+            for (is_new, entry, drawn) in group {
+                let line = lines.as_mut().filter(|_| is_new).and_then(Iterator::next).transpose()?;
+                match drawn {
+                    Ok(()) => {
+                        line.map_or(Ok(()), |line| terminal.without_bars(|| output::text(&line)))?;
+                        entries.push(entry);
+                    }
+                    Err(error) if would_come_again(&error) => return Err(error),
+                    Err(error) => {
+                        terminal.error(&error);
+                        failed.push(Failed { image: entry.input.image, reason: format!("{error:#}") });
+                    }
+                }
+                bar.inc(1);
+            }
+            Ok(())
+        })?;
+        bar.finish_and_clear();
+        Ok((scale, failed))
+    }
+}
