@@ -199,7 +199,7 @@ mod tests {
         /// A disk that fills up takes a part first.
         fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize> {
             match self.step() {
-                Err(error) if bytes.len() > 1 && self.steps.load(Ordering::SeqCst) % 2 == 0 => {
+                Err(error) if bytes.len() > 1 && self.steps.load(Ordering::SeqCst).is_multiple_of(2) => {
                     System.write(file, &bytes[..1])?;
                     Err(error)
                 }
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    const NEW: [u8; 20_000] = [7; 20_000];
+    static NEW: [u8; 20_000] = [7; 20_000];
 
     /// Lets every step fail in turn; returns how often the write as a whole failed.
     fn failures(old: Option<&str>, error: fn() -> io::Error, unnamed: bool, links: bool) -> usize {

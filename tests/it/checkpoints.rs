@@ -118,7 +118,7 @@ fn answer(model: &str) -> fieldmark::Result<Value> {
 }
 
 fn answer_of(explainer: &Explainer) -> Value {
-    let photo = Photo::open(&fixtures().join("photos/shapes-96x64.png")).unwrap();
+    let photo = Photo::open(fixtures().join("photos/shapes-96x64.png")).unwrap();
     let query = Query::new("red-winged blackbird").against(["house sparrow"]);
     let found = explainer.localize(&photo, &query).unwrap();
     let mut report = serde_json::to_value(&found.report).unwrap();
@@ -477,7 +477,7 @@ fn every_name_of_an_activation_is_read() {
 /// `CLIPImageProcessorPil` makes of it.
 #[test]
 fn activations_are_those_of_transformers() {
-    let photo = Photo::open(&fixtures().join("photos/shapes-96x64.png")).unwrap();
+    let photo = Photo::open(fixtures().join("photos/shapes-96x64.png")).unwrap();
     for (activation, expected) in
         [("gelu", [-7.767_917_156, -4.771_260_262]), ("gelu_new", [-7.767_897_606, -4.771_275_043])]
     {

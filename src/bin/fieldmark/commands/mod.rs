@@ -38,7 +38,7 @@ use crate::{
         RivalArgs, ShowArgs, ViewArgs,
     },
     destination::Destination,
-    exit::Exit,
+    exit::{Exit, is_broken_pipe},
     hashes,
     in_order::AT_ONCE,
     output,
@@ -275,9 +275,9 @@ fn if_unchanged<A>(explainer: &Explainer, answers: Vec<Result<A>>) -> Vec<Result
     answers.into_iter().map(check).collect()
 }
 
-/// The end of a run that could not go on: what is done stays done.
+/// The end of a run that could not go on: what is done stays done. That nobody reads the results any more is no failure.
 fn ended_early(error: anyhow::Error, done: usize, terminal: &Terminal) -> Result<Exit> {
-    if done == 0 {
+    if done == 0 || is_broken_pipe(&error) {
         return Err(error);
     }
     terminal.error(&error);
