@@ -7,6 +7,8 @@ mod checkpoints;
 #[cfg(feature = "hub")]
 mod hub;
 mod inputs;
+#[cfg(feature = "cli")]
+mod journals;
 mod json;
 mod memory;
 mod photos;
