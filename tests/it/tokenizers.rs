@@ -83,10 +83,14 @@ fn normalizing_has_a_limit() {
     let rule = json!({"type": "Replace", "pattern": {"Regex": "."}, "content": "aaaaaaaaaaaaaaaa"});
     let steps = json!({"type": "Sequence", "normalizers": vec![rule; 8]});
     let error = split(&with("normalizer", steps), "abababababababababababababab").unwrap_err();
-    assert!(
-        error.contains("cannot be split: normalizing makes 1835008 bytes of it, at most 262144"),
-        "{error}"
-    );
+    assert!(error.contains("cannot be split: its rules make 1835008 bytes of it, at most 262144"), "{error}");
+    // Every round of letters for bytes makes two of each byte that is not ASCII.
+    let bytes =
+        json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": false});
+    let rounds = |count: usize| json!({"type": "Sequence", "pretokenizers": vec![bytes.clone(); count]});
+    assert!(split(&with("pre_tokenizer", rounds(2)), "a b").is_ok());
+    let error = split(&with("pre_tokenizer", rounds(40)), "a b").unwrap_err();
+    assert!(error.contains("its rules make ") && error.contains(", at most 262144"), "{error}");
     // Tokens that are added are normalized when the file is read.
     let mut document = with("normalizer", json!({"type": "Prepend", "prepend": "x".repeat(4000)}));
     let token = |id: usize| {

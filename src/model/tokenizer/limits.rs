@@ -1,4 +1,4 @@
-//! What splitting a text may cost: its length, what normalising may make of it, and time.
+//! What splitting a text may cost: its length, what rules may make of it, and time.
 //!
 //! The rules of a tokenizer come from a file, and nothing in their format keeps them small: eight replacements make
 //! gigabytes of a word. The limits are far beyond what a prompt needs, which fills a context of some hundred tokens.
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// The longest text that is split, in bytes.
 pub(super) const LONGEST_TEXT: usize = 1 << 16;
-/// The longest text that normalising may make, in bytes.
+/// The longest text that normalizing and splitting may make, in bytes.
 pub(super) const LONGEST_NORMALIZED: usize = 1 << 18;
 /// The longest time that the patterns of one text may take.
 const LONGEST_TIME: Duration = Duration::from_secs(20);
@@ -56,11 +56,10 @@ pub(super) fn check_time() -> tokenizers::Result<()> {
 }
 
 /// # Errors
-/// If a text of `bytes` is longer than normalising may make it.
+/// If a text of `bytes` is longer than rules may make it.
 pub(super) fn check_length(bytes: usize) -> tokenizers::Result<()> {
     if bytes > LONGEST_NORMALIZED {
-        let reason =
-            format!("normalizing makes {bytes} bytes of it, at most {LONGEST_NORMALIZED} are possible");
+        let reason = format!("its rules make {bytes} bytes of it, at most {LONGEST_NORMALIZED} are possible");
         return Err(reason.into());
     }
     Ok(())
@@ -85,6 +84,6 @@ mod tests {
     fn lengths_have_a_limit() {
         assert!(check_length(LONGEST_NORMALIZED).is_ok());
         let error = check_length(LONGEST_NORMALIZED + 1).expect_err("too long").to_string();
-        assert_eq!(error, "normalizing makes 262145 bytes of it, at most 262144 are possible");
+        assert_eq!(error, "its rules make 262145 bytes of it, at most 262144 are possible");
     }
 }

@@ -12,7 +12,7 @@ use super::{
     pattern::{Found, Pattern, Source},
 };
 
-/// The most bytes that one step makes of one byte, if it is not counted.
+/// A text that a table makes no longer than the limit, whatever it is: its longest entry has 256 bytes.
 const SHORT: usize = 1 << 10;
 
 /// What happens to a text before it is split.
@@ -146,7 +146,7 @@ mod tests {
         let rule = r#"{"type": "Replace", "pattern": {"Regex": "[a-z]"}, "content": "aaaaaaaaaa"}"#;
         let json = format!(r#"{{"type": "Sequence", "normalizers": [{}]}}"#, [rule; 8].join(","));
         let error = steps(&json).apply("abcdefghijklmnopqrstuvwxyzab").expect_err("grows").to_string();
-        assert_eq!(error, "normalizing makes 280000 bytes of it, at most 262144 are possible");
+        assert_eq!(error, "its rules make 280000 bytes of it, at most 262144 are possible");
         let prepend = format!(r#"{{"type": "Prepend", "prepend": "{}"}}"#, "x".repeat(300_000));
         assert!(steps(&prepend).apply("a").is_err());
     }

@@ -2,9 +2,15 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use tokenizers::{PreTokenizedString, PreTokenizer, PreTokenizerWrapper, SplitDelimiterBehavior};
+use tokenizers::{
+    OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
+    SplitDelimiterBehavior,
+};
 
-use super::pattern::{Pattern, Source};
+use super::{
+    limits,
+    pattern::{Pattern, Source},
+};
 
 /// The rules, in order.
 #[derive(Default)]
@@ -50,9 +56,17 @@ impl Rules {
 
 impl PreTokenizer for Rules {
     fn pre_tokenize(&self, text: &mut PreTokenizedString) -> tokenizers::Result<()> {
-        self.0.iter().try_for_each(|rule| match rule {
-            Rule::Split { pattern, behavior } => text.split(|_, part| part.split(pattern, *behavior)),
-            Rule::Other(rule) => rule.pre_tokenize(text),
-        })
+        for rule in &self.0 {
+            match rule {
+                Rule::Split { pattern, behavior } => {
+                    text.split(|_, part| part.split(pattern, *behavior))?;
+                }
+                Rule::Other(rule) => rule.pre_tokenize(text)?,
+            }
+            // Letters for bytes, done again and again, double a text each time.
+            let parts = text.get_splits(OffsetReferential::Normalized, OffsetType::Byte);
+            limits::check_length(parts.iter().map(|(part, ..)| part.len()).sum())?;
+        }
+        Ok(())
     }
 }
