@@ -29,6 +29,7 @@ use super::{
     columns::{Column, RowOf, Values, columns, schema},
 };
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 
 /// The name of the run's record in the file's metadata.
 pub const METADATA: &str = "fieldmark";
@@ -138,7 +139,8 @@ impl RowsFile {
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|source| Error::Read { path: path.into(), source })?;
         let wrong = |reason: String| Error::Dataset { path: path.into(), reason };
-        let reader = SerializedFileReader::new(file)
+        let reader = guarded(|| SerializedFileReader::new(file))
+            .map_err(|panicked| wrong(format!("expected Parquet, found broken data: {panicked}")))?
             .map_err(|error| wrong(format!("expected Parquet, found something else: {error}")))?;
         let pairs = reader.metadata().file_metadata().key_value_metadata();
         let text = pairs.into_iter().flatten().find(|pair| pair.key == METADATA);
@@ -159,11 +161,14 @@ impl RowsFile {
     ///
     /// # Errors
     /// [`Error::Dataset`] if there is no such column of that type, or it is broken.
-    pub(super) fn each<D: DataType>(
-        &self,
-        column: &str,
-        mut visit: impl FnMut(usize, &[D::T]),
-    ) -> Result<()> {
+    pub(super) fn each<D: DataType>(&self, column: &str, visit: impl FnMut(usize, &[D::T])) -> Result<()> {
+        guarded(|| self.read_each::<D>(column, visit)).unwrap_or_else(|panicked| {
+            let reason = format!("column {column:?}: {panicked}");
+            Err(Error::Dataset { path: self.path.clone(), reason })
+        })
+    }
+
+    fn read_each<D: DataType>(&self, column: &str, mut visit: impl FnMut(usize, &[D::T])) -> Result<()> {
         let wrong = |reason: String| Error::Dataset { path: self.path.clone(), reason };
         let broken = |error: ParquetError| wrong(format!("column {column:?}: {error}"));
         let schema = self.reader.metadata().file_metadata().schema_descr();
