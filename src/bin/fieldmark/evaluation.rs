@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use crate::{
     destination::Destination,
     journal::{Content, Journal, Reading},
-    manifest::difference,
+    manifest::{Described, described, difference},
     run_folder::RunFolder,
     seal::run_name,
     shard::Shard,
@@ -52,8 +52,9 @@ impl Description {
     fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("run.json");
         let bytes = read_bounded(&path, LARGEST)?;
-        serde_json::from_slice(&bytes)
-            .with_context(|| format!("{}: is not the description of an evaluation", path.display()))
+        serde_json::from_slice(&bytes).with_context(|| {
+            format!("{}: expected the description of an evaluation; --resume writes it again", path.display())
+        })
     }
 
     /// Whether a picture belongs to the run or the part.
@@ -112,6 +113,8 @@ pub struct Evaluation {
     folder: RunFolder,
     description: Description,
     journal: Journal<usize>,
+    /// What was wrong with the description of the run that this one goes on with.
+    damaged: Option<String>,
 }
 
 impl Evaluation {
@@ -128,29 +131,32 @@ impl Evaluation {
             remove(&folder.path().join(name))?;
         }
         remove_plots(folder.path())?;
-        Self { folder, description, journal }.described()
+        Self { folder, description, journal, damaged: None }.described()
     }
 
     /// Goes on with the run in the folder, if there is one. Pictures that failed are tried again.
     pub fn resume(folder: RunFolder, description: Description) -> Result<Self> {
         let path = folder.path().join("run.json");
-        let described = path.exists();
-        if described {
-            let named = path.display().to_string();
-            description.check_same(&Description::read(folder.path())?, &named, "the one to resume")?;
-        }
+        let (described, damaged) = match described(&path, ("recipe", "an evaluation", "a batch"))? {
+            Described::Whole(old) => {
+                description.check_same(&old, &path.display().to_string(), "the one to resume")?;
+                (true, None)
+            }
+            Described::Damaged(note) => (false, Some(note)),
+            Described::Missing => (false, None),
+        };
         let run = description.run_name()?;
         let reading = Reading { run: &run, described };
         let journal = Journal::resume(&journal_path(folder.path()), reading, |line| {
             let head = serde_json::from_str::<Head>(line).ok()?;
             Some(if head.failed.is_none() { Content::Done(head.picture) } else { Content::Again })
         })?;
-        Self { folder, description, journal }.described()
+        Self { folder, description, journal, damaged }.described()
     }
 
-    /// The lines of the journal that are there, but do not count.
+    /// What was damaged, and the lines of the journal that are there, but do not count.
     pub fn left_out(&self) -> Vec<String> {
-        self.journal.left_out()
+        self.damaged.iter().cloned().chain(self.journal.left_out()).collect()
     }
 
     /// Joins the parts of a run in a folder of its own.

@@ -3,9 +3,17 @@
 //! Photos are grouped as they come: the headers of a group are read when the group is about to begin, never those of all
 //! photos. Whatever is at work together, the groups that are under way included, stays within one bound of memory.
 
-use std::{collections::VecDeque, panic::resume_unwind, sync::mpsc::sync_channel, thread};
+use std::{
+    collections::VecDeque,
+    panic::resume_unwind,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::sync_channel,
+    },
+    thread,
+};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use fieldmark::guard::guarded;
 
 /// Groups of photos at work at once: while those of one are decoded or drawn, those of the other have the vision tower.
@@ -49,6 +57,21 @@ pub fn groups<T>(
     })
 }
 
+/// Whether the run ended early. Work on later photos checks it between its steps: its results would be dropped.
+#[derive(Debug, Default)]
+pub struct Ended(AtomicBool);
+
+impl Ended {
+    fn end(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// An error if the run ended.
+    pub fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::SeqCst) { bail!("the run ended before") } else { Ok(()) }
+    }
+}
+
 /// What opening an item gives.
 pub enum Opening<P, R> {
     /// There is an answer to be found.
@@ -59,9 +82,10 @@ pub enum Opening<P, R> {
 
 /// Works on a group in three steps: each item is opened on a thread of its own; those that are open are answered
 /// together, in their order; and each answer is finished on a thread of its own. What fails on the way is its own result,
-/// panics included: if answering together panics, each item is answered alone.
+/// panics included: if answering together panics, each item is answered alone. Once the run has ended, all of it fails.
 pub fn in_steps<T: Send, P: Send + Sync, A: Send, R: Send>(
     group: Vec<T>,
+    ended: &Ended,
     open: impl Fn(T) -> Result<Opening<P, R>> + Sync,
     answer: impl Fn(&[P]) -> Vec<Result<A>>,
     finish: impl Fn(&P, A) -> Result<R> + Sync,
@@ -75,9 +99,17 @@ pub fn in_steps<T: Send, P: Send + Sync, A: Send, R: Send>(
         Ok(Opening::Done(result)) => Some(Ok(result)),
         Err(error) => Some(Err(error)),
     };
+    let open = |item| ended.check().and_then(|()| open(item));
     let known: Vec<Option<Result<R>>> = each(group, open).into_iter().map(&mut known).collect();
+    let answer = |items: &[P]| match ended.check() {
+        Ok(()) => answer(items),
+        Err(_) => items.iter().map(|_| ended.check().and_then(|()| bail!("no result"))).collect(),
+    };
     let answers = opened.iter().zip(all_or_each(&opened, answer)).collect();
-    let mut finished = each(answers, |(item, answer)| finish(item, answer?)).into_iter();
+    let finish = |(item, answer): (&P, Result<A>)| {
+        answer.and_then(|answer| ended.check().and_then(|()| finish(item, answer)))
+    };
+    let mut finished = each(answers, finish).into_iter();
     known.into_iter().filter_map(|known| known.or_else(|| finished.next())).collect()
 }
 
@@ -142,15 +174,17 @@ fn spawn<'scope, T: Send + 'scope, R: Send + 'scope>(
 }
 
 /// Does some work on every group, `at_once` of them at a time as far as their memory allows, and hands the results on in
-/// the groups' order. Groups are made only when there is room for them. An error of `take` ends it all; what is at work
-/// is finished.
+/// the groups' order. Groups are made only when there is room for them. An error of `take` ends it all: what is at work
+/// learns it from [`Ended`] and is waited for.
 pub fn in_order<T: Send, R: Send>(
     groups: impl Iterator<Item = Group<T>>,
     at_once: usize,
-    work: impl Fn(Vec<T>) -> R + Sync,
+    work: impl Fn(Vec<T>, &Ended) -> R + Sync,
     mut take: impl FnMut(R) -> Result<()>,
 ) -> Result<()> {
     let mut groups = groups.peekable();
+    let ended = Ended::default();
+    let work = |items| work(items, &ended);
     let work = &work;
     thread::scope(|scope| {
         let mut at_work = VecDeque::new();
@@ -166,7 +200,7 @@ pub fn in_order<T: Send, R: Send>(
             let Some((bytes, group)) = at_work.pop_front() else { return Ok(()) };
             let result = group.wait();
             used = used.saturating_sub(bytes);
-            result.map_or(Ok(()), &mut take)?;
+            result.map_or(Ok(()), &mut take).inspect_err(|_| ended.end())?;
         }
     })
 }
@@ -174,7 +208,7 @@ pub fn in_order<T: Send, R: Send>(
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::atomic::{AtomicUsize, Ordering},
+        sync::{Mutex, atomic::AtomicUsize},
         time::Duration,
     };
 
@@ -189,7 +223,7 @@ mod tests {
     fn results_come_in_order_whatever_takes_how_long() {
         for at_once in [0, 1, 2, 3, 50] {
             let mut taken = Vec::new();
-            let slow = |items: Vec<usize>| {
+            let slow = |items: Vec<usize>, _: &Ended| {
                 thread::sleep(Duration::from_millis([3, 0, 1][items[0] % 3]));
                 items[0]
             };
@@ -221,7 +255,7 @@ mod tests {
         let (seen, at_work, most) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
         let items = (0..40).inspect(|_| _ = seen.fetch_add(1, Ordering::SeqCst));
         let large = groups(items, 2, |item| if *item % 10 == 9 { 2 * MEMORY } else { MEMORY / 5 });
-        let work = |items: Vec<usize>| {
+        let work = |items: Vec<usize>, _: &Ended| {
             let now = at_work.fetch_add(items.len(), Ordering::SeqCst) + items.len();
             most.fetch_max(now, Ordering::SeqCst);
             assert!(now == 1 || items.iter().all(|item| item % 10 != 9), "{items:?} beside others");
@@ -255,7 +289,7 @@ mod tests {
             assert!(*item != 3, "finishing {answer}");
             Ok(answer)
         };
-        let results = in_steps(vec![0, 1, 2, 3, 4], open, answer, finish).into_iter();
+        let results = in_steps(vec![0, 1, 2, 3, 4], &Ended::default(), open, answer, finish).into_iter();
         let shown: Vec<_> = results
             .map(|result| result.map_or_else(|error| error.to_string(), |item| item.to_string()))
             .collect();
@@ -281,7 +315,7 @@ mod tests {
             assert_eq!(*item, answer);
             fails_at(answer, 3)
         };
-        let results = in_steps((0..10).collect(), open, answer, finish).into_iter();
+        let results = in_steps((0..10).collect(), &Ended::default(), open, answer, finish).into_iter();
         let told =
             results.map(|result| result.map_or_else(|error| error.to_string(), |item| item.to_string()));
         let expected =
@@ -292,7 +326,7 @@ mod tests {
     #[test]
     fn little_is_begun_ahead_and_an_error_ends_it() {
         let begun = AtomicUsize::new(0);
-        let work = |items: Vec<usize>| {
+        let work = |items: Vec<usize>, _: &Ended| {
             begun.fetch_add(1, Ordering::SeqCst);
             items[0]
         };
@@ -303,5 +337,36 @@ mod tests {
             if item == 5 { anyhow::bail!("enough") } else { Ok(()) }
         });
         assert!(result.is_err() && taken == 6 && begun.into_inner() < 10);
+    }
+    #[test]
+    fn work_that_is_under_way_stops_between_its_steps_when_the_run_ends() {
+        let finished = AtomicUsize::new(0);
+        let (both, failed) = (std::sync::Barrier::new(2), std::sync::mpsc::channel());
+        let (sender, receiver) = (Mutex::new(failed.0), Mutex::new(failed.1));
+        let work = |items: Vec<usize>, ended: &Ended| {
+            both.wait();
+            let open = |item| Ok(Opening::Open(item));
+            let answer = |opened: &[usize]| {
+                if opened[0] == 4 {
+                    // Until the first group's error has ended the run.
+                    receiver.lock().unwrap().recv().unwrap();
+                    while ended.check().is_ok() {
+                        thread::yield_now();
+                    }
+                }
+                opened.iter().map(|item| Ok(*item)).collect()
+            };
+            in_steps(items, ended, open, answer, |_, item| {
+                finished.fetch_add(1, Ordering::SeqCst);
+                Ok(item)
+            })
+        };
+        let ended = in_order(groups(0..8, 4, |_| 0), 2, work, |results| {
+            assert!(results.iter().all(Result::is_ok), "only the first group is taken");
+            sender.lock().unwrap().send(()).unwrap();
+            bail!("the disk is full")
+        });
+        assert_eq!(ended.unwrap_err().to_string(), "the disk is full");
+        assert_eq!(finished.into_inner(), 4, "nothing of the second group is finished");
     }
 }

@@ -1,14 +1,14 @@
 //! `run.json`: all that is needed to make a run again, and what it was made from.
 
 use std::{
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use fieldmark::{
-    PhotoOptions, Settings,
+    Error, PhotoOptions, Settings,
     attribution::Combination,
     device::Precision,
     files::{escaped, read_bounded, unescaped, write_atomically},
@@ -20,7 +20,7 @@ use fieldmark::{
     refine::{Artifacts, Refinement},
     render::ScaleRule,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -302,10 +302,14 @@ impl Manifest {
         Ok(run_name(&known.to_string()))
     }
 
-    /// Whether results of the run at `path` may stand beside this one's: whether it is the same
+    /// The description of the run to resume.
+    pub fn described(path: &Path) -> Result<Described<Self>> {
+        described(path, ("questions_sha256", "a batch", "an evaluation"))
+    }
+
+    /// Whether results of the run that `path` describes may stand beside this one's: whether it is the same
     /// run, of the same program and checkpoint.
-    pub fn check_continues(&self, path: &Path) -> Result<()> {
-        let old = Self::read(path)?;
+    pub fn check_continues(&self, old: &Self, path: &Path) -> Result<()> {
         match difference(&self.known()?, &old.known()?) {
             Some((name, new, old)) => {
                 bail!("{}: {name}: this run has {new}, the one to resume {old}", path.display())
@@ -313,6 +317,40 @@ impl Manifest {
             None => Ok(()),
         }
     }
+}
+
+/// The description of a run in its folder, when it is to be gone on with.
+pub enum Described<T> {
+    /// There is none.
+    Missing,
+    /// It cannot be understood, and why. The journal's lines say themselves which run they are of.
+    Damaged(String),
+    Whole(T),
+}
+
+/// Reads the description of a run that is to be gone on with. The description of the other kind of run has a field by
+/// which it is known; `kinds` is that field, this kind and the other one.
+///
+/// # Errors
+/// If the file cannot be read, or describes the other kind of run.
+pub fn described<T: DeserializeOwned>(path: &Path, kinds: (&str, &str, &str)) -> Result<Described<T>> {
+    let bytes = match read_bounded(path, LARGEST) {
+        Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            return Ok(Described::Missing);
+        }
+        bytes => bytes?,
+    };
+    let error = match serde_json::from_slice(&bytes) {
+        Ok(found) => return Ok(Described::Whole(found)),
+        Err(error) => error,
+    };
+    let (path, (field, expected, other)) = (path.display(), kinds);
+    if serde_json::from_slice::<Map<String, Value>>(&bytes).is_ok_and(|fields| fields.contains_key(field)) {
+        bail!("{path}: expected the description of {expected}, found that of {other}");
+    }
+    Ok(Described::Damaged(format!(
+        "{path} is damaged: {error}; it is written again, and only results of the same settings are kept"
+    )))
 }
 
 /// The escaped forms of all paths, if one of them is not UTF-8.

@@ -10,7 +10,7 @@ use fieldmark::report::Comparison;
 use crate::{
     commands::would_come_again,
     images,
-    in_order::{AT_ONCE, groups, in_order},
+    in_order::{AT_ONCE, Ended, groups, in_order},
     later::{Later, Lines, RunScale, Waiting},
     manifest::Failed,
     output,
@@ -82,7 +82,7 @@ impl<'a> Unfinished<'a> {
         let (bar, mut failed) = (terminal.photos(items.len()), Vec::new());
         let memory = |item: &Item| item.1.as_ref().map_or(0, |waiting| images::memory(&waiting.image));
         let groups = groups(items.into_iter(), 1, memory);
-        let work = |group: Vec<Item>| group.into_iter().map(draw).collect::<Vec<_>>();
+        let work = |group: Vec<Item>, _: &Ended| group.into_iter().map(draw).collect::<Vec<_>>();
         in_order(groups, AT_ONCE, work, |group| {
             for (is_new, entry, drawn) in group {
                 let line = lines.as_mut().filter(|_| is_new).and_then(Iterator::next).transpose()?;

@@ -22,10 +22,10 @@ use crate::{
     args::{BatchArgs, CompareKind},
     exit::Exit,
     hashes, images,
-    in_order::{Opening, groups, in_order, in_steps},
+    in_order::{Ended, Opening, groups, in_order, in_steps},
     journal::Reading,
     later::{Later, RunScale},
-    manifest::{Failed, Input, Manifest, Recipe},
+    manifest::{Described, Failed, Input, Manifest, Recipe},
     output,
     results::{Entry, Results},
     run_folder::RunFolder,
@@ -68,11 +68,18 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
         tell_differences(&manifest, earlier, terminal);
     }
     let path = folder.join("run.json");
-    let mut drawn_at = None;
-    if args.resume && path.exists() {
-        manifest.check_continues(&path)?;
-        drawn_at = Manifest::read(&path)?.scale;
-    }
+    let found = if args.resume { Manifest::described(&path)? } else { Described::Missing };
+    let resumed = match found {
+        Described::Whole(old) => {
+            manifest.check_continues(&old, &path)?;
+            Some(old)
+        }
+        Described::Damaged(note) => {
+            terminal.note(&note);
+            None
+        }
+        Described::Missing => None,
+    };
     let photo_options = manifest.recipe.photo_options();
     let options = PageOptions {
         target: 0,
@@ -90,9 +97,10 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
         photo_options,
         folder,
         load_seconds,
+        described: resumed.is_some(),
         terminal,
     };
-    run.all(manifest, earlier.as_ref(), drawn_at)
+    run.all(manifest, earlier.as_ref(), resumed.and_then(|old| old.scale))
 }
 
 /// A prompt that cannot be used is told before any photo is opened.
@@ -138,6 +146,8 @@ struct Run<'a> {
     photo_options: PhotoOptions,
     folder: &'a Path,
     load_seconds: f64,
+    /// Whether the folder has the description of a run with the same settings.
+    described: bool,
     terminal: &'a Terminal,
 }
 
@@ -165,10 +175,10 @@ impl Run<'_> {
             image.as_ref().map_or(0, |(_, image)| images::memory(image))
         };
         let groups = groups(images.into_iter(), together, memory);
-        let work = |group: Vec<Result<(PhotoNames, PathBuf)>>| {
+        let work = |group: Vec<Result<(PhotoNames, PathBuf)>>, ended: &Ended| {
             let path = |image: &Result<(PhotoNames, PathBuf)>| Some(image.as_ref().ok()?.1.clone());
             let paths: Vec<Option<PathBuf>> = group.iter().map(path).collect();
-            paths.into_iter().zip(self.some(group, &recipe, &results)).collect::<Vec<_>>()
+            paths.into_iter().zip(self.some(group, &recipe, &results, ended)).collect::<Vec<_>>()
         };
         let ended = in_order(groups, at_once, work, |group| {
             for (image, result) in group {
@@ -212,9 +222,7 @@ impl Run<'_> {
     fn results(&self, run: &str) -> Result<Results> {
         let path = &self.folder.join("results.jsonl");
         if self.args.resume {
-            // Its recipe was compared.
-            let described = self.folder.join("run.json").exists();
-            let results = Results::resume(path, Reading { run, described })?;
+            let results = Results::resume(path, Reading { run, described: self.described })?;
             results.left_out().iter().for_each(|note| self.terminal.note(note));
             return Ok(results);
         }
@@ -231,6 +239,7 @@ impl Run<'_> {
         group: Vec<Result<(PhotoNames, PathBuf)>>,
         recipe: &Recipe,
         results: &Mutex<Results>,
+        ended: &Ended,
     ) -> Vec<Result<Answered>> {
         let open = |image: Result<(PhotoNames, PathBuf)>| {
             let (names, image) = image?;
@@ -238,10 +247,13 @@ impl Run<'_> {
         };
         let answer = |opened: &[Opened]| {
             let looks = self.explainer.look(opened.iter().map(|opened| &opened.photo), &self.settings);
-            let compare = |mut looks: Looks| Ok(looks.compare(&recipe.prompts, &self.settings)?);
+            let compare = |mut looks: Looks| {
+                ended.check()?;
+                Ok(looks.compare(&recipe.prompts, &self.settings)?)
+            };
             super::if_unchanged(self.explainer, looks.into_iter().map(compare).collect())
         };
-        in_steps(group, open, answer, |opened, compared| self.save(opened, compared))
+        in_steps(group, ended, open, answer, |opened, compared| self.save(opened, compared))
     }
 
     /// Opens a photo, or finds its answer of before.

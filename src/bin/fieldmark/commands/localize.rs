@@ -29,7 +29,7 @@ use crate::{
     args::{Kind, LocalizeArgs, OutputArgs, RivalArgs},
     exit::Exit,
     images,
-    in_order::{AT_ONCE, Opening, groups, in_order, in_steps},
+    in_order::{AT_ONCE, Ended, Opening, groups, in_order, in_steps},
     later::{Later, Lines, Waiting},
     output,
     preview::Protocol,
@@ -155,9 +155,9 @@ impl Run<'_> {
         let lines = self.drawing.waits.then(Lines::new).transpose()?;
         let mut unfinished = Unfinished { skipped, photos: Vec::new(), lines };
         let shows = preview.is_some();
-        let work = |group: Vec<_>| {
+        let work = |group: Vec<_>, ended: &Ended| {
             let paths: Vec<_> = group.iter().map(path_of_image).collect();
-            paths.into_iter().zip(self.some(group, shows)).collect::<Vec<_>>()
+            paths.into_iter().zip(self.some(group, shows, ended)).collect::<Vec<_>>()
         };
         let ended = in_order(groups, at_once, work, |group| {
             for (path, answers) in group {
@@ -197,7 +197,7 @@ impl Run<'_> {
         let (mut lines, mut lost) = (lines.read(scale)?, 0);
         let bar = self.terminal.photos(photos.len());
         let draw = |(photo, count): (Waiting, usize)| (count, later.draw(&photo, scale));
-        let work = |group: Vec<_>| group.into_iter().map(draw).collect::<Vec<_>>();
+        let work = |group: Vec<_>, _: &Ended| group.into_iter().map(draw).collect::<Vec<_>>();
         let groups = groups(photos.into_iter(), 1, |(photo, _)| images::memory(&photo.image));
         in_order(groups, AT_ONCE, work, |group| {
             for (count, drawn) in group {
@@ -254,7 +254,12 @@ impl Run<'_> {
     }
 
     /// The answers on photos that pass the vision tower together, with their files written.
-    fn some(&self, group: Vec<Result<(String, PathBuf)>>, shows: bool) -> Vec<Result<Answers>> {
+    fn some(
+        &self,
+        group: Vec<Result<(String, PathBuf)>>,
+        shows: bool,
+        ended: &Ended,
+    ) -> Vec<Result<Answers>> {
         let open = |image: Result<(String, PathBuf)>| {
             let (name, path) = image?;
             let (photo, seconds) = images::open(&path, self.args.output.pixel_limit, self.terminal)?;
@@ -263,10 +268,13 @@ impl Run<'_> {
         let answer = |opened: &[Opened]| {
             let photos = opened.iter().map(|opened| &opened.photo);
             let looks = self.explainer.look(photos, &self.query.settings);
-            let sweep = |mut looks: Looks| Ok(looks.sweep(&self.query, &self.strengths)?);
+            let sweep = |mut looks: Looks| {
+                ended.check()?;
+                Ok(looks.sweep(&self.query, &self.strengths)?)
+            };
             super::if_unchanged(self.explainer, looks.into_iter().map(sweep).collect())
         };
-        in_steps(group, open, answer, |opened, answers| self.finish(opened, answers, shows))
+        in_steps(group, ended, open, answer, |opened, answers| self.finish(opened, answers, shows))
     }
 
     /// A photo's answers, one for every strength, with their files written; and the picture of them, if it is to be
