@@ -115,32 +115,14 @@
 //! | `cli` | yes | the program `fieldmark`; a library user turns it off |
 //! | `cuda`, `cudnn`, `metal`, `mkl`, `accelerate` | no | candle's backends |
 
-pub mod error;
-pub mod guard;
-pub mod device;
-pub mod files;
-pub mod geometry;
-pub mod progress;
-pub mod random;
-pub mod photo;
-pub mod folder;
-pub mod model;
-pub mod prompt;
-pub mod embed;
-pub mod objective;
-pub mod gradient;
-pub mod attribution;
-pub mod refine;
-pub mod regions;
-pub mod metric;
-pub mod dataset;
-pub mod verdict;
-pub mod render;
-pub mod report;
-pub mod page;
-pub mod coco;
-pub mod pipeline;
-pub mod evaluate;
+#[cfg(feature = "evaluate")]
+pub use fieldmark_evaluate::{dataset, evaluate, metric};
+pub use fieldmark_explain::{
+    attribution, coco, objective, page, pipeline, prompt, refine, regions, render, report, verdict,
+};
+pub use fieldmark_model::{
+    device, embed, error, files, folder, geometry, gradient, guard, model, photo, progress, random,
+};
 
 pub use error::{Error, Result};
 pub use photo::{Photo, PhotoOptions};

@@ -3,7 +3,6 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::print_stdout, reason = "a test may show what it measured")]
 
-mod architecture;
 #[cfg(feature = "cli")]
 mod attack;
 #[cfg(feature = "cli")]

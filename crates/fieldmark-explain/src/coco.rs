@@ -10,10 +10,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::error::Result;
-use crate::files::{escaped, write_atomically};
-use crate::geometry::Size;
 use crate::regions::{Instance, RunLengths};
+use fieldmark_model::error::Result;
+use fieldmark_model::files::{escaped, write_atomically};
+use fieldmark_model::geometry::Size;
 
 /// Everything that one run found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -114,7 +114,7 @@ impl Coco {
     /// Writes the file whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Write`](crate::Error::Write) if it cannot be written.
+    /// [`Error::Write`](fieldmark_model::error::Error::Write) if it cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         write_atomically(path, |file| self.write(file))
     }
@@ -150,8 +150,8 @@ fn segmentation(instance: &Instance) -> Segmentation {
 mod tests {
     use super::*;
     use crate::attribution::ConceptMap;
-    use crate::geometry::{Grid, Placement, Rect};
     use crate::regions::{Threshold, instances};
+    use fieldmark_model::geometry::{Grid, Placement, Rect};
 
     fn pixels(width: usize, values: &[f32]) -> Vec<Instance> {
         let grid = Grid::new(values.len() / width, width);
@@ -196,6 +196,6 @@ mod tests {
             ],
         });
         assert_eq!(read, expected);
-        assert!(matches!(coco.save(&path.join("x")), Err(crate::Error::Write { .. })));
+        assert!(matches!(coco.save(&path.join("x")), Err(fieldmark_model::error::Error::Write { .. })));
     }
 }

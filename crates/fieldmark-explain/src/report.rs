@@ -13,10 +13,6 @@ use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     attribution::{self, Combination, ConceptMap, resample::Resampled},
-    device::Precision,
-    files::escaped,
-    geometry::{Fit, Placement},
-    model::config::ProbabilityKind,
     objective::{
         self,
         references::{Chosen, PassedOver},
@@ -25,6 +21,12 @@ use crate::{
     regions::{Peak, Point, Reading, Region, Threshold},
     render::ScaleRule,
     verdict::Verdict,
+};
+use fieldmark_model::{
+    device::Precision,
+    files::escaped,
+    geometry::{Fit, Placement},
+    model::config::ProbabilityKind,
 };
 
 /// What the model says of one prompt.

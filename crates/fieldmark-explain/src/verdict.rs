@@ -4,7 +4,7 @@
 //!
 //! 1. A prompt with a word that the checkpoint cannot know is [`Verdict::Unknown`]: whatever its map shows is about
 //!    other words. Only a checkpoint whose configuration lists all words that it was trained on
-//!    ([`ClosedVocabulary`](crate::model::config::ClosedVocabulary)) can tell. The words are those of the prompt as it
+//!    ([`ClosedVocabulary`](fieldmark_model::model::config::ClosedVocabulary)) can tell. The words are those of the prompt as it
 //!    was given; what a template puts around them does not count. A rival with such a word changes no verdict, but
 //!    there is a warning: what it takes from the map means nothing.
 //! 2. A map without any positive evidence is [`Verdict::Absent`].
@@ -23,7 +23,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::config::PresenceBounds;
+use fieldmark_model::model::config::PresenceBounds;
 
 /// Fits every photograph.
 pub const NEUTRAL: &str = "a photo";

@@ -192,7 +192,7 @@ fn kind_by_name(name: &OsStr) -> Kind {
 }
 
 /// Whether a file's name hides it: it begins with a dot.
-pub(crate) fn is_hidden(name: &OsStr) -> bool {
+pub fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 

@@ -146,7 +146,7 @@ pub enum Warning {
 
 impl Warning {
     /// That the embeddings of texts cannot be kept, because of this.
-    pub(crate) fn text_cache(error: &Error) -> Self {
+    pub fn text_cache(error: &Error) -> Self {
         let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
         Self::TextCache { reason: format!("{error}{cause}") }
     }

@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn the_checkpoint_that_ships_lists_the_words_of_the_grammar() {
         let config: Value =
-            serde_json::from_str(include_str!("../../weights/miniature/config.json")).unwrap();
+            serde_json::from_str(include_str!("../../../weights/miniature/config.json")).unwrap();
         assert_eq!(config["fieldmark"]["vocabulary"], json!(captions::vocabulary()));
     }
 

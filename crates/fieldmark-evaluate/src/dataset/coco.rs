@@ -21,7 +21,7 @@ use super::{
     passed_over::PassedOver,
     wording::{Concepts, Phrases, Wording, join_label},
 };
-use crate::{
+use fieldmark_model::{
     error::{Error, Result},
     geometry::Size,
     progress::Warning,

@@ -6,10 +6,8 @@ use super::{
     Shape,
     json::{Fields, numbers, shown, wrong},
 };
-use crate::{
-    geometry::{Rect, Size},
-    regions::RunLengths,
-};
+use fieldmark_explain::regions::RunLengths;
+use fieldmark_model::geometry::{Rect, Size};
 
 /// The most corners of one polygon.
 const MOST_CORNERS: usize = 100_000;

@@ -18,7 +18,7 @@ use super::{
     passed_over::PassedOver,
     wording::{Concepts, Phrases, Wording},
 };
-use crate::{
+use fieldmark_model::{
     error::{Error, Result},
     geometry::Rect,
     progress::Warning,

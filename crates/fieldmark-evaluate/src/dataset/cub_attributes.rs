@@ -13,7 +13,7 @@ use super::{
     passed_over::PassedOver,
     wording::{Wording, plain_words},
 };
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 /// The certainty "probably".
 const PROBABLY: u8 = 3;

@@ -14,7 +14,7 @@ use super::{
     passed_over::PassedOver,
     wording::{Wording, join_label, plain_words},
 };
-use crate::error::Result;
+use fieldmark_model::error::Result;
 
 /// The names of the parts, and where each picture's lines are.
 #[derive(Debug)]

@@ -10,9 +10,9 @@ use super::{
     layout::{file_name, folders},
     wording::{Concepts, Phrases, Wording},
 };
-use crate::error::{Error, Result};
-use crate::files::escaped;
-use crate::folder::{self, Skipped};
+use fieldmark_model::error::{Error, Result};
+use fieldmark_model::files::escaped;
+use fieldmark_model::folder::{self, Skipped};
 
 /// The data set.
 #[derive(Debug)]

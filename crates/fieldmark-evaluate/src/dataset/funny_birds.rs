@@ -15,7 +15,7 @@ use super::{
     passed_over::PassedOver,
     wording::{Concepts, Phrases, Wording},
 };
-use crate::{
+use fieldmark_model::{
     error::{Error, Result},
     progress::Warning,
 };

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::lines::{Line, Lines};
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 /// The most lines that are read for one picture.
 const MOST_LINES: usize = 100_000;

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::lines::{cut, open};
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 /// The longest item that is read, in bytes.
 const LONGEST_ITEM: usize = 4 << 20;

@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{FILE_NAME, cub, funny_birds};
-use crate::error::{Error, Result};
-use crate::folder::{PHOTO_ENDINGS, is_hidden};
+use fieldmark_model::error::{Error, Result};
+use fieldmark_model::folder::{PHOTO_ENDINGS, is_hidden};
 
 /// How the files of a data set are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

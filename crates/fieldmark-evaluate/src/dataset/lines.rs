@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
 };
 
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 /// The longest line that is read, in bytes.
 const LONGEST_LINE: u64 = 1 << 20;

@@ -29,10 +29,10 @@ use super::{
     lines::{Line, Lines},
     wording::Concepts,
 };
-use crate::{
+use fieldmark_explain::prompt::same_words;
+use fieldmark_model::{
     error::{Error, Result},
     geometry::Rect,
-    prompt::same_words,
 };
 
 /// The manifest's name in a data set's directory.

@@ -7,7 +7,7 @@ use std::{
 
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
-use crate::{
+use fieldmark_model::{
     error::{Error, Result},
     files::read_bounded,
     geometry::Size,

@@ -33,11 +33,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
+use fieldmark_explain::prompt::ConceptList;
+use fieldmark_model::{
     error::{Error, Result},
     folder::Skipped,
     progress::Warning,
-    prompt::ConceptList,
 };
 use wording::Concepts;
 

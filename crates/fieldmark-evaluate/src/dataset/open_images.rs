@@ -19,7 +19,7 @@ use super::{
     table::Splitter,
     wording::{Concepts, Phrases, Wording},
 };
-use crate::{
+use fieldmark_model::{
     error::{Error, Result},
     files::read_bounded,
     progress::Warning,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Layout;
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 /// What is read of a data set, what is asked, and in which words. A manifest says all of it itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

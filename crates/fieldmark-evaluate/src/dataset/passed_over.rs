@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{
+use fieldmark_model::{
     error::{Error, Result},
     progress::Warning,
 };

@@ -1,6 +1,7 @@
 //! Polygons and run-length codes become a mask of the photo's pixels.
 
-use crate::{geometry::Size, regions::RunLengths};
+use fieldmark_explain::regions::RunLengths;
+use fieldmark_model::geometry::Size;
 
 /// Shapes that together are the place of a concept.
 #[derive(Clone, Debug, PartialEq)]

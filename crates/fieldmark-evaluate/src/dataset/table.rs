@@ -1,7 +1,7 @@
 //! A line of a table with commas becomes its fields.
 
 use super::lines::{Line, cut};
-use crate::error::Result;
+use fieldmark_model::error::Result;
 
 /// Takes lines apart, and keeps the memory that it needs for that.
 pub(super) struct Splitter {
@@ -18,7 +18,7 @@ impl Splitter {
     /// The fields of a line, without their quotation marks.
     ///
     /// # Errors
-    /// [`Error::Dataset`](crate::Error::Dataset) if it is not UTF-8, or has a line's end within.
+    /// [`Error::Dataset`](fieldmark_model::error::Error::Dataset) if it is not UTF-8, or has a line's end within.
     pub(super) fn fields(&mut self, line: &Line<'_>) -> Result<Vec<&str>> {
         // Fields are no longer than their line, and all but the last take a comma.
         let length = line.bytes.len();

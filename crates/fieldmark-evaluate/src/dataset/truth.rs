@@ -6,7 +6,7 @@ use super::{
     mask_file::{Inside, read_mask},
     region::Region,
 };
-use crate::{
+use fieldmark_model::{
     error::{Error, Result},
     geometry::{Rect, Size},
 };

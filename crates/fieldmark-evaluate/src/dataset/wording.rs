@@ -6,10 +6,10 @@ use std::{
 };
 
 use super::{Options, lines::cut};
-use crate::{
+use fieldmark_explain::prompt::{ConceptList, key};
+use fieldmark_model::{
     error::{Error, Result},
     files::read_bounded,
-    prompt::{ConceptList, key},
 };
 
 /// The most bytes that a file of prompts may have.

@@ -5,11 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Curve, Metric, Row, Setting, Sides};
-use crate::{
-    dataset::{Picture, Question},
-    pipeline::Found,
-    verdict::Verdict,
-};
+use crate::dataset::{Picture, Question};
+use fieldmark_explain::{pipeline::Found, verdict::Verdict};
 
 /// One question, and what the model says of it whatever the setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

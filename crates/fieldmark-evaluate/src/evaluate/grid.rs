@@ -2,11 +2,12 @@
 //! every objective and strength.
 
 use super::{Options, Setting, Sides};
-use crate::{
-    Explainer, Settings,
-    error::{Error, Result},
+use fieldmark_explain::{
     objective::{Strength, objective},
+    pipeline::Explainer,
+    pipeline::Settings,
 };
+use fieldmark_model::error::{Error, Result};
 
 /// What is asked of every question, and how the answers belong together.
 #[derive(Clone, Debug)]

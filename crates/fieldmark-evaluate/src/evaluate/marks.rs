@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Group, METRICS, Metric, Needs};
 use crate::{
-    attribution::ConceptMap,
     dataset::{Extent, PointPixels, Truth},
+    metric::{self, Confusion},
+};
+use fieldmark_explain::attribution::ConceptMap;
+use fieldmark_model::{
     error::{Error, Result},
     geometry::{Rect, Size},
-    metric::{self, Confusion},
 };
 
 /// How many pixels of the photo may lie between a map's largest value and the truth for the pointing game to count a
@@ -130,10 +132,8 @@ impl Map {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        dataset::{PointLabels, PointUnit},
-        geometry::{Grid, Placement},
-    };
+    use crate::dataset::{PointLabels, PointUnit};
+    use fieldmark_model::geometry::{Grid, Placement};
 
     /// A map with a cell a pixel, so that its values at the photo's size are those given.
     fn map(values: [f32; 4]) -> ConceptMap {

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 /// A number that says how good a map is. [`crate::metric`] has the formulas; what is measured with the model
 /// itself is put together in [`faithfulness`](super::faithfulness) and [`sanity`](super::sanity).

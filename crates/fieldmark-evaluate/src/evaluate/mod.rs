@@ -36,16 +36,22 @@ pub use summary::{Compared, ComparedCurve, Counts, Estimate, Failure, Resampling
 
 use rayon::prelude::*;
 
-use crate::{
-    Explainer, Photo, PhotoOptions, Query, Settings,
-    dataset::{Picture, Question},
-    error::{Error, Result},
+use crate::dataset::{Picture, Question};
+use faithfulness::{Faithful, FaithfulnessTest};
+use fieldmark_explain::{
     objective::Strength,
+    pipeline::Explainer,
+    pipeline::Query,
+    pipeline::Settings,
     pipeline::{Found, Looks, Rivals},
-    progress::Warning,
     verdict::NEUTRAL,
 };
-use faithfulness::{Faithful, FaithfulnessTest};
+use fieldmark_model::{
+    error::{Error, Result},
+    photo::Photo,
+    photo::PhotoOptions,
+    progress::Warning,
+};
 use grid::Grid;
 use marks::{Known, marks};
 use sanity::{Sane, SanityTest};
@@ -208,7 +214,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn measure_seen(&self, picture: &Picture, mut looks: Looks) -> Result<Measured> {
-        let photo = looks.photo;
+        let photo = looks.photo();
         let known: Result<Vec<_>> = picture
             .questions
             .iter()

@@ -3,13 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Better, CURVES, CurveKind, Faithfulness, Metric, Options, Sanity, Setting, Tolerance};
-use crate::{
-    device::Precision,
-    geometry::Fit,
+use fieldmark_explain::{
     objective::references::By,
     pipeline::Rivals,
     refine::{Artifacts, Refinement, Tiles},
 };
+use fieldmark_model::{device::Precision, geometry::Fit};
 
 /// What all settings of a run have in common.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use plotters::{
 };
 
 use super::{ComparedCurve, CurveKind, Estimate, METRICS, Metric, Setting, SettingSummary, Summary};
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 /// A plot, ready to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -319,7 +319,7 @@ fn text(size: u32, colour: RGBColor) -> TextStyle<'static> {
 /// The font by which room is measured. Viewers show the same text in a font of their own.
 fn font() -> Result<(), ()> {
     static FOUND: OnceLock<Result<(), ()>> = OnceLock::new();
-    let bytes = include_bytes!("../../assets/fonts/DejaVuSansCondensed.ttf");
+    let bytes = include_bytes!("../../../fieldmark-explain/assets/fonts/DejaVuSansCondensed.ttf");
     *FOUND.get_or_init(|| register_font(FONT, FontStyle::Normal, bytes).map_err(drop))
 }
 

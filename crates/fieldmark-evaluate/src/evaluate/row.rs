@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Case;
-use crate::{attribution::Combination, verdict::Verdict};
+use fieldmark_explain::{attribution::Combination, verdict::Verdict};
 
 /// The same thing of the plain and of the contrasted map.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

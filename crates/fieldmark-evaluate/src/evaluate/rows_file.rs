@@ -28,8 +28,8 @@ use super::{
     Answer, Record,
     columns::{Column, RowOf, Values, columns, schema},
 };
-use crate::error::{Error, Result};
-use crate::guard::guarded;
+use fieldmark_model::error::{Error, Result};
+use fieldmark_model::guard::guarded;
 
 /// The name of the run's record in the file's metadata.
 pub const METADATA: &str = "fieldmark";
@@ -235,7 +235,8 @@ impl<D: DataType> Batch<D> {
 mod tests {
     use super::*;
     use crate::evaluate::{Case, Curve, Metric, Options, Outcome, Plan, Setting};
-    use crate::{device::Precision, verdict::Verdict};
+    use fieldmark_explain::verdict::Verdict;
+    use fieldmark_model::device::Precision;
     use parquet::data_type::{BoolType, ByteArrayType, DoubleType, Int64Type};
 
     fn record(settings: usize) -> Record {

@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, RowsFile, Setting, Sides, tally::Tally};
-use crate::{dataset::Picture, error::Result, folder::Skipped, metric::Bootstrap};
+use crate::{dataset::Picture, metric::Bootstrap};
+use fieldmark_model::{error::Result, folder::Skipped};
 
 /// A run's result: what `evaluate --json` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]

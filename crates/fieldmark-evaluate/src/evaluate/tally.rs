@@ -11,11 +11,9 @@ use rayon::prelude::*;
 use super::{
     Compared, ComparedCurve, Counts, CurveKind, Estimate, RowsFile, SettingSummary, Sides, columns::AT, pairs,
 };
-use crate::{
-    error::Result,
-    metric::{Bootstrap, SignFlip, holm, wilcoxon},
-    verdict::Verdict,
-};
+use crate::metric::{Bootstrap, SignFlip, holm, wilcoxon};
+use fieldmark_explain::verdict::Verdict;
+use fieldmark_model::error::Result;
 
 /// The most memory for the sums of the pictures under several settings, in bytes.
 const SUMS: usize = 64 << 20;

@@ -1,6 +1,6 @@
 //! How far a mean over pictures may be off: the percentile bootstrap (Efron, 1979).
 
-use crate::random::Random;
+use fieldmark_model::random::Random;
 
 /// A mean and the interval that holds it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -4,7 +4,7 @@
 //! Regions are connected over corners too, as OpenCV's contours are. Boxes are half open, from the outer edges of
 //! their first pixels to those of their last ones.
 
-use crate::geometry::Rect;
+use fieldmark_model::geometry::Rect;
 
 /// The overlaps that count in the second version of the metric.
 pub const OVERLAPS: [f64; 3] = [0.3, 0.5, 0.7];

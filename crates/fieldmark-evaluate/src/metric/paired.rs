@@ -2,7 +2,7 @@
 //! for asking often. Smaller is less likely by chance alone, 0 to 1; no number here says how large a difference is.
 
 use super::rank_correlation::ranks;
-use crate::random::Random;
+use fieldmark_model::random::Random;
 
 /// The sign-flip permutation test (Fisher, 1935) of the mean difference.
 ///

@@ -7,7 +7,7 @@
 //! mean change of the model's score over the removal of 10, 20 ... 90 % of the pixels, as pytorch-grad-cam has it;
 //! combined it is (least first − most first) / 2, and more is better.
 
-use crate::random::Random;
+use fieldmark_model::random::Random;
 
 /// What the four direct neighbours weigh.
 const DIRECT: f64 = 1.0 / 6.0;

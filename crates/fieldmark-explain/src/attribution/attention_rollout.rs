@@ -11,7 +11,7 @@
 use candle_core::Tensor;
 
 use super::{Facts, Method, Needs, Targets, Unit};
-use crate::{
+use fieldmark_model::{
     error::Result,
     gradient::LayerTrace,
     model::{

@@ -10,7 +10,7 @@
 use candle_core::Tensor;
 
 use super::{Facts, GradCam, Method, Targets, Unit, principal::projection};
-use crate::{error::Result, gradient::LayerTrace};
+use fieldmark_model::{error::Result, gradient::LayerTrace};
 
 /// M_i = ± Σ_k (A_ik - mean_j A_jk) v_k, v the first right singular vector of the centred A.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,7 +7,7 @@
 use candle_core::Tensor;
 
 use super::{Facts, Method, Targets, Unit, eigen_cam::turned, principal::projection};
-use crate::{error::Result, gradient::LayerTrace};
+use fieldmark_model::{error::Result, gradient::LayerTrace};
 
 /// M_i = ± Σ_k (X_ik - mean_j X_jk) v_k, v the first right singular vector of the centred X = G ⊙ A.
 #[derive(Clone, Copy, Debug, Default)]

@@ -6,7 +6,7 @@
 use candle_core::Tensor;
 
 use super::{Facts, Method, Targets, Unit};
-use crate::{error::Result, gradient::LayerTrace};
+use fieldmark_model::{error::Result, gradient::LayerTrace};
 
 /// M_i = Σ_k mean_j(G_jk) A_ik.
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,7 +4,7 @@
 use candle_core::Tensor;
 
 use super::{Facts, Method, Targets, Unit};
-use crate::{error::Result, gradient::LayerTrace};
+use fieldmark_model::{error::Result, gradient::LayerTrace};
 
 /// M_i = Σ_k max(G_ik A_ik, 0).
 #[derive(Clone, Copy, Debug, Default)]

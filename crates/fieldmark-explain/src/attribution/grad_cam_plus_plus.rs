@@ -10,7 +10,7 @@
 use candle_core::Tensor;
 
 use super::{Facts, Method, Targets, Unit};
-use crate::{error::Result, gradient::LayerTrace};
+use fieldmark_model::{error::Result, gradient::LayerTrace};
 
 /// What the reference adds to the coefficient's denominator.
 const FLOOR: f64 = 1e-6;

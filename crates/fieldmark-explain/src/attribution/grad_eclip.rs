@@ -22,13 +22,13 @@ use std::ops::Range;
 use candle_core::{D, Tensor};
 
 use super::{Facts, Method, Needs, Targets, Unit, dense::unit};
-use crate::{
+use fieldmark_model::{
     embed::logit_gradients,
     error::{Error, Result},
     gradient::{Attending, LayerTrace, Readout},
     model::{
-        config::VisionConfig,
-        nn::{Pool, merge_heads},
+        config::{VisionConfig, VisionPooling},
+        nn::merge_heads,
     },
 };
 
@@ -59,8 +59,8 @@ impl Method for GradEclip {
     }
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
-        let pooled = match trace.tower().pool {
-            Pool::Attention(_) => Some(trace.readout(trace.layer())?),
+        let pooled = match trace.tower().pooling() {
+            VisionPooling::Attention => Some(trace.readout(trace.layer())?),
             _ => None,
         };
         let weights = match pooled.as_ref().and_then(Readout::probe) {
@@ -89,8 +89,8 @@ fn patches(trace: &LayerTrace) -> Result<Range<usize>> {
 
 /// The places of the tokens whose attention is explained in a block: of those that the summary is made of.
 fn asking(trace: &LayerTrace) -> Result<Range<usize>> {
-    match trace.tower().pool {
-        Pool::ClassToken => Ok(0..1),
+    match trace.tower().pooling() {
+        VisionPooling::ClassToken => Ok(0..1),
         _ => patches(trace),
     }
 }

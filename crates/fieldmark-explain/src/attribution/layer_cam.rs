@@ -5,7 +5,7 @@
 use candle_core::Tensor;
 
 use super::{Facts, Method, Targets, Unit};
-use crate::{error::Result, gradient::LayerTrace};
+use fieldmark_model::{error::Result, gradient::LayerTrace};
 
 /// M_i = Σ_k max(G_ik, 0) A_ik.
 #[derive(Clone, Copy, Debug, Default)]

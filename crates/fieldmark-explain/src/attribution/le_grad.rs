@@ -13,7 +13,9 @@
 use candle_core::Tensor;
 
 use super::{Facts, Method, Needs, Targets, Unit};
-use crate::{embed::logit_gradients, error::Result, gradient::LayerTrace, model::config::VisionConfig};
+use fieldmark_model::{
+    embed::logit_gradients, error::Result, gradient::LayerTrace, model::config::VisionConfig,
+};
 
 /// The blocks, counted from the end, that are read unless the user names the first.
 const BLOCKS: usize = 2;

@@ -1,7 +1,7 @@
 //! The signed map of evidence: plain numbers on a grid that knows where on the photo it lies.
 
 use crate::attribution::resample::Resampled;
-use crate::geometry::{Grid, Placement};
+use fieldmark_model::geometry::{Grid, Placement};
 
 /// A map of evidence for (positive) and against (negative) a concept, in logits.
 ///

@@ -19,7 +19,7 @@ mod le_grad;
 mod map;
 mod needs;
 mod principal;
-pub(crate) mod resample;
+pub mod resample;
 pub(crate) mod runs;
 mod score_cam;
 mod targets;
@@ -47,7 +47,7 @@ pub use xgrad_cam::XGradCam;
 
 use candle_core::Tensor;
 
-use crate::{
+use fieldmark_model::{
     error::{Error, Result},
     gradient::LayerTrace,
     model::config::VisionConfig,
@@ -128,14 +128,24 @@ pub fn method(name: &str) -> Result<&'static dyn Method> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{gradient::Differentiation, model::nn::tests::Source};
+    use candle_core::Device;
+    use fieldmark_model::{gradient::Differentiation, model::Model};
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    /// Numbers from -1 to 1, the same ones in every run.
+    fn tensor(random: &mut ChaCha8Rng, shape: &[usize]) -> Result<Tensor> {
+        let values = (0..shape.iter().product()).map(|_| random.random_range(-1.0_f32..1.0)).collect();
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    }
 
     #[test]
     fn methods_of_activations_need_no_class_token() -> Result<()> {
-        let mut source = Source::new(31);
-        let tower = source.siglip_tower();
-        let (pixels, texts, weights) =
-            (source.tensor(&[3, 4, 10]), source.tensor(&[3, 8]), source.tensor(&[2, 3]));
+        let model = Model::open("../../tests/fixtures/models/tiny-siglip".as_ref(), Device::Cpu)?;
+        let tower = model.vision()?;
+        let mut random = ChaCha8Rng::seed_from_u64(31);
+        let pixels = tensor(&mut random, &[3, 16, 40])?;
+        let (texts, weights) = (tensor(&mut random, &[3, 32])?, tensor(&mut random, &[2, 3])?);
         let methods: [&dyn Method; 10] = [
             &GradCam,
             &HiResCam,
@@ -149,7 +159,7 @@ mod tests {
             &GScoreCam { channels: 3 },
         ];
         for layer in 0..3 {
-            let trace = LayerTrace::new(&tower, &pixels, layer, Differentiation::Fastest)?;
+            let trace = LayerTrace::new(tower, &pixels, layer, Differentiation::Fastest)?;
             let targets = Targets::new(&trace.embedding()?, &texts, &weights, 10.0)?;
             for method in methods {
                 let maps = method.maps(&trace, &targets)?;

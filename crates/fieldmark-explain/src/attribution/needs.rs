@@ -1,6 +1,6 @@
 //! What a method needs of an image's pass through the vision tower.
 
-use crate::model::{config::VisionConfig, nn::Recording};
+use fieldmark_model::model::{config::VisionConfig, nn::Recording};
 
 /// What a method needs of an image's pass through the vision tower.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +39,8 @@ fn last(vision: &VisionConfig) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        attribution::METHODS,
+    use crate::attribution::METHODS;
+    use fieldmark_model::{
         error::Result,
         model::config::{Activation, Projection, TowerConfig, VisionPooling},
     };

@@ -7,7 +7,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::error::Result;
+use fieldmark_model::error::Result;
 
 /// How far a vector may be from an eigenvector: the residual's length over the eigenvalue. What is left of the other
 /// components is this over the relative distance of the two largest eigenvalues.

@@ -9,10 +9,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::attribution::ConceptMap;
-use crate::geometry::{Placement, Rect, Size};
+use fieldmark_model::geometry::{Placement, Rect, Size};
 
 /// A map seen at another resolution.
-pub(crate) struct Resampled<'map> {
+pub struct Resampled<'map> {
     pub(super) map: &'map ConceptMap,
     samples: Arc<Samples>,
 }
@@ -42,12 +42,12 @@ pub(super) struct Segment {
 
 impl<'map> Resampled<'map> {
     /// The map as a picture of the whole photo at `size` pixels sees it.
-    pub(crate) fn new(map: &'map ConceptMap, size: Size) -> Self {
+    pub fn new(map: &'map ConceptMap, size: Size) -> Self {
         Self::of_part(map, Rect::whole(map.placement().photo), size)
     }
 
     /// The map as a picture of a part of the photo at `size` pixels sees it.
-    pub(crate) fn of_part(map: &'map ConceptMap, part: Rect, size: Size) -> Self {
+    pub fn of_part(map: &'map ConceptMap, part: Rect, size: Size) -> Self {
         let Placement { covers, grid, .. } = *map.placement();
         let across = Axis { low: covers.x0, high: covers.x1, cells: grid.columns };
         let down = Axis { low: covers.y0, high: covers.y1, cells: grid.rows };
@@ -57,13 +57,13 @@ impl<'map> Resampled<'map> {
     }
 
     /// Another map of the same placement, seen alike.
-    pub(crate) fn of_other<'other>(&self, map: &'other ConceptMap) -> Resampled<'other> {
+    pub fn of_other<'other>(&self, map: &'other ConceptMap) -> Resampled<'other> {
         debug_assert_eq!(map.placement(), self.map.placement());
         Resampled { map, samples: Arc::clone(&self.samples) }
     }
 
     /// The map itself.
-    pub(crate) fn map(&self) -> &'map ConceptMap {
+    pub fn map(&self) -> &'map ConceptMap {
         self.map
     }
 
@@ -73,17 +73,17 @@ impl<'map> Resampled<'map> {
     }
 
     /// The pixel columns that the map covers.
-    pub(crate) fn covered_columns(&self) -> Range<usize> {
+    pub fn covered_columns(&self) -> Range<usize> {
         self.samples.columns.covered()
     }
 
     /// The pixel rows that the map covers.
-    pub(crate) fn covered_rows(&self) -> Range<usize> {
+    pub fn covered_rows(&self) -> Range<usize> {
         self.samples.rows.covered()
     }
 
     /// Writes row `y` into `out`, one value a pixel; NaN where the map does not cover the photo.
-    pub(crate) fn row(&self, y: u32, out: &mut [f32]) {
+    pub fn row(&self, y: u32, out: &mut [f32]) {
         out.fill(f32::NAN);
         let mut line = Vec::new();
         if !self.line(y as usize, &mut line) {
@@ -214,7 +214,7 @@ fn segments(taps: &[Option<Tap>]) -> Vec<Segment> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Grid;
+    use fieldmark_model::geometry::Grid;
 
     fn map(values: &[f32], grid: Grid, photo: Size, covers: Rect) -> ConceptMap {
         ConceptMap::new(values.to_vec(), Placement { photo, input: photo, grid, covers })

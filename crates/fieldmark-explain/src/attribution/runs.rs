@@ -500,7 +500,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::attribution::ConceptMap;
-    use crate::geometry::{Grid, Placement, Rect, Size};
+    use fieldmark_model::geometry::{Grid, Placement, Rect, Size};
 
     fn map(values: &[f32], grid: Grid, photo: Size, covers: Rect) -> ConceptMap {
         ConceptMap::new(values.to_vec(), Placement { photo, input: photo, grid, covers })

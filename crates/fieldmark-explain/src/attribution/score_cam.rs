@@ -12,7 +12,7 @@
 use candle_core::Tensor;
 
 use super::{Facts, Method, Targets, Unit};
-use crate::{embed::softmax, error::Result, gradient::LayerTrace};
+use fieldmark_model::{embed::softmax, error::Result, gradient::LayerTrace};
 
 /// M_i = Σ_k w_k A_ik, w the softmax over the channels of S(photo seen through channel k).
 #[derive(Clone, Copy, Debug, Default)]

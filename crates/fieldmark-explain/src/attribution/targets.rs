@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use crate::{embed::logit_gradients, error::Result};
+use fieldmark_model::{embed::logit_gradients, error::Result};
 
 /// What is explained: one row a map.
 ///

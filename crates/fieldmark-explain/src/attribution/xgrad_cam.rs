@@ -8,7 +8,7 @@
 use candle_core::Tensor;
 
 use super::{Facts, Method, Targets, Unit};
-use crate::{error::Result, gradient::LayerTrace};
+use fieldmark_model::{error::Result, gradient::LayerTrace};
 
 /// What the reference adds to a channel's sum before it divides by it.
 const FLOOR: f64 = 1e-7;

@@ -19,7 +19,7 @@ pub use weighted::Weighted;
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 /// A scalar of the logits of a target and its references.
 pub trait Objective: Send + Sync {

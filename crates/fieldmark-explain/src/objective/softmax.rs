@@ -8,7 +8,7 @@
 //! every objective's is.
 
 use super::{Objective, Strength, Unit};
-use crate::embed;
+use fieldmark_model::embed;
 
 /// p_target, the softmax over target and references.
 #[derive(Clone, Copy, Debug, Default)]

@@ -49,7 +49,7 @@ struct Parts {
 impl Parts {
     fn new(logits: &[f64], strength: Strength) -> Self {
         let differences = logits[1..].iter().map(|logit| logits[0] - strength.get() * logit).collect();
-        Self { probabilities: crate::embed::softmax(logits), differences }
+        Self { probabilities: fieldmark_model::embed::softmax(logits), differences }
     }
 
     fn weight(&self) -> f64 {

@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     attribution::ConceptMap,
-    error::Result,
     render::{RenderOptions, Scale, overlay},
     verdict::Verdict,
 };
+use fieldmark_model::error::Result;
 
 pub(super) const FRAME: Frame = Frame {
     markup: include_str!("gallery.html"),

@@ -13,7 +13,7 @@ pub use report::{Maps, PageOptions, ReportPage, View, report};
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 /// What made a page.
 const PROGRAM: &str = concat!("fieldmark ", env!("CARGO_PKG_VERSION"));

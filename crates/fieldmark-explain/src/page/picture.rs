@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use image::{RgbImage, imageops};
 use libjpeg_turbo_rs::{Encoder, PixelFormat, Subsampling};
 
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 /// Qualities that are tried in turn until the picture is small enough; the last one is taken in any case.
 const QUALITIES: [(u8, Subsampling); 4] =

@@ -10,7 +10,6 @@ use super::{
 };
 use crate::{
     attribution::ConceptMap,
-    error::Result,
     objective::{Objective, Softmax},
     render::{
         ColorMap, RenderOptions, Sign,
@@ -18,6 +17,7 @@ use crate::{
     },
     report::{Comparison, Evidence, Score, Setup},
 };
+use fieldmark_model::error::Result;
 
 pub(super) const FRAME: Frame = Frame {
     markup: include_str!("report.html"),

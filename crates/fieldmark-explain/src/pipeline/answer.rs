@@ -6,15 +6,13 @@ use image::{RgbImage, imageops};
 
 use crate::{
     attribution::{self, ConceptMap},
-    error::Result,
     page::{self, Maps, PageOptions, ReportPage, View},
-    photo::Photo,
-    progress::Warning,
     refine::{Refinement, guided},
     regions::{Instance, instances},
     render,
     report::{Compared, Comparison, Localization, MapUnit, Score, Setup},
 };
+use fieldmark_model::{error::Result, photo::Photo, progress::Warning};
 
 /// The answer to a [`Query`](super::Query) on one photo.
 #[derive(Clone, Debug)]

@@ -6,15 +6,17 @@ use rayon::prelude::*;
 
 use crate::{
     attribution::ConceptMap,
-    embed::{Scores, probabilities},
-    error::{Error, Result},
-    model::config::ProbabilityKind,
     objective::{Strength, Unit},
-    photo::Photo,
     prompt::same_words,
     regions,
     report::{Compared, Comparison, Pair, Ranked, Score},
     verdict::Presence,
+};
+use fieldmark_model::{
+    embed::{Scores, probabilities},
+    error::{Error, Result},
+    model::config::ProbabilityKind,
+    photo::Photo,
 };
 
 use super::{
@@ -294,8 +296,8 @@ mod tests {
 
     #[test]
     fn subtracted_maps_are_those_of_the_contrast() -> Result<()> {
-        let explainer = Explainer::load("tests/fixtures/models/tiny-gelu")?;
-        let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
+        let explainer = Explainer::load("../../tests/fixtures/models/tiny-gelu")?;
+        let photo = Photo::open("../../tests/fixtures/photos/shapes-96x64.png")?;
         let settings = Settings::default();
         let plan = Plan::new(explainer.model(), &settings)?;
         let mut looks = Looks::new(&explainer, &photo);

@@ -4,9 +4,9 @@
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use crate::{
+use crate::prompt::Template;
+use fieldmark_model::{
     embed::Scores, error::Result, geometry::Placement, model::nn::Recording, photo::Photo, progress::Event,
-    prompt::Template,
 };
 
 use super::{
@@ -122,12 +122,12 @@ impl ModelInput<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Query;
+    use crate::pipeline::Query;
 
     #[test]
     fn an_unchanged_photo_scores_what_its_report_says() -> Result<()> {
-        let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
-        for name in ["tests/fixtures/models/tiny-gelu", "tests/fixtures/models/tiny-siglip"] {
+        let photo = Photo::open("../../tests/fixtures/photos/shapes-96x64.png")?;
+        for name in ["../../tests/fixtures/models/tiny-gelu", "../../tests/fixtures/models/tiny-siglip"] {
             let explainer = Explainer::load(name)?;
             let query = Query::new("red square").against(["blue circle"]);
             let report = explainer.localize(&photo, &query)?.report;
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn colours_are_normalised_as_pixels_are() -> Result<()> {
         let explainer = Explainer::load("miniature")?;
-        let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
+        let photo = Photo::open("../../tests/fixtures/photos/shapes-96x64.png")?;
         let input = explainer.input(&photo, &Settings::default())?;
         let [low, high] = [[0.0; 3], [255.0; 3]].map(|colour| input.normalised(colour));
         let channel = input.pixels().len() / 3;

@@ -4,14 +4,16 @@ use candle_core::Tensor;
 
 use crate::{
     attribution::ConceptMap,
-    error::{Error, Result},
     objective::{Strength, references::By},
-    photo::Photo,
-    progress::Warning,
     prompt::same_words,
     refine::Tiles,
     report::{BestTile, Localization},
     verdict::Presence,
+};
+use fieldmark_model::{
+    error::{Error, Result},
+    photo::Photo,
+    progress::Warning,
 };
 
 use super::{
@@ -69,7 +71,7 @@ impl Explainer {
     ///
     /// # Errors
     /// As [`localize`](Self::localize).
-    pub(crate) fn localize_grid(
+    pub fn localize_grid(
         &self,
         looks: &mut Looks,
         questions: &[Query],

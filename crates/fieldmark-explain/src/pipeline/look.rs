@@ -4,6 +4,10 @@ use candle_core::Tensor;
 
 use crate::{
     attribution::{ConceptMap, Targets},
+    refine::{self, Affinity, Artifacts, Refinement},
+    report::{Outliers, Seconds},
+};
+use fieldmark_model::{
     embed::Scores,
     error::{Error, Result},
     geometry::{Fit, Placement},
@@ -11,8 +15,6 @@ use crate::{
     model::{Model, nn::Recording, preprocess::FitRequest},
     photo::Photo,
     progress::ProgressHandler,
-    refine::{self, Affinity, Artifacts, Refinement},
-    report::{Outliers, Seconds},
 };
 
 use super::{

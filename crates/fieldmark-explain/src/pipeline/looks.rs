@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::{error::Result, objective::Strength, photo::Photo};
+use crate::objective::Strength;
+use fieldmark_model::{error::Result, photo::Photo};
 
 use super::{
     Compare, Explainer, Found, Lineup, Query, Settings,
@@ -14,7 +15,7 @@ use super::{
 /// affinity and artifacts) share one pass.
 pub struct Looks<'m> {
     pub(super) explainer: &'m Explainer,
-    pub(crate) photo: &'m Photo,
+    pub(super) photo: &'m Photo,
     /// What will be asked, as far as it is known: the first pass serves all of it that one pass can.
     ahead: Vec<View>,
     known: Vec<(View, Look<'m>)>,
@@ -44,7 +45,7 @@ impl Explainer {
     }
 
     /// [`look`](Self::look) for several settings, as far as one pass can serve them.
-    pub(crate) fn look_for<'m, 's>(
+    pub fn look_for<'m, 's>(
         &'m self,
         photos: impl IntoIterator<Item = &'m Photo>,
         settings: impl IntoIterator<Item = &'s Settings>,
@@ -81,6 +82,11 @@ impl Explainer {
 impl<'m> Looks<'m> {
     pub(super) fn new(explainer: &'m Explainer, photo: &'m Photo) -> Self {
         Self { explainer, photo, ahead: Vec::new(), known: Vec::new() }
+    }
+
+    /// The photo.
+    pub fn photo(&self) -> &'m Photo {
+        self.photo
     }
 
     /// [`Explainer::localize`] on the photo.

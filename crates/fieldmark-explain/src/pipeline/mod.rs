@@ -21,16 +21,18 @@ pub use settings::{Layers, Lineup, LoadOptions, Pairs, Query, Rivals, Settings};
 
 use crate::{
     attribution::{ConceptMap, Method},
+    prompt::repeated,
+    refine::Refinement,
+    report::{BestTile, Evidence, Place, Setup},
+    verdict::{NEUTRAL, Presence, Verdict, verdict},
+};
+use fieldmark_model::{
     embed::{Scores, sigmoid},
     error::{Error, Result},
     model::{Model, TextCache, source::ModelSpec},
     photo::Photo,
     progress::{Event, ProgressHandler, Silent, Warning},
-    prompt::repeated,
     random::Random,
-    refine::Refinement,
-    report::{BestTile, Evidence, Place, Setup},
-    verdict::{NEUTRAL, Presence, Verdict, verdict},
 };
 use plan::Plan;
 use texts::Texts;
@@ -50,7 +52,7 @@ impl Explainer {
     ///
     /// The Hub's cache is the usual one in the home directory. What Python's libraries let environment variables
     /// change, [`load_with`](Self::load_with) takes as options: see
-    /// [`from_environment`](crate::model::source::HubOptions::from_environment).
+    /// [`from_environment`](fieldmark_model::model::source::HubOptions::from_environment).
     ///
     /// # Errors
     /// As [`Explainer::load_with`].
@@ -127,7 +129,7 @@ impl Explainer {
     ///
     /// # Errors
     /// If a setting is not one of the checkpoint's.
-    pub(crate) fn setup(&self, settings: &Settings) -> Result<Setup> {
+    pub fn setup(&self, settings: &Settings) -> Result<Setup> {
         Ok(Plan::new(&self.model, settings)?.setup)
     }
 

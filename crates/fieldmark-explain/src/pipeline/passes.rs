@@ -5,12 +5,14 @@ use rayon::prelude::*;
 
 use crate::{
     attribution::ConceptMap,
+    refine::{Blend, Layout},
+    report::{BestTile, Evidence, Seconds, Setup, Tiling},
+};
+use fieldmark_model::{
     error::{Error, Result},
     geometry::Size,
     photo::Photo,
     progress::Event,
-    refine::{Blend, Layout},
-    report::{BestTile, Evidence, Seconds, Setup, Tiling},
 };
 
 use super::{

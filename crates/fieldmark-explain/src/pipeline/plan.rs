@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use crate::{
     attribution::{self, Combination, Method, Needs},
-    error::{Error, Result},
-    model::{Model, config::ClipConfig, nn::Recording},
     objective::{self, Objective, Strength},
     refine::{self, Refinement},
     report::{MapUnit, Setup},
+};
+use fieldmark_model::{
+    error::{Error, Result},
+    model::{Model, config::ClipConfig, nn::Recording},
 };
 
 use super::{look::fit_request, settings::Settings};

@@ -3,12 +3,14 @@
 use candle_core::Tensor;
 
 use crate::{
-    embed::{Scores, probabilities},
-    error::{Error, Result},
-    model::config::ProbabilityKind,
     objective::references::{By, Choice, Chosen, PassedOver, choose},
     prompt::same_words,
     report::{Reference, Score},
+};
+use fieldmark_model::{
+    embed::{Scores, probabilities},
+    error::{Error, Result},
+    model::config::ProbabilityKind,
 };
 
 use super::{Query, Rivals};

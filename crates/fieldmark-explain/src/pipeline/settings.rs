@@ -4,10 +4,6 @@ use std::{ops::RangeInclusive, path::PathBuf, str::FromStr};
 
 use crate::{
     attribution::Combination,
-    device::{DeviceChoice, Precision},
-    error::{Error, Result},
-    geometry::Fit,
-    model::source::HubOptions,
     objective::{
         self, Strength,
         references::{By, SYNONYM_THRESHOLD},
@@ -15,6 +11,12 @@ use crate::{
     prompt::{ConceptList, Template},
     refine::{Artifacts, Refinement, Tiles},
     regions::Threshold,
+};
+use fieldmark_model::{
+    device::{DeviceChoice, Precision},
+    error::{Error, Result},
+    geometry::Fit,
+    model::source::HubOptions,
 };
 
 /// How a checkpoint is found and where it runs.

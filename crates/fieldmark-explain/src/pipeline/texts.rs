@@ -8,13 +8,11 @@ use std::{
 
 use candle_core::Tensor;
 
-use crate::{
-    attribution::Method,
+use crate::{attribution::Method, prompt::Template, verdict::NEUTRAL};
+use fieldmark_model::{
     error::{Error, Result},
     model::{Model, TextCache, tokenizer::Tokens},
     progress::Warning,
-    prompt::Template,
-    verdict::NEUTRAL,
 };
 
 /// Texts in one pass of the text tower: more would need memory and save no time.
@@ -171,19 +169,21 @@ impl Texts {
 mod tests {
     use std::path::Path;
 
-    use crate::{Explainer, Photo, Query, pipeline::LoadOptions, progress::Silent};
+    use crate::{pipeline::Explainer, pipeline::LoadOptions, pipeline::Query};
+    use fieldmark_model::{photo::Photo, progress::Silent};
 
-    const CHECKPOINT: &str = "tests/fixtures/models/tiny-gelu";
+    const CHECKPOINT: &str = "../../tests/fixtures/models/tiny-gelu";
 
-    fn explainer(cache: Option<&Path>) -> crate::Result<Explainer> {
+    fn explainer(cache: Option<&Path>) -> fieldmark_model::error::Result<Explainer> {
         let options = LoadOptions { text_cache: cache.map(Path::to_owned), ..LoadOptions::default() };
         Explainer::load_with(CHECKPOINT, &options, &Silent)
     }
 
     #[test]
-    fn a_second_run_with_the_same_texts_needs_neither_text_tower_nor_tokenizer() -> crate::Result<()> {
+    fn a_second_run_with_the_same_texts_needs_neither_text_tower_nor_tokenizer()
+    -> fieldmark_model::error::Result<()> {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
+        let photo = Photo::open("../../tests/fixtures/photos/shapes-96x64.png")?;
         let query = Query::new("red square").against(["blue circle"]);
         let mut answers = Vec::new();
         for (run, expected) in [(1, true), (2, false)] {
@@ -205,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn texts_alone_do_not_load_the_vision_tower() -> crate::Result<()> {
-        let model = crate::model::Model::open(Path::new(CHECKPOINT), candle_core::Device::Cpu)?;
+    fn texts_alone_do_not_load_the_vision_tower() -> fieldmark_model::error::Result<()> {
+        let model = fieldmark_model::model::Model::open(Path::new(CHECKPOINT), candle_core::Device::Cpu)?;
         model.embed_texts(&[model.tokenize("red square")?])?;
         assert_eq!(model.loaded(), [false, true, true]);
         Ok(())

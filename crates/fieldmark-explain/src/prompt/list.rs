@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::{
+use fieldmark_model::{
     error::{Error, Result},
     files::read_bounded,
 };

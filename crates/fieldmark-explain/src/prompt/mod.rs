@@ -26,7 +26,7 @@ pub(crate) fn repeated(prompts: &[String]) -> Option<&String> {
 }
 
 /// A text that two prompts share if they are the same words.
-pub(crate) fn key(prompt: &str) -> String {
+pub fn key(prompt: &str) -> String {
     words(prompt).collect::<Vec<_>>().join(" ")
 }
 

@@ -1,28 +1,15 @@
 //! What ships of the folder `prompts`: lists of concepts and sets of templates, compiled in.
 
-use std::path::Path;
+use std::{path::Path, sync::LazyLock};
 
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
+
+pub use fieldmark_prompts::CONCEPT_LISTS;
 
 use super::{
     list::{ConceptList, list_error},
     template::Template,
 };
-
-/// The lists of concepts that ship, by name, as the text of their files.
-pub static CONCEPT_LISTS: &[(&str, &str)] = &[
-    ("cub-birds", include_str!("../../prompts/cub-birds.txt")),
-    ("blackbirds", include_str!("../../prompts/blackbirds.txt")),
-    ("blackbird-marks", include_str!("../../prompts/blackbird-marks.txt")),
-    ("birds-525", include_str!("../../prompts/birds-525.txt")),
-    ("bird-parts", include_str!("../../prompts/bird-parts.txt")),
-    ("colours", include_str!("../../prompts/colours.txt")),
-    ("dogs", include_str!("../../prompts/dogs.txt")),
-    ("flowers", include_str!("../../prompts/flowers.txt")),
-    ("cars", include_str!("../../prompts/cars.txt")),
-    ("aircraft", include_str!("../../prompts/aircraft.txt")),
-    ("imagenet", include_str!("../../prompts/imagenet.txt")),
-];
 
 /// What a list is also called.
 const OTHER_NAMES: [(&str, &str); 2] = [("birds", "cub-birds"), ("colors", "colours")];
@@ -36,17 +23,9 @@ pub struct TemplateSet {
 }
 
 /// The sets of templates that ship.
-pub static TEMPLATE_SETS: &[TemplateSet] = &[
-    TemplateSet { name: "plain", text: include_str!("../../prompts/templates/plain.txt") },
-    TemplateSet { name: "photo", text: include_str!("../../prompts/templates/photo.txt") },
-    TemplateSet { name: "openai-7", text: include_str!("../../prompts/templates/openai-7.txt") },
-    TemplateSet { name: "openai-80", text: include_str!("../../prompts/templates/openai-80.txt") },
-    TemplateSet { name: "birds", text: include_str!("../../prompts/templates/birds.txt") },
-    TemplateSet { name: "pets", text: include_str!("../../prompts/templates/pets.txt") },
-    TemplateSet { name: "flowers", text: include_str!("../../prompts/templates/flowers.txt") },
-    TemplateSet { name: "cars", text: include_str!("../../prompts/templates/cars.txt") },
-    TemplateSet { name: "aircraft", text: include_str!("../../prompts/templates/aircraft.txt") },
-];
+pub static TEMPLATE_SETS: LazyLock<Vec<TemplateSet>> = LazyLock::new(|| {
+    fieldmark_prompts::TEMPLATE_SETS.iter().map(|&(name, text)| TemplateSet { name, text }).collect()
+});
 
 impl TemplateSet {
     /// What they are, as the first line of their file says.
@@ -116,7 +95,7 @@ mod tests {
 
     #[test]
     fn templates_that_ship_are_whole_and_say_what_they_are() -> Result<()> {
-        for set in TEMPLATE_SETS {
+        for set in TEMPLATE_SETS.iter() {
             let templates = set.templates()?;
             let expected = set.name.strip_prefix("openai-").and_then(|count| count.parse().ok());
             assert!(expected.is_none_or(|count: usize| templates.len() == count), "{}", set.name);

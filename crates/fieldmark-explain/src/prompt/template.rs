@@ -4,7 +4,7 @@
 //! each made a unit vector first (Radford et al., arXiv 2103.00020, section 3.1.4). An article in a template stays as
 //! it is written, before a vowel too, because theirs did.
 
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 use super::shipped::TEMPLATE_SETS;
 

@@ -16,8 +16,8 @@
 //! to 8 bits before it looks for boxes, and its boxes leave out the last row and column of the grid; ours do neither.
 
 use crate::attribution::ConceptMap;
-use crate::error::{Error, Result};
-use crate::geometry::Grid;
+use fieldmark_model::error::{Error, Result};
+use fieldmark_model::geometry::Grid;
 
 /// How many blocks' attention is averaged, from the last one on; of a tower that has fewer, all.
 pub const BLOCKS: usize = 8;
@@ -152,7 +152,7 @@ pub(super) fn neighbours(grid: Grid, cell: usize) -> impl Iterator<Item = usize>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::{Placement, Rect, Size};
+    use fieldmark_model::geometry::{Placement, Rect, Size};
 
     fn map(columns: usize, values: &[f32]) -> ConceptMap {
         let grid = Grid::new(values.len() / columns, columns);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::affinity::neighbours;
 use crate::attribution::ConceptMap;
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 /// An artefact's norm is larger than the median of all patches' by more than this many times their spread (the
 /// median of the distances from the median, times 1.4826, which for a normal distribution is the standard
@@ -97,7 +97,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::{Grid, Placement, Rect, Size};
+    use fieldmark_model::geometry::{Grid, Placement, Rect, Size};
 
     #[test]
     fn only_norms_far_from_all_others_stand_out() {

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::affinity::neighbours;
 use crate::attribution::ConceptMap;
 use crate::attribution::resample::Resampled;
-use crate::geometry::{Grid, Placement, Rect, Size};
+use fieldmark_model::geometry::{Grid, Placement, Rect, Size};
 
 /// The refined map has a cell for every pixel, but no more than this many: 64 MB. In larger photos an edge is followed
 /// to the nearest pixel or two.

@@ -17,7 +17,7 @@ pub use artifacts::{Artifacts, FACTOR, SPREADS, fill, find};
 pub use guided::{MOST_CELLS, guided};
 pub use tiles::{Blend, Layout, Tiles};
 
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 /// A way to refine a finished map. Of several, the order is fixed: first on the grid, then on the pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

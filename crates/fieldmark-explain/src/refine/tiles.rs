@@ -11,8 +11,8 @@ use std::{fmt, num::NonZeroUsize, str::FromStr};
 
 use crate::attribution::ConceptMap;
 use crate::attribution::resample::Resampled;
-use crate::error::{Error, Result};
-use crate::geometry::{Grid, Placement, Rect, Size};
+use fieldmark_model::error::{Error, Result};
+use fieldmark_model::geometry::{Grid, Placement, Rect, Size};
 
 /// Along the photo's shorter side neighbouring tiles share this part of their side: a thing as large as that lies
 /// whole in one of them.

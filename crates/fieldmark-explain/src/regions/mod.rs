@@ -163,7 +163,7 @@ mod tests {
 
     use super::*;
     use crate::attribution::runs::tests::any_map;
-    use crate::geometry::{Grid, Placement, Rect, Size};
+    use fieldmark_model::geometry::{Grid, Placement, Rect, Size};
 
     /// A map with one cell a pixel, so that the values are the pixels'.
     pub(super) fn pixels(width: usize, values: &[f32]) -> ConceptMap {

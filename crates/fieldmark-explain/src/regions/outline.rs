@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::simplified::simplified;
-use crate::geometry::Size;
+use fieldmark_model::geometry::Size;
 
 /// The pixels of a region, as runs of columns in rows from top to bottom, in each row from left to right. No two
 /// runs of a row touch.

@@ -6,8 +6,8 @@ use serde::{Serialize, Serializer};
 
 use crate::attribution::ConceptMap;
 use crate::attribution::resample::Resampled;
-use crate::error::{Error, Result};
-use crate::geometry::Size;
+use fieldmark_model::error::{Error, Result};
+use fieldmark_model::geometry::Size;
 
 /// Otsu's method and the share read the map at this many pixels at most: their level then hardly changes, and a
 /// photo of 200 million pixels costs no more than one of a million. A smaller photo is read pixel by pixel.

@@ -12,7 +12,7 @@ use super::figure::{INK, LINE, PAPER, QUIET_INK, number};
 use super::overlay::blend;
 use super::{RenderOptions, heatmap, overlay, text};
 use crate::attribution::ConceptMap;
-use crate::geometry::Size;
+use fieldmark_model::geometry::Size;
 
 /// An [`overlay`] with a colour bar below it, in the map's `unit`. The bar has the overlay's line where it is on the
 /// scale.
@@ -203,8 +203,8 @@ fn widths(ticks: &[Tick], em: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::{Grid, Placement, Rect};
     use crate::render::Scale;
+    use fieldmark_model::geometry::{Grid, Placement, Rect};
 
     fn map(size: Size, values: [f32; 2]) -> ConceptMap {
         let placement =

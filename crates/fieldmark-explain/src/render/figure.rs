@@ -12,7 +12,7 @@ use super::overlay::{each_pixel, is_partial};
 use super::{RenderOptions, text};
 use crate::attribution::ConceptMap;
 use crate::attribution::resample::Resampled;
-use crate::geometry::Size;
+use fieldmark_model::geometry::Size;
 
 pub(super) const PAPER: Rgb<u8> = Rgb([255; 3]);
 pub(super) const INK: Rgb<u8> = Rgb([24; 3]);

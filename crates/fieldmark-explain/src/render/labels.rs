@@ -3,7 +3,8 @@
 use image::{GrayImage, Luma};
 
 use super::colormap::oklab_to_srgb;
-use crate::{geometry::Size, regions::Instance};
+use crate::regions::Instance;
+use fieldmark_model::geometry::Size;
 
 /// As many places as a number of 8 bits can tell apart.
 pub const MOST_LABELS: usize = 255;
@@ -41,9 +42,9 @@ mod tests {
     use super::*;
     use crate::{
         attribution::ConceptMap,
-        geometry::{Grid, Placement, Rect},
         regions::{Threshold, instances},
     };
+    use fieldmark_model::geometry::{Grid, Placement, Rect};
 
     #[test]
     fn the_strongest_place_is_1_and_no_pixel_has_two() {

@@ -11,8 +11,8 @@ use super::contour::draw_contour;
 use super::{RenderOptions, text};
 use crate::attribution::ConceptMap;
 use crate::attribution::resample::Resampled;
-use crate::geometry::Size;
 use crate::regions::{Threshold, level};
+use fieldmark_model::geometry::Size;
 
 /// What an overlay without positive evidence says.
 const NOTHING_FOUND: &str = "no positive evidence";

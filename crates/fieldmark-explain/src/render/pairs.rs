@@ -127,7 +127,7 @@ const HEADING_WIDTH: u32 = 560;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::{Grid, Placement, Rect, Size};
+    use fieldmark_model::geometry::{Grid, Placement, Rect, Size};
 
     #[test]
     fn a_cell_shows_what_speaks_for_its_row_and_nothing_else() {

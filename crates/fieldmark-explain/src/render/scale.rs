@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::Sign;
 use crate::attribution::ConceptMap;
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 /// The evidence, in the map's unit, that gets the last colour of a colour map.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -13,7 +13,7 @@ use super::figure::{
 };
 use super::{Scale, text};
 use crate::attribution::ConceptMap;
-use crate::geometry::Size;
+use fieldmark_model::geometry::Size;
 
 /// One prompt's part of a sheet.
 #[derive(Clone, Debug)]

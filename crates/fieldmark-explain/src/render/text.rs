@@ -10,7 +10,7 @@ use ab_glyph::{Font, FontRef, Glyph, GlyphId, Point, PxScale, ScaleFont};
 use image::Rgb;
 
 use super::canvas::{Canvas, Ground};
-use crate::guard::guarded;
+use fieldmark_model::guard::guarded;
 
 #[allow(clippy::expect_used, reason = "the font is compiled in: no input can break it")]
 static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {

@@ -95,7 +95,10 @@ impl LayerTrace<'_> {
     }
 
     /// The shares that do not depend on the picture; none of any token where a pooling head decides: [1, tokens].
-    pub(crate) fn fixed_shares(&self) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// If the tensor computation fails.
+    pub fn fixed_shares(&self) -> Result<Tensor> {
         let (tokens, prefix) = (self.input.hidden.dim(1)?, self.tower.prefix_tokens());
         let each = 1.0 / (tokens - prefix).max(1) as f32;
         let share = |token: usize| match self.tower.pool {

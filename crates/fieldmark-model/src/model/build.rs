@@ -410,7 +410,7 @@ mod tests {
     #[test]
     #[ignore = "needs ../shared"]
     fn the_tensors_of_published_checkpoints_are_those_expected() {
-        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/models");
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/models");
         let read = |path: &Path| std::fs::read_to_string(path).expect("the file is there");
         let mut checked = 0;
         for entry in std::fs::read_dir(models.join("_state_dict_shapes")).expect("the folder is there") {

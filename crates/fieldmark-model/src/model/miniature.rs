@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use candle_core::Device;
+use fieldmark_miniature::{CONFIG, PREPROCESSOR, TOKENIZER, WEIGHTS};
 use serde_json::Value;
 
 use super::{
@@ -14,11 +15,6 @@ use super::{
     weights::Weights,
 };
 use crate::error::{Error, Result};
-
-const CONFIG: &[u8] = include_bytes!("../../weights/miniature/config.json");
-const WEIGHTS: &[u8] = include_bytes!("../../weights/miniature/model.safetensors");
-const TOKENIZER: &[u8] = include_bytes!("../../weights/miniature/tokenizer.json");
-const PREPROCESSOR: &[u8] = include_bytes!("../../weights/miniature/preprocessor_config.json");
 
 /// Opens the checkpoint from the program's own bytes.
 pub(super) fn open(device: Device) -> Result<Model> {

@@ -44,7 +44,7 @@ use nn::{Kernel, Linear, TextTower, VisionTower};
 use parts::{Parts, Place};
 use preprocess::Preprocess;
 use source::{HubOptions, ModelSpec};
-pub(crate) use text_cache::TextCache;
+pub use text_cache::TextCache;
 use tokenizer::{LazyTokenizer, Tokens};
 use weights::Weights;
 
@@ -163,7 +163,7 @@ impl Model {
     }
 
     /// The same checkpoint with another vision tower; all else is shared.
-    pub(crate) fn with_vision(&self, vision: VisionTower) -> Self {
+    pub fn with_vision(&self, vision: VisionTower) -> Self {
         Self {
             config: self.config.clone(),
             weights: self.weights.clone(),
@@ -291,8 +291,7 @@ impl Model {
     }
 
     /// What was loaded: the vision tower, the text tower, the tokenizer.
-    #[cfg(test)]
-    pub(crate) fn loaded(&self) -> [bool; 3] {
+    pub fn loaded(&self) -> [bool; 3] {
         [self.vision.get().is_some(), self.text.get().is_some(), self.tokenizer.is_parsed()]
     }
 
@@ -304,7 +303,7 @@ impl Model {
     /// # Errors
     /// [`Error::Numeric`] if a row has no direction, naming the broken tensors of the checkpoint if there are
     /// any.
-    pub(crate) fn unit(&self, rows: &Tensor, what: &'static str) -> Result<Tensor> {
+    pub fn unit(&self, rows: &Tensor, what: &'static str) -> Result<Tensor> {
         let lengths = rows.sqr()?.sum_keepdim(1)?.sqrt()?;
         let usable = |length: &f32| length.is_finite() && *length > 0.0;
         if lengths.flatten_all()?.to_vec1::<f32>()?.iter().all(usable) {
@@ -354,7 +353,7 @@ mod tests {
 
     fn fixture(name: &str) -> Result<Model> {
         Model::open(
-            &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name),
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models").join(name),
             Device::Cpu,
         )
     }

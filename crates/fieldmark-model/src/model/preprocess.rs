@@ -14,7 +14,7 @@ use super::json;
 use super::resample::{Span, resize_part};
 use crate::geometry::{Fit, Grid, Placement, Rect, Size, grid_for};
 use crate::photo::Photo;
-use crate::{Error, Result};
+use crate::{error::Error, error::Result};
 
 pub use super::resample::Resample;
 
@@ -380,7 +380,10 @@ impl Resize {
 
 impl FitRequest {
     /// Checks what does not depend on the photo.
-    pub(crate) fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Option`] if `detail` is not a finite number above 0, or other than 1 where the fit leaves no choice.
+    pub fn check(&self) -> Result<()> {
         let refuse = |option, reason| Err(Error::Option { option, reason });
         if !(self.detail.is_finite() && self.detail > 0.0) {
             return refuse("detail", format!("expected a finite number above 0, found {}", self.detail));

@@ -51,7 +51,7 @@ const LARGEST_FOLDER: u64 = 256 << 20;
 const BLOCK: u64 = 4096;
 
 /// The texts of one checkpoint that were embedded before.
-pub(crate) struct TextCache {
+pub struct TextCache {
     path: PathBuf,
     /// The checkpoint's files as they were when it was opened.
     files: Vec<FileState>,
@@ -71,7 +71,7 @@ impl TextCache {
     /// # Errors
     /// [`Error::Write`] if the folder cannot be made or written to, [`Error::Weights`] or [`Error::Read`] if the
     /// checkpoint cannot be read.
-    pub(crate) fn open(folder: &Path, model: &Model) -> Result<Option<Self>> {
+    pub fn open(folder: &Path, model: &Model) -> Result<Option<Self>> {
         let weights = model.weights.files();
         if weights.is_empty() {
             return Ok(None);
@@ -101,12 +101,12 @@ impl TextCache {
     }
 
     /// The embedding of a text, if it was kept and is whole.
-    pub(crate) fn find(&self, text: &str) -> Option<Vec<f32>> {
+    pub fn find(&self, text: &str) -> Option<Vec<f32>> {
         self.find_record(&key(text))
     }
 
     /// The embedding of a text that was cut off, if it was kept and is whole.
-    pub(crate) fn find_cut(&self, text: &Tokens) -> Option<Vec<f32>> {
+    pub fn find_cut(&self, text: &Tokens) -> Option<Vec<f32>> {
         self.find_record(&key_of_cut(text))
     }
 
@@ -129,7 +129,7 @@ impl TextCache {
     ///
     /// # Errors
     /// [`Error::Write`] if the file cannot be written.
-    pub(crate) fn add(&self, texts: &[(&str, &Tokens, Vec<f32>)]) -> Result<()> {
+    pub fn add(&self, texts: &[(&str, &Tokens, Vec<f32>)]) -> Result<()> {
         if !self.files.iter().all(FileState::is_current) {
             return Ok(());
         }
@@ -297,7 +297,8 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             std::fs::create_dir(folder.path().join("model")).unwrap();
-            let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/tiny-quick-gelu");
+            let fixture =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models/tiny-quick-gelu");
             for entry in std::fs::read_dir(fixture).unwrap() {
                 let path = entry.unwrap().path();
                 std::fs::copy(&path, folder.path().join("model").join(path.file_name().unwrap())).unwrap();

@@ -376,7 +376,7 @@ mod tests {
     use super::*;
 
     fn folder() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pickled")
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/pickled")
     }
 
     /// Compares the tensors in a folder with those of `expected.safetensors`; returns the names of the others.
@@ -459,7 +459,7 @@ mod tests {
     fn what_is_no_pickle_is_refused() -> Result<()> {
         let folder =
             tempfile::tempdir().map_err(|source| Error::Write { path: "temporary".into(), source })?;
-        let malformed = include_bytes!("../../tests/fixtures/pickled/malformed.bin");
+        let malformed = include_bytes!("../../../../tests/fixtures/pickled/malformed.bin");
         for bytes in [&b"not a zip"[..], b"", b"PK\x03\x04", malformed] {
             let path = folder.path().join("pytorch_model.bin");
             std::fs::write(&path, bytes).map_err(|source| Error::Write { path, source })?;

@@ -9,7 +9,7 @@ use super::exif::Exif;
 use super::flatten::{flatten, is_transparent};
 use super::format::Format;
 use super::source::Source;
-use crate::Result;
+use crate::error::Result;
 
 /// Decodes a BMP of any header.
 pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {

@@ -9,7 +9,7 @@ use super::flatten::Flat;
 use super::format::Format;
 use super::source::Source;
 use super::{bmp, gif, jpeg, png, tiff, webp};
-use crate::Result;
+use crate::error::Result;
 use crate::geometry::Size;
 use crate::guard::guarded;
 
@@ -17,7 +17,7 @@ use crate::guard::guarded;
 const OVERHEAD_BYTES: u64 = 256 << 20;
 
 /// The memory that an image of so many pixels may need: 16 bytes a pixel (RGBA in 32-bit floats).
-pub(crate) fn memory_limit(pixels: u64) -> u64 {
+pub fn memory_limit(pixels: u64) -> u64 {
     pixels.saturating_mul(16).saturating_add(OVERHEAD_BYTES).min(u64::from(u32::MAX) << 8)
 }
 

@@ -7,7 +7,7 @@ use super::PhotoOptions;
 use super::decode::memory_limit;
 use super::header::size_in_file;
 use crate::files::read_bounded;
-use crate::{Error, Result};
+use crate::{error::Error, error::Result};
 
 /// Reads the file of a photo, to be decoded by [`Photo::from_bytes`](super::Photo::from_bytes).
 ///
@@ -59,13 +59,13 @@ fn is_web_address(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Photo;
+    use crate::photo::Photo;
 
     #[test]
     fn a_file_is_refused_by_its_size_before_it_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
-        let header = std::fs::read("tests/fixtures/photos/shapes-96x64.png").unwrap();
+        let header = std::fs::read("../../tests/fixtures/photos/shapes-96x64.png").unwrap();
         for beginning in [&header[..], b"", b"no picture"] {
             std::fs::write(&path, beginning).unwrap();
             // Sparse: takes no space on the disk.

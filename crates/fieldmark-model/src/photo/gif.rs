@@ -13,7 +13,7 @@ use super::format::Format;
 use super::header::{Head, no_size};
 use super::pieces::Pieces;
 use super::source::Source;
-use crate::Result;
+use crate::error::Result;
 use crate::geometry::Size;
 
 /// Where the screen's sides are in the file.

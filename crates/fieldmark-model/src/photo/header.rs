@@ -11,7 +11,7 @@ use super::source::{format_of, image_error};
 use super::tiff;
 use crate::geometry::Size;
 use crate::guard::guarded;
-use crate::{Error, Result};
+use crate::{error::Error, error::Result};
 
 /// Reading a header takes no more than this many bytes of the file.
 const HEADER_BYTES: u64 = 4 << 20;
@@ -123,7 +123,7 @@ impl<R: Read + Seek> Head<R> {
 }
 
 /// Width and height from a PNG's header chunk, which the format wants first.
-pub(crate) fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
+pub fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
     let header = bytes.get(12..24)?.strip_prefix(b"IHDR")?;
     let (width, height) = header.split_first_chunk::<4>()?;
     Some((u32::from_be_bytes(*width), u32::from_be_bytes(height.try_into().ok()?)))

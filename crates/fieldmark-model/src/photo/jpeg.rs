@@ -14,7 +14,7 @@ use super::exif::Exif;
 use super::flatten::Flat;
 use super::format::Format;
 use super::source::Source;
-use crate::Result;
+use crate::error::Result;
 
 /// Every scan of a progressive picture walks over all of it; encoders write about ten of them.
 const LARGEST_SCAN_COUNT: usize = 100;

@@ -32,15 +32,15 @@ use image::RgbImage;
 
 use crate::geometry::Size;
 use crate::progress::Warning;
-use crate::{Error, Result};
+use crate::{error::Error, error::Result};
 
 use decode::Decoded;
-pub(crate) use decode::memory_limit;
+pub use decode::memory_limit;
 use exif::Exif;
 pub use file::{read, read_stream};
 use flatten::Flat;
 pub use format::SUPPORTED_FORMATS;
-pub(crate) use header::png_size;
+pub use header::png_size;
 pub use header::{size_in_bytes, size_in_file};
 pub use source::LONGEST_SIDE;
 use source::Source;

@@ -19,7 +19,7 @@ use super::format::Format;
 use super::header::png_size;
 use super::pieces::Pieces;
 use super::source::Source;
-use crate::Result;
+use crate::error::Result;
 use crate::geometry::Size;
 
 const SIGNATURE_BYTES: usize = 8;

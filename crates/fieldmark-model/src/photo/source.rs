@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::format::{Content, Format};
 use crate::geometry::Size;
-use crate::{Error, Result};
+use crate::{error::Error, error::Result};
 
 /// The longest width or height that is decoded, in pixels: the longest side that a JPEG can have.
 ///

@@ -14,7 +14,7 @@ use super::flatten::{Flat, flatten};
 use super::format::Format;
 use super::pieces::Pieces;
 use super::source::Source;
-use crate::Result;
+use crate::error::Result;
 use crate::geometry::Size;
 
 const HEADER_BYTES: usize = 12;

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{Faithfulness, Fill, Order, Space};
-use crate::{
+use crate::metric::{relevance_order, road};
+use fieldmark_explain::{
     attribution::{ConceptMap, resample::Resampled},
-    geometry::{Placement, Size},
-    metric::{relevance_order, road},
     pipeline::ModelInput,
+};
+use fieldmark_model::{
+    geometry::{Placement, Size},
     random::Random,
 };
 
@@ -211,7 +213,7 @@ fn blurred_line(line: Vec<f32>) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::{Grid, Rect};
+    use fieldmark_model::geometry::{Grid, Rect};
 
     /// A picture of 4 x 2 pixels whose channels are 1 to 8, 11 to 18 and 21 to 28, and a grid of 2 x 1 patches.
     fn canvas(options: Faithfulness) -> Canvas {

@@ -17,19 +17,18 @@ use std::{
 pub use options::{FILLS, Faithfulness, Fill, ORDERS, Order, PRESETS, Preset, SCORES, SPACES, Score, Space};
 
 use super::{METRICS, Metric};
-use crate::{
-    Explainer, Photo, Settings,
-    attribution::ConceptMap,
-    embed::probabilities,
-    error::Result,
-    metric::{
-        area_under_curve, average_drop, average_increase, count_of, relative_confidence_drop,
-        road::{PERCENTILES, removed_at},
-    },
-    model::config::ProbabilityKind,
-    pipeline::{Embedding, ModelInput, Prompts},
+use crate::metric::{
+    area_under_curve, average_drop, average_increase, count_of, relative_confidence_drop,
+    road::{PERCENTILES, removed_at},
 };
 use changes::{Canvas, Change, Ranking};
+use fieldmark_explain::{
+    attribution::ConceptMap,
+    pipeline::Explainer,
+    pipeline::Settings,
+    pipeline::{Embedding, ModelInput, Prompts},
+};
+use fieldmark_model::{embed::probabilities, error::Result, model::config::ProbabilityKind, photo::Photo};
 
 /// A photo whose pixels can be removed: what all maps of it have in common. The photo as it is and pictures of nothing
 /// but a fill are seen once, however many maps are measured.

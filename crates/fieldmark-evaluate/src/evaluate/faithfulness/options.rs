@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::{Better, Group, METRICS, Metric};
-use crate::error::{Error, Result};
+use fieldmark_model::error::{Error, Result};
 
 /// What removed pixels become.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,11 +10,11 @@ mod prompts;
 use serde::{Deserialize, Serialize};
 
 use super::{Group, METRICS, Metric};
-use crate::{
-    Explainer, Photo, Query,
-    attribution::ConceptMap,
+use crate::metric::{rank_correlation, ssim};
+use fieldmark_explain::{attribution::ConceptMap, pipeline::Explainer, pipeline::Query};
+use fieldmark_model::{
     error::{Error, Result},
-    metric::{rank_correlation, ssim},
+    photo::Photo,
 };
 use prompts::{another_concept, gibberish, shuffled_words};
 
@@ -176,7 +176,7 @@ impl<'e> SanityTest<'e> {
 mod tests {
     use super::*;
 
-    const PHOTO: &str = "tests/fixtures/photos/shapes-96x64.png";
+    const PHOTO: &str = "../../tests/fixtures/photos/shapes-96x64.png";
 
     fn mark(sane: &Sane, metric: Metric) -> Option<f64> {
         sane.marks.iter().find(|(other, _)| *other == metric)?.1

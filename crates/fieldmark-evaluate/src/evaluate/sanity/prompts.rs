@@ -1,7 +1,8 @@
 //! Prompts that mean something else: another concept, the same words in another order, and no words at all. Each
 //! follows from the seed and the prompt alone, so that it is the same in whatever order questions are asked.
 
-use crate::{Query, prompt::same_words, random::Random};
+use fieldmark_explain::{pipeline::Query, prompt::same_words};
+use fieldmark_model::random::Random;
 
 /// A concept of the list that is neither the target nor a rival; none where there is no other.
 pub(super) fn another_concept(query: &Query, concepts: &[String], seed: u64) -> Option<String> {

@@ -4,12 +4,8 @@
 use candle_core::Tensor;
 
 use super::{changed, facts, score_scale, self_attention, similarities};
-use crate::{
-    attribution::{Facts, Method, Needs, Targets},
-    error::Result,
-    gradient::LayerTrace,
-    model::{config::VisionConfig, nn::merge_heads},
-};
+use crate::attribution::{Facts, Method, Needs, Targets};
+use fieldmark_model::{error::Result, gradient::LayerTrace, model::config::VisionConfig};
 
 /// In the block: output(softmax(Q Qᵀ c) V).
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +31,6 @@ impl Method for ClearClip {
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
         let (block, record) = changed(trace)?;
         let attended = self_attention(&record.query, score_scale(record)?)?.matmul(&record.value)?;
-        similarities(trace, &block.attention.output.forward(&merge_heads(&attended)?)?, targets)
+        similarities(trace, &block.attention_output(&attended)?, targets)
     }
 }

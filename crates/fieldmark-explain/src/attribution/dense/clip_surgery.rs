@@ -13,8 +13,8 @@
 use candle_core::{D, Tensor};
 
 use super::{facts, parallel_path, patch_embeddings, score_scale, self_attention, unit};
-use crate::{
-    attribution::{Facts, Method, Needs, Targets},
+use crate::attribution::{Facts, Method, Needs, Targets};
+use fieldmark_model::{
     error::{Error, Result},
     gradient::LayerTrace,
     model::config::VisionConfig,

@@ -9,8 +9,8 @@
 use candle_core::{D, Tensor};
 
 use super::{facts, parallel_path, score_scale, self_attention, similarities, unit};
-use crate::{
-    attribution::{Facts, Method, Needs, Targets},
+use crate::attribution::{Facts, Method, Needs, Targets};
+use fieldmark_model::{
     error::Result,
     gradient::LayerTrace,
     model::{
@@ -51,7 +51,7 @@ impl Method for Gem {
 
 /// The values as the three kinds of likeness bring them together: [heads, tokens, head width].
 fn grouped(block: &Block, record: &BlockRecord) -> Result<Tensor> {
-    let lengths = block.ln_1.forward(&record.hidden)?.sqr()?.sum(D::Minus1)?.sqrt()?;
+    let lengths = block.pre_attention_norm(&record.hidden)?.sqr()?.sum(D::Minus1)?.sqrt()?;
     let inverse_temperature = f64::from(lengths.mean_all()?.to_scalar::<f32>()?) * score_scale(record)?;
     let by = |tokens: &Tensor| -> Result<Tensor> {
         let tokens = unit(tokens)?;

@@ -11,11 +11,11 @@
 use candle_core::Tensor;
 
 use super::{changed, facts, similarities};
-use crate::{
-    attribution::{Facts, Method, Needs, Targets},
+use crate::attribution::{Facts, Method, Needs, Targets};
+use fieldmark_model::{
     error::Result,
     gradient::LayerTrace,
-    model::{config::VisionConfig, nn::Pool},
+    model::config::{VisionConfig, VisionPooling},
 };
 
 /// In the block: u = x + output(V), u + mlp(ln_2(u)). With a pooling head: v = output(V), v + mlp(norm(v)) there.
@@ -41,8 +41,8 @@ impl Method for MaskClip {
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
         let (block, record) = changed(trace)?;
-        let after = match trace.tower().pool {
-            Pool::Attention(_) => record.after(block, record.tokens()?)?,
+        let after = match trace.tower().pooling() {
+            VisionPooling::Attention => record.after(block, record.tokens()?)?,
             _ => block.after_attention(&record.hidden, &record.value)?,
         };
         similarities(trace, &after.output, targets)

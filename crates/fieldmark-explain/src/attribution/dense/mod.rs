@@ -40,10 +40,10 @@ pub use na_clip::NaClip;
 pub use sclip::Sclip;
 
 use super::{Facts, Targets, Unit};
-use crate::{
+use fieldmark_model::{
     error::Result,
     gradient::LayerTrace,
-    model::nn::{Block, BlockRecord, merge_heads, softmax},
+    model::nn::{Block, BlockRecord, softmax},
 };
 
 /// The facts that the methods here share.
@@ -81,7 +81,7 @@ fn similarities(trace: &LayerTrace, tokens: &Tensor, targets: &Targets) -> Resul
 /// The block that is changed, and its record.
 fn changed<'t>(trace: &'t LayerTrace) -> Result<(&'t Block, &'t BlockRecord)> {
     let index = trace.layer();
-    Ok((&trace.tower().blocks[index], trace.recorded().inside(index)?))
+    Ok((&trace.tower().blocks()[index], trace.recorded().inside(index)?))
 }
 
 /// A second residual stream beside the tower's own: it begins with what enters the trace's layer, and every block
@@ -94,9 +94,9 @@ fn parallel_path(
     attended: impl Fn(&Block, &BlockRecord) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let mut path = trace.recorded().inside(trace.layer())?.hidden.clone();
-    for (index, block) in trace.tower().blocks.iter().enumerate().skip(trace.layer()) {
+    for (index, block) in trace.tower().blocks().iter().enumerate().skip(trace.layer()) {
         let record = trace.recorded().inside(index)?;
-        path = (path + block.attention.output.forward(&merge_heads(&attended(block, record)?)?)?)?;
+        path = (path + block.attention_output(&attended(block, record)?)?)?;
     }
     Ok(path)
 }

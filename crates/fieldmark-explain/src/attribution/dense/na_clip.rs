@@ -7,15 +7,12 @@
 use candle_core::{Device, Tensor};
 
 use super::{changed, facts, score_scale, similarities};
-use crate::{
-    attribution::{Facts, Method, Needs, Targets},
+use crate::attribution::{Facts, Method, Needs, Targets};
+use fieldmark_model::{
     error::Result,
     geometry::Grid,
     gradient::LayerTrace,
-    model::{
-        config::VisionConfig,
-        nn::{merge_heads, softmax},
-    },
+    model::{config::VisionConfig, nn::softmax},
 };
 
 /// The Gaussian's standard deviation, in patches.
@@ -47,7 +44,7 @@ impl Method for NaClip {
         let scores = (&record.key * score_scale(record)?)?.matmul(&record.key.t()?)?;
         let nearness = nearness(trace.grid()?, trace.tower().prefix_tokens(), scores.device())?;
         let attended = softmax(&scores.broadcast_add(&nearness)?)?.matmul(&record.value)?;
-        similarities(trace, &block.attention.output.forward(&merge_heads(&attended)?)?, targets)
+        similarities(trace, &block.attention_output(&attended)?, targets)
     }
 }
 

@@ -7,12 +7,8 @@
 use candle_core::Tensor;
 
 use super::{changed, facts, score_scale, self_attention, similarities};
-use crate::{
-    attribution::{Facts, Method, Needs, Targets},
-    error::Result,
-    gradient::LayerTrace,
-    model::config::VisionConfig,
-};
+use crate::attribution::{Facts, Method, Needs, Targets};
+use fieldmark_model::{error::Result, gradient::LayerTrace, model::config::VisionConfig};
 
 /// In the block: u = x + output((softmax(Q Qᵀ c) + softmax(K Kᵀ c)) V), u + mlp(ln_2(u)).
 #[derive(Clone, Copy, Debug, Default)]

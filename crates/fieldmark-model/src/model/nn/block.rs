@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use super::{
     Kernel, LayerNorm,
     attention::{Attention, Mlp, Projected},
-    inference,
+    inference, merge_heads,
 };
 
 /// Which tokens ask in attention; all tokens answer.
@@ -19,7 +19,7 @@ pub(crate) enum Queries {
 
 /// u = x + attention(ln_1(x)); x' = u + mlp(ln_2(u)).
 #[derive(Clone, Debug)]
-pub(crate) struct Block {
+pub struct Block {
     pub(crate) ln_1: LayerNorm,
     pub(crate) attention: Attention,
     pub(crate) ln_2: LayerNorm,
@@ -62,6 +62,28 @@ fn without_graph(hidden: &Tensor) -> bool {
 }
 
 impl Block {
+    /// The norm before attention.
+    ///
+    /// # Shapes
+    /// `hidden`: [..., width]; returns the same.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn pre_attention_norm(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.ln_1.forward(hidden)
+    }
+
+    /// What attention adds to the residual stream: the output layer of the heads' outputs.
+    ///
+    /// # Shapes
+    /// `heads`: [heads, tokens, head width]; returns [tokens, width].
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn attention_output(&self, heads: &Tensor) -> Result<Tensor> {
+        self.attention.output.forward(&merge_heads(heads)?)
+    }
+
     pub(super) fn rounding(self, kernel: Kernel) -> Self {
         let Self { attention, mlp, .. } = self;
         let attention = Attention {

@@ -20,12 +20,14 @@ mod weight;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
 
 pub(crate) use attention::{Attention, Mlp, Projected, attention_weights};
-pub(crate) use block::{Block, Queries};
+pub use block::Block;
+pub(crate) use block::Queries;
 pub(crate) use linear::Linear;
 pub(crate) use pool::{AttentionPool, Pool};
 pub(crate) use product::Kernel;
+pub use record::merge_heads;
+pub(crate) use record::split_heads;
 pub use record::{AfterAttention, BlockRecord, Recorded, Recording};
-pub(crate) use record::{merge_heads, split_heads};
 pub(crate) use text::{OwnTextTower, TextTower, reference_is_exact};
 pub(crate) use vision::ClassTokenEnd;
 pub use vision::{BlockInput, VisionTower};
@@ -149,7 +151,10 @@ impl CustomOp3 for LayerNormOp {
 ///
 /// # Shapes
 /// `scores`: [..., width]; returns the same.
-pub(crate) fn softmax(scores: &Tensor) -> Result<Tensor> {
+///
+/// # Errors
+/// If the tensor computation fails.
+pub fn softmax(scores: &Tensor) -> Result<Tensor> {
     match scores.device().is_cpu() {
         true => scores.contiguous()?.apply_op1(SoftmaxOp),
         false => candle_nn::ops::softmax(scores, D::Minus1),

@@ -85,8 +85,11 @@ impl Block {
     ///
     /// # Shapes
     /// `hidden`, what enters the block: [rows, width]; `attended`: [heads, rows, head width].
-    pub(crate) fn after_attention(&self, hidden: &Tensor, attended: &Tensor) -> Result<AfterAttention> {
-        let middle = (hidden + self.attention.output.forward(&merge_heads(attended)?)?)?;
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn after_attention(&self, hidden: &Tensor, attended: &Tensor) -> Result<AfterAttention> {
+        let middle = (hidden + self.attention_output(attended)?)?;
         let expanded = self.mlp.expand.forward(&self.ln_2.forward(&middle)?)?;
         let output = (&middle + self.mlp.contract.forward(&self.mlp.activation.forward(&expanded)?)?)?;
         Ok(AfterAttention { middle, expanded, output })
@@ -125,7 +128,10 @@ impl BlockRecord {
     }
 
     /// What follows attention for the first `asking` tokens of the block that this is the record of.
-    pub(crate) fn after(&self, block: &Block, asking: usize) -> Result<AfterAttention> {
+    ///
+    /// # Errors
+    /// If `block` is another one, or `asking` is more than its tokens.
+    pub fn after(&self, block: &Block, asking: usize) -> Result<AfterAttention> {
         if let (Some(after), true) = (&self.after, asking == self.tokens()?) {
             return Ok(after.clone());
         }
@@ -134,7 +140,7 @@ impl BlockRecord {
     }
 
     /// The number of tokens.
-    pub(crate) fn tokens(&self) -> Result<usize> {
+    pub fn tokens(&self) -> Result<usize> {
         self.hidden.dim(0)
     }
 }
@@ -289,7 +295,10 @@ impl Recorded {
 }
 
 /// [heads, rows, head width] to [rows, heads · head width].
-pub(crate) fn merge_heads(tensor: &Tensor) -> Result<Tensor> {
+///
+/// # Errors
+/// If `tensor` has not three dimensions.
+pub fn merge_heads(tensor: &Tensor) -> Result<Tensor> {
     let (heads, rows, head_width) = tensor.dims3()?;
     tensor.transpose(0, 1)?.reshape((rows, heads * head_width))
 }

@@ -8,7 +8,10 @@ use crate::random::Random;
 impl VisionTower {
     /// The same tower with the weights of one block shuffled; there is no such block beyond the last. The other
     /// blocks' tensors are shared.
-    pub(crate) fn with_shuffled(&self, block: usize, random: &mut Random) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If the tensor computation fails.
+    pub fn with_shuffled(&self, block: usize, random: &mut Random) -> Result<Self> {
         let mut tower = self.clone();
         if let Some(block) = tower.blocks.get_mut(block) {
             *block = block.shuffled(random)?;

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::{Block, Kernel, LayerNorm, Linear, Pool, Queries, add, block::forward};
-use crate::geometry::Grid;
+use crate::{geometry::Grid, model::config::VisionPooling};
 
 /// The most pictures that pass the tower together.
 const LARGEST_BATCH: usize = 16;
@@ -109,8 +109,23 @@ impl VisionTower {
         self.run_from(last, &self.run_until(pixels, last)?)
     }
 
+    /// The blocks, the first one first.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// How the tokens are summarised behind the last block.
+    pub fn pooling(&self) -> VisionPooling {
+        match self.pool {
+            Pool::ClassToken => VisionPooling::ClassToken,
+            Pool::MeanOfPatches => VisionPooling::MeanOfPatches,
+            Pool::MeanBeforeNorm => VisionPooling::MeanBeforeNorm,
+            Pool::Attention(_) => VisionPooling::Attention,
+        }
+    }
+
     /// How many pictures of so many patches should pass the tower together.
-    pub(crate) fn images_at_once(&self, grid: Grid) -> usize {
+    pub fn images_at_once(&self, grid: Grid) -> usize {
         let tokens = self.prefix_tokens() + grid.cells();
         let bytes = self.heads() * tokens * tokens * size_of::<f32>();
         (BATCH_BYTES / bytes.max(1)).clamp(1, LARGEST_BATCH)
@@ -153,7 +168,10 @@ impl VisionTower {
     ///
     /// # Shapes
     /// `tokens`, which left a block: [rows, width]; returns [rows, embedding].
-    pub(crate) fn embed_each(&self, tokens: &Tensor) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// If the tensor computation fails.
+    pub fn embed_each(&self, tokens: &Tensor) -> Result<Tensor> {
         let normed = self.post_norm.forward(tokens)?;
         match &self.pool {
             Pool::Attention(pool) => self.project(&pool.forward_each(&normed)?),

@@ -44,7 +44,6 @@ impl LazyTokenizer {
     }
 
     /// Whether it was needed so far.
-    #[cfg(test)]
     pub(crate) fn is_parsed(&self) -> bool {
         self.parsed.get().is_some()
     }

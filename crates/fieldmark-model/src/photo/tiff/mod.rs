@@ -32,8 +32,8 @@ use super::exif::Exif;
 use super::flatten::Flat;
 use super::format::Format;
 use super::source::Source;
-use crate::Result;
 use crate::error::FormatKind;
+use crate::error::Result;
 use crate::geometry::Size;
 
 /// Why a file cannot be read.

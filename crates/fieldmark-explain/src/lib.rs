@@ -1,0 +1,17 @@
+//! Signed, contrastive evidence maps: objectives, attribution methods, refinement, regions, pictures and records.
+//!
+//! Most users want the crate `fieldmark`, which exports these modules.
+
+pub mod prompt;
+pub mod objective;
+pub mod attribution;
+pub mod refine;
+pub mod regions;
+pub mod verdict;
+pub mod render;
+pub mod report;
+pub mod page;
+pub mod coco;
+pub mod pipeline;
+
+pub use pipeline::{Explainer, Query, Settings};

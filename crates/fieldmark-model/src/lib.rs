@@ -1,0 +1,19 @@
+//! Photos, checkpoints of the CLIP family, embeddings and gradients: everything below a map.
+//!
+//! Most users want the crate `fieldmark`, which exports these modules.
+
+pub mod error;
+pub mod guard;
+pub mod device;
+pub mod files;
+pub mod geometry;
+pub mod progress;
+pub mod random;
+pub mod photo;
+pub mod folder;
+pub mod model;
+pub mod embed;
+pub mod gradient;
+
+pub use error::{Error, Result};
+pub use photo::{Photo, PhotoOptions};
