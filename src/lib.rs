@@ -67,6 +67,7 @@
 //! | module | turns |
 //! |---|---|
 //! | [`error`] | what can go wrong into one [`Error`] |
+//! | [`named`] | an enum into names on the command line, in JSON and in messages |
 //! | [`guard`] | a panic inside a foreign decoder into an error of its input |
 //! | [`device`] | a wish into a device that is there |
 //! | [`files`] | results into files, named without collisions and written whole; files into bytes, within a bound |
@@ -121,7 +122,7 @@ pub use fieldmark_explain::{
     attribution, coco, objective, page, pipeline, prompt, refine, regions, render, report, verdict,
 };
 pub use fieldmark_model::{
-    device, embed, error, files, folder, geometry, gradient, guard, model, photo, progress, random,
+    device, embed, error, files, folder, geometry, gradient, guard, model, named, photo, progress, random,
 };
 
 pub use error::{Error, Result};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     attribution::{self, Combination, ConceptMap, resample::Resampled},
@@ -27,6 +27,7 @@ use fieldmark_model::{
     files::escaped,
     geometry::{Fit, Placement},
     model::config::ProbabilityKind,
+    named,
 };
 
 /// What the model says of one prompt.
@@ -142,8 +143,7 @@ impl Place {
 }
 
 /// What a map's values count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapUnit {
     /// Logits: similarities times the checkpoint's logit scale.
     Logits,
@@ -154,6 +154,13 @@ pub enum MapUnit {
     /// Nothing: values compare within one map only.
     None,
 }
+
+named!(MapUnit, "unit",
+    Logits => "logits",
+    Probability => "probability",
+    Activations => "activations",
+    None => "none",
+);
 
 impl MapUnit {
     /// The unit of a method's maps under an objective, at one layer or several.
@@ -171,12 +178,10 @@ impl MapUnit {
     }
 
     /// The unit in words.
-    pub fn name(self) -> &'static str {
+    pub fn words(self) -> &'static str {
         match self {
-            Self::Logits => "logits",
-            Self::Probability => "probability",
-            Self::Activations => "activations",
             Self::None => "no unit",
+            _ => self.name(),
         }
     }
 }

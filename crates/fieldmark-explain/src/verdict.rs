@@ -21,9 +21,8 @@
 //!
 //! Rule 4 is a rule of thumb: it is not calibrated, and it is as good as the checkpoint's idea of "a photo".
 
-use serde::{Deserialize, Serialize};
-
 use fieldmark_model::model::config::PresenceBounds;
+use fieldmark_model::named;
 
 /// Fits every photograph.
 pub const NEUTRAL: &str = "a photo";
@@ -32,8 +31,7 @@ pub const NEUTRAL: &str = "a photo";
 pub const MARGIN: f64 = 0.01;
 
 /// Whether the model sees the concept in the photo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// It does.
     Present,
@@ -45,26 +43,7 @@ pub enum Verdict {
     Unknown,
 }
 
-impl Verdict {
-    /// Every verdict.
-    pub const ALL: [Self; 4] = [Self::Present, Self::Weak, Self::Absent, Self::Unknown];
-
-    /// The word in results.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Present => "present",
-            Self::Weak => "weak",
-            Self::Absent => "absent",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-impl std::fmt::Display for Verdict {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.pad(self.name())
-    }
-}
+named!(Verdict, "verdict", Present => "present", Weak => "weak", Absent => "absent", Unknown => "unknown");
 
 /// How the checkpoint can tell.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,15 +1,12 @@
 //! Where tensors live, and with how many digits. The only place that knows which backends were compiled in.
 
-use std::str::FromStr;
-
 use candle_core::Device;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, first_line};
+use crate::named;
 
 /// The device to compute on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DeviceChoice {
     /// CUDA or Metal where that was compiled in, else the CPU.
     #[default]
@@ -21,6 +18,8 @@ pub enum DeviceChoice {
     /// Apple's GPU.
     Metal,
 }
+
+named!(DeviceChoice, "device", Best => "best", Cpu => "cpu", Cuda => "cuda", Metal => "metal");
 
 impl DeviceChoice {
     /// Opens the device.
@@ -45,8 +44,7 @@ impl DeviceChoice {
 
 /// With how many digits the blocks of the vision tower multiply that pass without a graph. What is differentiated,
 /// attention, sums, the text tower and maps are in float32 whatever it says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// [`F32`](Self::F32), until bfloat16 is shown to leave maps as they are.
     #[default]
@@ -58,20 +56,4 @@ pub enum Precision {
     Bf16,
 }
 
-impl Precision {
-    /// All of them, by name.
-    pub const NAMES: [(&'static str, Self); 3] =
-        [("auto", Self::Auto), ("f32", Self::F32), ("bf16", Self::Bf16)];
-}
-
-impl FromStr for Precision {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let known = Self::NAMES.into_iter().find(|(name, _)| *name == text);
-        let reason = || format!("expected auto, f32 or bf16, found {text:?}");
-        known
-            .map(|(_, precision)| precision)
-            .ok_or_else(|| Error::Option { option: "precision", reason: reason() })
-    }
-}
+named!(Precision, "precision", Auto => "auto", F32 => "f32", Bf16 => "bf16");

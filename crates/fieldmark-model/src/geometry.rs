@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::named;
+
 /// A width and a height in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Size {
@@ -79,8 +81,7 @@ impl Grid {
 }
 
 /// How a photo of any shape becomes the model's input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fit {
     /// The whole photo at its own aspect, on as many patches as the model was trained on.
     #[default]
@@ -90,6 +91,8 @@ pub enum Fit {
     /// The checkpoint's own preprocessing: shortest edge resized, centre cropped.
     Crop,
 }
+
+named!(Fit, "fit", Whole => "whole", Squash => "squash", Crop => "crop");
 
 /// What of the photo the model saw, and on which grid.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

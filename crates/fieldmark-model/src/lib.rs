@@ -3,6 +3,7 @@
 //! Most users want the crate `fieldmark`, which exports these modules.
 
 pub mod error;
+pub mod named;
 pub mod guard;
 pub mod device;
 pub mod files;

@@ -201,8 +201,7 @@ Examples:
 pub const ALL_METHODS: &str = "all";
 
 fn precision() -> impl TypedValueParser<Value = Precision> {
-    let names = Precision::NAMES.map(|(name, _)| name);
-    PossibleValuesParser::new(names).try_map(|name| name.parse())
+    PossibleValuesParser::new(Precision::NAMES.iter().copied()).try_map(|name| name.parse())
 }
 
 fn method_names() -> impl Iterator<Item = &'static str> {

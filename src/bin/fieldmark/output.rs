@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result};
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use fieldmark::{
-    evaluate::{Compared, Estimate, METRICS, SettingSummary, Summary, p_value},
+    evaluate::{Compared, Estimate, Metric, SettingSummary, Summary, p_value},
     model::config::ProbabilityKind,
     objective::references::{By, Chosen},
     regions::Region,
@@ -181,7 +181,7 @@ pub fn batch(prompts: &[String], entries: &[Entry], page: &Path) -> Result<()> {
     let answers = || entries.iter().flat_map(|entry| &entry.result.prompts);
     let has_unknown = answers().any(|answer| answer.evidence.verdict == Verdict::Unknown);
     let verdicts: Vec<Verdict> =
-        Verdict::ALL.into_iter().filter(|verdict| has_unknown || *verdict != Verdict::Unknown).collect();
+        Verdict::ALL.iter().copied().filter(|verdict| has_unknown || *verdict != Verdict::Unknown).collect();
     let head = verdicts.iter().map(|verdict| right_cell(&verdict.to_string()));
     table.set_header(std::iter::once(Cell::new("prompt")).chain(head));
     for (index, prompt) in prompts.iter().enumerate() {
@@ -301,7 +301,7 @@ fn setting_block(summary: &SettingSummary) -> String {
     let [plain, contrasted, difference, p, lines] =
         ["plain", "contrasted", "difference", "p", "lines"].map(right_cell);
     table.set_header([Cell::new("metric"), plain, contrasted, difference, p, lines]);
-    for metric in METRICS {
+    for metric in Metric::ALL.iter().copied() {
         add_compared(&mut table, metric.title(), summary.metrics.get(metric.name()));
     }
     add_compared(&mut table, "present, but called absent", summary.present_called_absent.as_ref());
@@ -364,7 +364,7 @@ fn score_row(score: &Score, kind: ProbabilityKind, before: &str) -> Vec<Cell> {
 fn evidence_lines(evidence: &Evidence, place: &Place, unit: MapUnit) -> Vec<String> {
     let unit = match unit {
         MapUnit::None => String::new(),
-        unit => format!(" {}", unit.name()),
+        unit => format!(" {}", unit.words()),
     };
     let Evidence { positive, negative, .. } = evidence;
     let sums = format!("   evidence {}{unit} for it, {} against it", amount(*positive), amount(*negative));

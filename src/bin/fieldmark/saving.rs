@@ -61,7 +61,7 @@ impl Drawing {
             ScaleRule::Own | ScaleRule::Run => own,
             ScaleRule::Fixed(scale) => [Scale::Shared(scale); 2],
         };
-        Look { rule: self.scale, waits: self.waits, scales, bar: self.bar.then(|| unit.name()) }
+        Look { rule: self.scale, waits: self.waits, scales, bar: self.bar.then(|| unit.words()) }
     }
 }
 

@@ -1,20 +1,15 @@
 //! What lies at a path becomes the layout of a data set, told from the names of files; and its usual folders.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
-
-use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 use super::{FILE_NAME, cub, funny_birds};
 use fieldmark_model::error::{Error, Result};
 use fieldmark_model::folder::{PHOTO_ENDINGS, is_hidden};
+use fieldmark_model::named;
+use fieldmark_model::named::alternatives;
 
 /// How the files of a data set are laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
     /// A JSON object a line: [`Manifest`](super::Manifest).
     Manifest,
@@ -32,31 +27,17 @@ pub enum Layout {
     Voc,
 }
 
-/// Every layout.
-pub const LAYOUTS: [Layout; 7] = [
-    Layout::Manifest,
-    Layout::Cub,
-    Layout::Folder,
-    Layout::Coco,
-    Layout::OpenImages,
-    Layout::FunnyBirds,
-    Layout::Voc,
-];
+named!(Layout, "layout",
+    Manifest => "manifest",
+    Cub => "cub",
+    Folder => "folder",
+    Coco => "coco",
+    OpenImages => "open-images",
+    FunnyBirds => "funny-birds",
+    Voc => "voc",
+);
 
 impl Layout {
-    /// The name that it is asked for by.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Manifest => "manifest",
-            Self::Cub => "cub",
-            Self::Folder => "folder",
-            Self::Coco => "coco",
-            Self::OpenImages => "open-images",
-            Self::FunnyBirds => "funny-birds",
-            Self::Voc => "voc",
-        }
-    }
-
     /// The layout of what lies at a path.
     ///
     /// # Errors
@@ -86,30 +67,12 @@ impl Layout {
             () if ends(path, ".json")? || ends(&path.join("annotations"), ".json")? => Self::Coco,
             () if !folders(path)?.is_empty() => Self::Folder,
             () => {
-                let names = LAYOUTS.map(Self::name).join(", ");
-                let reason =
-                    format!("expected a data set laid out as one of {names}, found none of their files");
+                let names = alternatives(Self::NAMES);
+                let reason = format!("expected a data set laid out as {names}, found none of their files");
                 return Err(Error::Dataset { path: path.into(), reason });
             }
         };
         Ok(layout)
-    }
-}
-
-impl fmt::Display for Layout {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-impl FromStr for Layout {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        LAYOUTS.into_iter().find(|layout| layout.name() == name).ok_or_else(|| {
-            let names = LAYOUTS.map(Self::name).join(", ");
-            Error::Option { option: "layout", reason: format!("expected one of {names}; found {name:?}") }
-        })
     }
 }
 
@@ -206,17 +169,6 @@ pub(super) fn only(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_read_back() {
-        for layout in LAYOUTS {
-            assert_eq!(layout.name().parse::<Layout>().ok(), Some(layout));
-        }
-        let error = "imagenet".parse::<Layout>().err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(
-            error.starts_with("layout: expected one of manifest, cub,") && error.ends_with("\"imagenet\"")
-        );
-    }
 
     #[test]
     fn a_split_chooses_among_files() {

@@ -41,7 +41,7 @@ use fieldmark_model::{
 };
 use wording::Concepts;
 
-pub use layout::{LAYOUTS, Layout};
+pub use layout::Layout;
 pub use manifest::{FILE_NAME, Manifest, Pictures};
 pub use mask_file::Inside;
 pub use options::{Ask, Options, Place};

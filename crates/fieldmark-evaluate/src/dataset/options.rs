@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Layout;
 use fieldmark_model::error::{Error, Result};
+use fieldmark_model::named;
 
 /// What is read of a data set, what is asked, and in which words. A manifest says all of it itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,8 +89,7 @@ impl Options {
 }
 
 /// What can be asked about a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ask {
     /// The thing that is shown.
     Class,
@@ -99,20 +99,10 @@ pub enum Ask {
     Attribute,
 }
 
-impl Ask {
-    /// The name that it is asked for by.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Class => "class",
-            Self::Part => "part",
-            Self::Attribute => "attribute",
-        }
-    }
-}
+named!(Ask, "ask", Class => "class", Part => "part", Attribute => "attribute");
 
 /// What counts as the place of a thing, where a set knows several.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Place {
     /// The finest that is known: its pixels, else its box.
     #[default]
@@ -120,3 +110,5 @@ pub enum Place {
     /// Its box, even where its pixels are known: what many papers measure against.
     Box,
 }
+
+named!(Place, "place", Finest => "finest", Box => "box");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Compared, Estimate, METRICS, Setting, SettingSummary, Summary};
+use super::{Compared, Estimate, Metric, Setting, SettingSummary, Summary};
 
 impl Summary {
     /// The summary as Markdown, ending in a line feed.
@@ -35,7 +35,7 @@ impl Summary {
             bootstrap.coverage * 100.0,
             bootstrap.rounds
         )?;
-        for metric in METRICS {
+        for metric in Metric::ALL.iter().copied() {
             let title = format!("{} ({} is better)", metric.title(), plan.better(metric).name());
             self.table(page, &title, &|setting| setting.metrics.get(metric.name()))?;
         }

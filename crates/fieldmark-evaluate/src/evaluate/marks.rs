@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Group, METRICS, Metric, Needs};
+use super::{Group, Metric, Needs};
 use crate::{
     dataset::{Extent, PointPixels, Truth},
     metric::{self, Confusion},
@@ -83,7 +83,7 @@ impl Known {
 /// All metrics of localisation of one map; none where one has no meaning.
 pub(super) fn marks(map: &ConceptMap, known: &Known, tolerance: Tolerance) -> Vec<(Metric, Option<f64>)> {
     let values = map.at_photo_size();
-    let localisation = METRICS.into_iter().filter(|metric| metric.group() == Group::Localisation);
+    let localisation = Metric::ALL.iter().copied().filter(|metric| metric.group() == Group::Localisation);
     let map = Map {
         width: map.placement().photo.width as usize,
         half_peak: metric::half_peak(&values),

@@ -1,10 +1,6 @@
 //! The one list of everything that is measured of a map: names, which direction is better, and what must be known.
 
-use std::{fmt, str::FromStr};
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use fieldmark_model::error::{Error, Result};
+use fieldmark_model::named;
 
 /// A number that says how good a map is. [`crate::metric`] has the formulas; what is measured with the model
 /// itself is put together in [`faithfulness`](super::faithfulness) and [`sanity`](super::sanity).
@@ -73,43 +69,42 @@ pub enum Metric {
     AllBlocksRandomSsim,
 }
 
-/// Every metric, in the order of tables.
-pub const METRICS: [Metric; 30] = [
-    Metric::PointingGame,
-    Metric::EnergyPointing,
-    Metric::AveragePrecision,
-    Metric::BestIou,
-    Metric::IouHalfPeak,
-    Metric::IouAboveMean,
-    Metric::MeanIouAboveMean,
-    Metric::PixelAccuracy,
-    Metric::BoxAccuracy,
-    Metric::BoxAccuracyV2,
-    Metric::PointMeanIou,
-    Metric::ConfidenceDrop5,
-    Metric::ConfidenceDrop10,
-    Metric::DeletionAuc,
-    Metric::InsertionAuc,
-    Metric::AverageDrop,
-    Metric::AverageIncrease,
-    Metric::RoadMostFirst,
-    Metric::RoadLeastFirst,
-    Metric::RoadCombined,
-    Metric::OtherConceptRank,
-    Metric::OtherConceptSsim,
-    Metric::ShuffledWordsRank,
-    Metric::ShuffledWordsSsim,
-    Metric::GibberishRank,
-    Metric::GibberishSsim,
-    Metric::LastBlockRandomRank,
-    Metric::LastBlockRandomSsim,
-    Metric::AllBlocksRandomRank,
-    Metric::AllBlocksRandomSsim,
-];
+// In the order of tables.
+named!(Metric, "metric",
+    PointingGame => "pointing_game",
+    EnergyPointing => "energy_pointing",
+    AveragePrecision => "average_precision",
+    BestIou => "best_iou",
+    IouHalfPeak => "iou_half_peak",
+    IouAboveMean => "iou_above_mean",
+    MeanIouAboveMean => "mean_iou_above_mean",
+    PixelAccuracy => "pixel_accuracy",
+    BoxAccuracy => "box_accuracy",
+    BoxAccuracyV2 => "box_accuracy_v2",
+    PointMeanIou => "point_mean_iou",
+    ConfidenceDrop5 => "confidence_drop_5",
+    ConfidenceDrop10 => "confidence_drop_10",
+    DeletionAuc => "deletion_auc",
+    InsertionAuc => "insertion_auc",
+    AverageDrop => "average_drop",
+    AverageIncrease => "average_increase",
+    RoadMostFirst => "road_morf",
+    RoadLeastFirst => "road_lerf",
+    RoadCombined => "road_combined",
+    OtherConceptRank => "other_concept_rank",
+    OtherConceptSsim => "other_concept_ssim",
+    ShuffledWordsRank => "shuffled_words_rank",
+    ShuffledWordsSsim => "shuffled_words_ssim",
+    GibberishRank => "gibberish_rank",
+    GibberishSsim => "gibberish_ssim",
+    LastBlockRandomRank => "last_block_random_rank",
+    LastBlockRandomSsim => "last_block_random_ssim",
+    AllBlocksRandomRank => "all_blocks_random_rank",
+    AllBlocksRandomSsim => "all_blocks_random_ssim",
+);
 
 /// What a metric is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
     /// Does the map find what is known to be there?
     Localisation,
@@ -119,23 +114,10 @@ pub enum Group {
     Sanity,
 }
 
-/// Every group, in the order of tables.
-pub const GROUPS: [Group; 3] = [Group::Localisation, Group::Faithfulness, Group::Sanity];
-
-impl Group {
-    /// The name in results.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Localisation => "localisation",
-            Self::Faithfulness => "faithfulness",
-            Self::Sanity => "sanity",
-        }
-    }
-}
+named!(Group, "group", Localisation => "localisation", Faithfulness => "faithfulness", Sanity => "sanity");
 
 /// Which direction is better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
     /// More is better.
     Higher,
@@ -143,15 +125,9 @@ pub enum Better {
     Lower,
 }
 
-impl Better {
-    /// The word for people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Higher => "higher",
-            Self::Lower => "lower",
-        }
-    }
+named!(Better, "direction", Higher => "higher", Lower => "lower");
 
+impl Better {
     /// The other direction.
     #[must_use]
     pub fn opposite(self) -> Self {
@@ -171,8 +147,7 @@ impl Better {
 }
 
 /// What must be known for a metric to have a meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
     /// Nothing but that the concept is in the picture.
     Presence,
@@ -186,9 +161,16 @@ pub enum Needs {
     Points,
 }
 
+named!(Needs, "needs",
+    Presence => "presence",
+    Rivals => "rivals",
+    Place => "place",
+    Area => "area",
+    Points => "points",
+);
+
 /// What a table says of a metric.
 struct Facts {
-    name: &'static str,
     title: &'static str,
     group: Group,
     better: Better,
@@ -196,11 +178,6 @@ struct Facts {
 }
 
 impl Metric {
-    /// The name in results.
-    pub fn name(self) -> &'static str {
-        self.facts().name
-    }
-
     /// The name in tables.
     pub fn title(self) -> &'static str {
         self.facts().title
@@ -224,95 +201,58 @@ impl Metric {
 
     fn facts(self) -> Facts {
         match self {
-            Self::PointingGame => place("pointing_game", "pointing game", Needs::Place),
-            Self::EnergyPointing => place("energy_pointing", "energy pointing game", Needs::Area),
-            Self::AveragePrecision => place("average_precision", "pixel average precision", Needs::Area),
-            Self::BestIou => place("best_iou", "IoU at best threshold", Needs::Area),
-            Self::IouHalfPeak => place("iou_half_peak", "IoU at half the peak", Needs::Area),
-            Self::IouAboveMean => place("iou_above_mean", "IoU above the mean", Needs::Area),
-            Self::MeanIouAboveMean => place("mean_iou_above_mean", "mean IoU above the mean", Needs::Area),
-            Self::PixelAccuracy => place("pixel_accuracy", "pixel accuracy", Needs::Area),
-            Self::BoxAccuracy => place("box_accuracy", "box accuracy", Needs::Area),
-            Self::BoxAccuracyV2 => place("box_accuracy_v2", "box accuracy V2", Needs::Area),
-            Self::PointMeanIou => place("point_mean_iou", "mean IoU at points", Needs::Points),
-            Self::ConfidenceDrop5 => {
-                Facts { needs: Needs::Rivals, ..rises("confidence_drop_5", "relative drop, top 5 %") }
-            }
-            Self::ConfidenceDrop10 => {
-                Facts { needs: Needs::Rivals, ..rises("confidence_drop_10", "relative drop, top 10 %") }
-            }
-            Self::DeletionAuc => falls("deletion_auc", "deletion AUC"),
-            Self::InsertionAuc => rises("insertion_auc", "insertion AUC"),
-            Self::AverageDrop => falls("average_drop", "average drop"),
-            Self::AverageIncrease => rises("average_increase", "average increase"),
-            Self::RoadMostFirst => falls("road_morf", "ROAD, most relevant first"),
-            Self::RoadLeastFirst => rises("road_lerf", "ROAD, least relevant first"),
-            Self::RoadCombined => rises("road_combined", "ROAD, combined"),
-            Self::OtherConceptRank => same("other_concept_rank", "other concept: rank correlation"),
-            Self::OtherConceptSsim => same("other_concept_ssim", "other concept: SSIM"),
-            Self::ShuffledWordsRank => same("shuffled_words_rank", "shuffled words: rank correlation"),
-            Self::ShuffledWordsSsim => same("shuffled_words_ssim", "shuffled words: SSIM"),
-            Self::GibberishRank => same("gibberish_rank", "gibberish: rank correlation"),
-            Self::GibberishSsim => same("gibberish_ssim", "gibberish: SSIM"),
-            Self::LastBlockRandomRank => {
-                same("last_block_random_rank", "last block random: rank correlation")
-            }
-            Self::LastBlockRandomSsim => same("last_block_random_ssim", "last block random: SSIM"),
-            Self::AllBlocksRandomRank => {
-                same("all_blocks_random_rank", "all blocks random: rank correlation")
-            }
-            Self::AllBlocksRandomSsim => same("all_blocks_random_ssim", "all blocks random: SSIM"),
+            Self::PointingGame => place("pointing game", Needs::Place),
+            Self::EnergyPointing => place("energy pointing game", Needs::Area),
+            Self::AveragePrecision => place("pixel average precision", Needs::Area),
+            Self::BestIou => place("IoU at best threshold", Needs::Area),
+            Self::IouHalfPeak => place("IoU at half the peak", Needs::Area),
+            Self::IouAboveMean => place("IoU above the mean", Needs::Area),
+            Self::MeanIouAboveMean => place("mean IoU above the mean", Needs::Area),
+            Self::PixelAccuracy => place("pixel accuracy", Needs::Area),
+            Self::BoxAccuracy => place("box accuracy", Needs::Area),
+            Self::BoxAccuracyV2 => place("box accuracy V2", Needs::Area),
+            Self::PointMeanIou => place("mean IoU at points", Needs::Points),
+            Self::ConfidenceDrop5 => Facts { needs: Needs::Rivals, ..rises("relative drop, top 5 %") },
+            Self::ConfidenceDrop10 => Facts { needs: Needs::Rivals, ..rises("relative drop, top 10 %") },
+            Self::DeletionAuc => falls("deletion AUC"),
+            Self::InsertionAuc => rises("insertion AUC"),
+            Self::AverageDrop => falls("average drop"),
+            Self::AverageIncrease => rises("average increase"),
+            Self::RoadMostFirst => falls("ROAD, most relevant first"),
+            Self::RoadLeastFirst => rises("ROAD, least relevant first"),
+            Self::RoadCombined => rises("ROAD, combined"),
+            Self::OtherConceptRank => same("other concept: rank correlation"),
+            Self::OtherConceptSsim => same("other concept: SSIM"),
+            Self::ShuffledWordsRank => same("shuffled words: rank correlation"),
+            Self::ShuffledWordsSsim => same("shuffled words: SSIM"),
+            Self::GibberishRank => same("gibberish: rank correlation"),
+            Self::GibberishSsim => same("gibberish: SSIM"),
+            Self::LastBlockRandomRank => same("last block random: rank correlation"),
+            Self::LastBlockRandomSsim => same("last block random: SSIM"),
+            Self::AllBlocksRandomRank => same("all blocks random: rank correlation"),
+            Self::AllBlocksRandomSsim => same("all blocks random: SSIM"),
         }
     }
 }
 
 /// Localisation: more is better.
-fn place(name: &'static str, title: &'static str, needs: Needs) -> Facts {
-    Facts { name, title, group: Group::Localisation, better: Better::Higher, needs }
+fn place(title: &'static str, needs: Needs) -> Facts {
+    Facts { title, group: Group::Localisation, better: Better::Higher, needs }
 }
 
 /// Faithfulness of which more is better.
-fn rises(name: &'static str, title: &'static str) -> Facts {
-    Facts { name, title, group: Group::Faithfulness, better: Better::Higher, needs: Needs::Presence }
+fn rises(title: &'static str) -> Facts {
+    Facts { title, group: Group::Faithfulness, better: Better::Higher, needs: Needs::Presence }
 }
 
 /// Faithfulness of which less is better.
-fn falls(name: &'static str, title: &'static str) -> Facts {
-    Facts { better: Better::Lower, ..rises(name, title) }
+fn falls(title: &'static str) -> Facts {
+    Facts { better: Better::Lower, ..rises(title) }
 }
 
 /// Sanity: the less two maps have in common, the better.
-fn same(name: &'static str, title: &'static str) -> Facts {
-    Facts { group: Group::Sanity, ..falls(name, title) }
-}
-
-impl fmt::Display for Metric {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.name())
-    }
-}
-
-impl FromStr for Metric {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let found = METRICS.into_iter().find(|metric| metric.name() == text);
-        let names = || METRICS.map(Self::name).join(", ");
-        let reason = || format!("expected some of {}, found {text:?}", names());
-        found.ok_or_else(|| Error::Option { option: "metric", reason: reason() })
-    }
-}
-
-impl<'de> Deserialize<'de> for Metric {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl Serialize for Metric {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
+fn same(title: &'static str) -> Facts {
+    Facts { group: Group::Sanity, ..falls(title) }
 }
 
 #[cfg(test)]
@@ -323,19 +263,19 @@ mod tests {
 
     #[test]
     fn the_list_is_whole_and_in_order() {
-        assert!(METRICS.is_sorted(), "the order of the list is that of the type");
-        assert_eq!(METRICS.last(), Some(&Metric::AllBlocksRandomSsim), "the last one is there");
-        let groups: Vec<Group> = METRICS.iter().map(|metric| metric.group()).collect();
+        assert!(Metric::ALL.is_sorted(), "the order of the list is that of the type");
+        assert_eq!(Metric::ALL.last(), Some(&Metric::AllBlocksRandomSsim), "the last one is there");
+        let groups: Vec<Group> = Metric::ALL.iter().map(|metric| metric.group()).collect();
         assert!(groups.is_sorted(), "groups stay together");
     }
 
     #[test]
     fn names_are_unique_and_read_back() {
-        let names: BTreeSet<_> = METRICS.iter().map(|metric| metric.name()).collect();
-        let titles: BTreeSet<_> = METRICS.iter().map(|metric| metric.title()).collect();
-        assert_eq!((names.len(), titles.len()), (METRICS.len(), METRICS.len()));
-        for metric in METRICS {
-            assert_eq!(metric.name().parse::<Metric>().unwrap(), metric);
+        let names: BTreeSet<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+        let titles: BTreeSet<_> = Metric::ALL.iter().map(|metric| metric.title()).collect();
+        assert_eq!((names.len(), titles.len()), (Metric::ALL.len(), Metric::ALL.len()));
+        for metric in Metric::ALL {
+            assert_eq!(metric.name().parse::<Metric>().unwrap(), *metric);
         }
         assert!("iou".parse::<Metric>().unwrap_err().to_string().contains("pointing_game"));
     }

@@ -27,7 +27,7 @@ pub use faithfulness::Faithfulness;
 pub use grid::pairs;
 pub use markdown::p_value;
 pub use marks::Tolerance;
-pub use metrics::{Better, GROUPS, Group, METRICS, Metric, Needs};
+pub use metrics::{Better, Group, Metric, Needs};
 pub use plan::{Plan, Record, RivalsPlan};
 pub use row::{Row, Setting, Sides};
 pub use rows_file::{METADATA, RowsFile, RowsWriter};
@@ -95,7 +95,11 @@ impl Default for Options {
             strengths: vec![settings.strength],
             aggregates: Vec::new(),
             rivals: None,
-            metrics: METRICS.into_iter().filter(|metric| metric.group() == Group::Localisation).collect(),
+            metrics: Metric::ALL
+                .iter()
+                .copied()
+                .filter(|metric| metric.group() == Group::Localisation)
+                .collect(),
             faithfulness: Faithfulness::default(),
             sanity: Sanity::default(),
             concepts: Vec::new(),

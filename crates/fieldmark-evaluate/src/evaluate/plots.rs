@@ -17,7 +17,7 @@ use plotters::{
     style::{FontStyle, TextStyle, register_font},
 };
 
-use super::{ComparedCurve, CurveKind, Estimate, METRICS, Metric, Setting, SettingSummary, Summary};
+use super::{ComparedCurve, CurveKind, Estimate, Metric, Setting, SettingSummary, Summary};
 use fieldmark_model::error::{Error, Result};
 
 /// A plot, ready to be written.
@@ -34,7 +34,7 @@ pub struct Plot {
 /// # Errors
 /// If the font cannot be read.
 pub fn plots(summary: &Summary) -> Result<Vec<Plot>> {
-    let of_metrics = METRICS.iter().filter_map(|metric| {
+    let of_metrics = Metric::ALL.iter().filter_map(|metric| {
         let figure = against_strength(summary, *metric)?;
         Some((format!("strength-{}", metric.name()), figure))
     });

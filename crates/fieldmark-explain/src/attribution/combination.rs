@@ -1,13 +1,11 @@
 //! Maps of one photo at several layers become one.
 
 use candle_core::Tensor;
-use serde::{Deserialize, Serialize};
-
 use fieldmark_model::error::Result;
+use fieldmark_model::named;
 
 /// How the maps of several layers become one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Combination {
     /// Their mean. It keeps sign and unit, and is linear in the gradient where the method is. pytorch-grad-cam
     /// rectifies and scales each layer's map first; then a layer with hardly any evidence counts like the others.
@@ -18,18 +16,9 @@ pub enum Combination {
     Product,
 }
 
+named!(Combination, "layers-combine", Mean => "mean", Product => "product");
+
 impl Combination {
-    /// Every combination, the default first.
-    pub const ALL: [Self; 2] = [Self::Mean, Self::Product];
-
-    /// The name on the command line and in results.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mean => "mean",
-            Self::Product => "product",
-        }
-    }
-
     /// One map a row, of at least one layer's maps. One layer alone stays as it is.
     ///
     /// # Shapes

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use fieldmark_model::named;
+
 /// What is known of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Facts {
@@ -25,8 +27,7 @@ pub struct Facts {
 }
 
 /// What a map's values count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// The objective's unit, which is logits unless the objective is a probability: the map changes in
     /// proportion with the objective.
@@ -36,3 +37,5 @@ pub enum Unit {
     /// Shares, products or other numbers that only compare within one map.
     None,
 }
+
+named!(Unit, "unit", Objective => "objective", Activations => "activations", None => "none");

@@ -17,9 +17,8 @@ pub use mean::Mean;
 pub use softmax::Softmax;
 pub use weighted::Weighted;
 
-use serde::Serialize;
-
 use fieldmark_model::error::{Error, Result};
+use fieldmark_model::named;
 
 /// A scalar of the logits of a target and its references.
 pub trait Objective: Send + Sync {
@@ -54,14 +53,15 @@ pub trait Objective: Send + Sync {
 }
 
 /// What an objective's value counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Similarities times the checkpoint's logit scale.
     Logits,
     /// 0 to 1.
     Probability,
 }
+
+named!(Unit, "unit", Logits => "logits", Probability => "probability");
 
 /// Every objective, the default first.
 pub static OBJECTIVES: &[&dyn Objective] = &[&Mean, &Weighted, &Softmax, &Logit];

@@ -4,9 +4,9 @@
 //! al., CVPR 2025, arXiv 2501.11309, section 3). Its classes never mean the same; words may. A reference that means
 //! what the target means would take the target's own evidence out of the map, so it is passed over.
 
-use std::fmt;
+use serde::Serialize;
 
-use serde::{Deserialize, Serialize};
+use fieldmark_model::named;
 
 /// From this cosine of two texts on, they are taken for the same in other words, unless asked otherwise.
 ///
@@ -18,8 +18,7 @@ use serde::{Deserialize, Serialize};
 pub const SYNONYM_THRESHOLD: f64 = 0.95;
 
 /// By what references are chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum By {
     /// The cosine of their text embedding with the target's: the same for every photo.
     #[default]
@@ -30,15 +29,7 @@ pub enum By {
     Group,
 }
 
-impl fmt::Display for By {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Self::Text => "text",
-            Self::Image => "image",
-            Self::Group => "group",
-        })
-    }
-}
+named!(By, "by", Text => "text", Image => "image", Group => "group");
 
 /// Why a reference was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

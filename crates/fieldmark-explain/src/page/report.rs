@@ -184,7 +184,7 @@ impl<'a> Data<'a> {
             ),
             computed: computed.iter().map(|(view, map)| Computed { view, map: floats(map) }).collect(),
             first: &page.first,
-            colors: ColorMap::ALL.map(Colors::of).into(),
+            colors: ColorMap::ALL.iter().copied().map(Colors::of).collect(),
             render: Render::of(&RenderOptions::default()),
         })
     }

@@ -74,7 +74,7 @@ impl Compare {
             notes.extend(self.report.setup.remarks());
             render::Panel { title: prompt.score.prompt.clone(), notes, map }
         });
-        let unit = self.report.setup.unit.name();
+        let unit = self.report.setup.unit.words();
         render::sheet(photo.rgb(), &panels.collect::<Vec<_>>(), scale, unit)
     }
 
@@ -133,7 +133,7 @@ impl Compare {
             cells: (0..shown).map(|column| cell(index, column)).collect(),
         };
         let rows: Vec<_> = prompts.iter().take(shown).enumerate().map(row).collect();
-        let unit = self.report.setup.unit.name();
+        let unit = self.report.setup.unit.words();
         Some(render::pairs(photo.rgb(), &rows, render::Scale::Own, unit))
     }
 
@@ -160,7 +160,7 @@ pub fn methods_sheet(photo: &Photo, compared: &[Compare]) -> RgbImage {
             note: measures.unwrap_or_default().into(),
             unit: match report.setup.unit {
                 MapUnit::None => "(no unit)".into(),
-                unit => unit.name().into(),
+                unit => unit.words().into(),
             },
             maps: maps.iter().map(AsRef::as_ref).collect(),
         }
@@ -219,6 +219,6 @@ pub fn strip_at(photo: &Photo, answers: &[Found], scale: render::Scale) -> Optio
             map: &found.map,
         }
     });
-    let unit = report.setup.unit.name();
+    let unit = report.setup.unit.words();
     Some(render::strip(photo.rgb(), &words, &panels.collect::<Vec<_>>(), scale, unit))
 }

@@ -56,7 +56,7 @@ pub struct Settings {
     pub tiles: Tiles,
     /// What becomes of evidence on tokens that are not about their place.
     pub artifacts: Artifacts,
-    /// What is done with the finished map, in whatever order it stands here: see [`crate::refine::REFINEMENTS`].
+    /// What is done with the finished map, in whatever order it stands here: see [`Refinement::ALL`].
     pub refine: Vec<Refinement>,
     /// Which evidence is strong enough for a region.
     pub threshold: Threshold,

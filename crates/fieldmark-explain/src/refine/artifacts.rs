@@ -5,13 +5,9 @@
 //! *Vision Transformers Need Registers*, ICLR 2024, arXiv 2309.16588). The paper cuts at a fixed norm, read off a
 //! histogram for every model. Here the photo's own tokens are the measure.
 
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-
 use super::affinity::neighbours;
 use crate::attribution::ConceptMap;
-use fieldmark_model::error::{Error, Result};
+use fieldmark_model::named;
 
 /// An artefact's norm is larger than the median of all patches' by more than this many times their spread (the
 /// median of the distances from the median, times 1.4826, which for a normal distribution is the standard
@@ -23,8 +19,7 @@ pub const SPREADS: f64 = 5.0;
 pub const FACTOR: f64 = 2.0;
 
 /// What becomes of evidence on tokens that are not about their place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Artifacts {
     /// It stays; that there are such tokens is told.
     #[default]
@@ -33,20 +28,7 @@ pub enum Artifacts {
     Suppress,
 }
 
-impl FromStr for Artifacts {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "keep" => Ok(Self::Keep),
-            "suppress" => Ok(Self::Suppress),
-            _ => {
-                let reason = format!("expected keep or suppress, found {text:?}");
-                Err(Error::Option { option: "artifacts", reason })
-            }
-        }
-    }
-}
+named!(Artifacts, "artifacts", Keep => "keep", Suppress => "suppress");
 
 /// The cells whose tokens stand out: see [`SPREADS`] and [`FACTOR`]. `norms` has the Euclidean norm of every patch's
 /// token in the residual stream that enters the explained block.

@@ -8,6 +8,7 @@
 //! tell apart.
 
 use super::RenderOptions;
+use fieldmark_model::named;
 
 /// Which evidence a colour map shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,23 +42,17 @@ const NEUTRAL: [f64; 3] = [0.975, 0.0, 0.0];
 const AGAINST: [f64; 3] = [0.58, -0.045, -0.155];
 const FOR: [f64; 3] = [0.58, 0.116, 0.112];
 
+// The default of overlays comes first, the diverging map last.
+named!(ColorMap, "colour map",
+    Plasma => "plasma",
+    Viridis => "viridis",
+    Cividis => "cividis",
+    Inferno => "inferno",
+    Magma => "magma",
+    BlueOrange => "blue-orange",
+);
+
 impl ColorMap {
-    /// Every colour map, the default of overlays first and the diverging one last.
-    pub const ALL: [Self; 6] =
-        [Self::Plasma, Self::Viridis, Self::Cividis, Self::Inferno, Self::Magma, Self::BlueOrange];
-
-    /// The name in lower case, words joined by `-`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Viridis => "viridis",
-            Self::Inferno => "inferno",
-            Self::Magma => "magma",
-            Self::Plasma => "plasma",
-            Self::Cividis => "cividis",
-            Self::BlueOrange => "blue-orange",
-        }
-    }
-
     /// Which evidence the colour map shows.
     pub fn sign(self) -> Sign {
         match self {

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum, builder::PossibleValuesParser};
 use fieldmark::{
     dataset::Layout,
     evaluate::{
-        GROUPS, METRICS,
+        Group, Metric,
         faithfulness::{Fill, Order, PRESETS, Score, Space},
     },
 };
@@ -241,5 +241,5 @@ pub struct MetricArgs {
 
 /// The names of metrics and of their groups.
 fn metric_names() -> impl Iterator<Item = &'static str> {
-    GROUPS.iter().map(|group| group.name()).chain(METRICS.iter().map(|metric| metric.name()))
+    Group::ALL.iter().map(|group| group.name()).chain(Metric::ALL.iter().map(|metric| metric.name()))
 }

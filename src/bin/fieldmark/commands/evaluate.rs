@@ -7,9 +7,7 @@ use anyhow::{Context, Result, bail};
 use fieldmark::{
     Explainer, PhotoOptions,
     dataset::{self, Ask, Dataset, Picture, Place},
-    evaluate::{
-        Evaluator, Failure, Faithfulness, Group, METRICS, Metric, Options, Sanity, Summary, Tolerance,
-    },
+    evaluate::{Evaluator, Failure, Faithfulness, Group, Metric, Options, Sanity, Summary, Tolerance},
     files::{Leftover, Registered},
     folder::Skipped,
     metric::Bootstrap,
@@ -198,7 +196,7 @@ fn metrics(args: &MetricArgs, faithfulness: &Faithfulness) -> Vec<Metric> {
         }
         Group::Sanity => is_named(Group::Sanity.name()),
     };
-    METRICS.into_iter().filter(is_wanted).collect()
+    Metric::ALL.iter().copied().filter(is_wanted).collect()
 }
 
 /// How rivals are found, if they are not those that the data set names. Its classes are known to be different things,

@@ -1,7 +1,7 @@
 //! The settings of an evaluation side by side, and which of them is the best by each metric.
 
 use comfy_table::Cell;
-use fieldmark::evaluate::{Group, METRICS, Metric, SettingSummary, Sides, Summary};
+use fieldmark::evaluate::{Group, Metric, SettingSummary, Sides, Summary};
 
 use super::{bare_table, right_cell, table_lines};
 
@@ -12,7 +12,7 @@ pub fn overview(summary: &Summary) -> String {
         return String::new();
     }
     let measured = |metric: &Metric| settings.iter().any(|setting| means(setting, *metric).is_some());
-    let metrics: Vec<Metric> = METRICS.into_iter().filter(measured).collect();
+    let metrics: Vec<Metric> = Metric::ALL.iter().copied().filter(measured).collect();
     let mut table = bare_table();
     let titles = metrics.iter().map(|metric| right_cell(metric.title()));
     table.set_header(std::iter::once(Cell::new("plain, contrasted")).chain(titles));

@@ -14,9 +14,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-pub use options::{FILLS, Faithfulness, Fill, ORDERS, Order, PRESETS, Preset, SCORES, SPACES, Score, Space};
+pub use options::{Faithfulness, Fill, Order, PRESETS, Preset, Score, Space};
 
-use super::{METRICS, Metric};
+use super::Metric;
 use crate::metric::{
     area_under_curve, average_drop, average_increase, count_of, relative_confidence_drop,
     road::{PERCENTILES, removed_at},
@@ -97,7 +97,7 @@ impl<'e> FaithfulnessTest<'e> {
     /// # Errors
     /// If an embedding is not finite.
     pub fn measure(&self, map: &ConceptMap, prompts: &Prompts) -> Result<Faithful> {
-        let asked = || METRICS.into_iter().filter(|metric| self.options.metrics.contains(metric));
+        let asked = || Metric::ALL.iter().copied().filter(|metric| self.options.metrics.contains(metric));
         if !self.has_meaning(prompts) {
             return Ok(Faithful {
                 marks: asked().map(|metric| (metric, None)).collect(),

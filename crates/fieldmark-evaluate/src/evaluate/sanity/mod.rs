@@ -9,7 +9,7 @@ mod prompts;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Group, METRICS, Metric};
+use super::{Group, Metric};
 use crate::metric::{rank_correlation, ssim};
 use fieldmark_explain::{attribution::ConceptMap, pipeline::Explainer, pipeline::Query};
 use fieldmark_model::{
@@ -167,7 +167,7 @@ impl<'e> SanityTest<'e> {
             Metric::AllBlocksRandomSsim => ssim(all),
             _ => None,
         };
-        let sanity = METRICS.into_iter().filter(|metric| metric.group() == Group::Sanity);
+        let sanity = Metric::ALL.iter().copied().filter(|metric| metric.group() == Group::Sanity);
         Sane { marks: sanity.map(|metric| (metric, mark(metric))).collect(), cascade }
     }
 }

@@ -217,8 +217,7 @@ impl VisionConfig {
 }
 
 /// What a probability of this checkpoint means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbabilityKind {
     /// The softmax of the logits over the prompts that compete: which of them fits best. They sum to 1.
     Softmax,
@@ -227,15 +226,7 @@ pub enum ProbabilityKind {
     Sigmoid,
 }
 
-impl ProbabilityKind {
-    /// The word for people, the same as in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Softmax => "softmax",
-            Self::Sigmoid => "sigmoid",
-        }
-    }
-}
+crate::named!(ProbabilityKind, "probability kind", Softmax => "softmax", Sigmoid => "sigmoid");
 
 /// Between which probabilities sigmoid(logit + bias) tells whether a concept is there.
 #[derive(Clone, Copy, Debug, PartialEq)]
