@@ -9,7 +9,7 @@ pictures=${1:-500}
 folder=${2:-$(mktemp -d)}
 page=$(dirname "$0")/README.md
 fieldmark=${FIELDMARK:-cargo run --release --quiet --}
-miniature=${MINIATURE:-cargo run --release --quiet --example miniature --}
+miniature=${MINIATURE:-cargo run --release --quiet -p miniature --}
 
 test -e "$folder/scenes" || $miniature render --seed 9202 --count "$pictures" --out "$folder/scenes"
 # A run that was interrupted goes on.

@@ -1,6 +1,6 @@
 //! The miniature: a world of drawn birds whose truth is known to the pixel, and the training of a small CLIP on it.
 //!
-//!     cargo run --release --example miniature -- train --seed 1 --steps 5000 --out target/miniature
+//!     cargo run --release -p miniature -- train --seed 1 --steps 5000 --out target/miniature
 //!
 //! Every thread of the training has a shard of its own, so candle's and rayon's threads only get in the way: it is
 //! faster with `CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1`, with `MIMALLOC_PURGE_DELAY=-1`, which keeps memory from

@@ -18,6 +18,7 @@ use plotters::{
 };
 
 use super::{ComparedCurve, CurveKind, Estimate, Metric, Setting, SettingSummary, Summary};
+use fieldmark_explain::render::FONT_FILE;
 use fieldmark_model::error::{Error, Result};
 
 /// A plot, ready to be written.
@@ -319,8 +320,7 @@ fn text(size: u32, colour: RGBColor) -> TextStyle<'static> {
 /// The font by which room is measured. Viewers show the same text in a font of their own.
 fn font() -> Result<(), ()> {
     static FOUND: OnceLock<Result<(), ()>> = OnceLock::new();
-    let bytes = include_bytes!("../../../fieldmark-explain/assets/fonts/DejaVuSansCondensed.ttf");
-    *FOUND.get_or_init(|| register_font(FONT, FontStyle::Normal, bytes).map_err(drop))
+    *FOUND.get_or_init(|| register_font(FONT, FontStyle::Normal, FONT_FILE).map_err(drop))
 }
 
 /// The range of some numbers and a twentieth of it on either side; never empty.

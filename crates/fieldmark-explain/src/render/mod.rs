@@ -25,6 +25,7 @@ pub use overlay::{heatmap, layer, mask, overlay};
 pub use pairs::{PairRow, pairs};
 pub use scale::{Scale, ScaleRule};
 pub use sheet::{Panel, sheet, strip};
+pub use text::FONT_FILE;
 
 /// Every choice of how a map is shown.
 #[derive(Clone, Copy, Debug, PartialEq)]

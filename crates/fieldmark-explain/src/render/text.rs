@@ -12,11 +12,12 @@ use image::Rgb;
 use super::canvas::{Canvas, Ground};
 use fieldmark_model::guard::guarded;
 
+/// The font of all pictures, a TrueType file: DejaVu Sans Condensed.
+pub const FONT_FILE: &[u8] = include_bytes!("../../assets/fonts/DejaVuSansCondensed.ttf");
+
 #[allow(clippy::expect_used, reason = "the font is compiled in: no input can break it")]
-static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
-    FontRef::try_from_slice(include_bytes!("../../assets/fonts/DejaVuSansCondensed.ttf"))
-        .expect("the font that ships can be read")
-});
+static FONT: LazyLock<FontRef<'static>> =
+    LazyLock::new(|| FontRef::try_from_slice(FONT_FILE).expect("the font that ships can be read"));
 
 /// From one line's baseline to the next, in ems.
 pub(super) const LINE_HEIGHT: f32 = 1.3;
