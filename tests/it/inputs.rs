@@ -230,6 +230,121 @@ fn names_that_are_not_utf8_lose_nothing() {
     sandbox.finish(&mut command).assert_done();
 }
 
+/// A command with arguments of any bytes, in a folder where nothing is UTF-8.
+#[cfg(target_os = "linux")]
+fn run_bytes(sandbox: &Sandbox, arguments: &[&[u8]]) -> crate::sandbox::Outcome {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    sandbox.finish(sandbox.command().args(arguments.iter().map(|bytes| OsStr::from_bytes(bytes))))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_command_takes_a_checkpoint_whose_name_is_not_utf8() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let sandbox = batch_sandbox();
+    let model = sandbox.path(OsStr::from_bytes(b"mod\xe8le"));
+    std::fs::rename(sandbox.path("model"), &model).unwrap();
+    let line = json!({"image": "../photos/a.png", "prompt": "red square", "box": [4, 5, 20, 18]});
+    sandbox.write("set/manifest.jsonl", line.to_string());
+    let run = |arguments: &[&[u8]]| {
+        let outcome = run_bytes(&sandbox, &[arguments, &[b"--model", b"./mod\xe8le"]].concat());
+        outcome.assert_done();
+        outcome
+    };
+    let named = |record: &Value| {
+        assert_eq!(record["model"], "./mod\u{fffd}le", "{record}");
+        assert_eq!(record["model_bytes"], "./mod%E8le", "{record}");
+    };
+    named(&run(&[b"localize", b"red square", b"photos/a.png", b"--json"]).json()[0]);
+    named(&run(&[b"compare", b"photos/a.png", b"red", b"blue", b"--json"]).json()[0]);
+    named(&run(&[b"report", b"photos/a.png", b"red", b"blue", b"--json"]).json()[0]);
+    run(&[b"batch", b"prompts.txt", b"photos", b"--output", b"out"]);
+    run(&[b"batch", b"prompts.txt", b"photos", b"--output", b"out", b"--resume"]);
+    named(&read_json(&sandbox.path("out/run.json"))["recipe"]);
+    sandbox.run(&["batch", "--from", "out/run.json", "--output", "again"]).assert_done();
+    named(&run(&[b"evaluate", b"set", b"--json", b"--output", b"measured"]).json()[0]);
+    named(&read_json(&sandbox.path("measured/run.json")));
+    run(&[b"evaluate", b"set", b"--output", b"measured", b"--resume"]);
+    let inspected = run_bytes(&sandbox, &[b"models", b"--json", b"mod\xe8le/"]);
+    inspected.assert_done();
+    assert_eq!(inspected.json()[0]["directory_bytes"], "mod%E8le/");
+    let scheme = [b"local-dir:", model.as_os_str().as_bytes()].concat();
+    run_bytes(&sandbox, &[b"localize", b"red", b"photos/a.png", b"--model", &scheme]).assert_done();
+    run_bytes(&sandbox, &[b"download", b"mod\xe8le"]).assert_refused(&["mod\u{fffd}le", "local path"]);
+    run_bytes(&sandbox, &[b"localize", b"red", b"photos/a.png", b"--model", b"\xff"])
+        .assert_refused(&["\u{fffd}", "no such directory"]);
+    // A file of weights.
+    std::fs::rename(model.join("model.safetensors"), model.join(OsStr::from_bytes(b"\xe9.safetensors")))
+        .unwrap();
+    let weights: &[u8] = b"mod\xe8le/\xe9.safetensors";
+    run_bytes(&sandbox, &[b"models", weights]).assert_done();
+    let batch: [&[u8]; 7] =
+        [b"batch", b"prompts.txt", b"photos", b"--output", b"weights", b"--model", weights];
+    run_bytes(&sandbox, &batch).assert_done();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_option_takes_a_file_whose_name_is_not_utf8() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let sandbox = batch_sandbox();
+    let line = json!({"image": "../photos/a.png", "prompt": "red square", "box": [4, 5, 20, 18]});
+    sandbox.write(OsStr::from_bytes(b"\xe9t\xe9/manifest.jsonl"), line.to_string());
+    let run = |arguments: &[&[u8]]| {
+        let outcome = run_bytes(&sandbox, &[arguments, &[b"--model", b"model"]].concat());
+        outcome.assert_done();
+        outcome
+    };
+    let file = |name: &[u8]| std::fs::metadata(sandbox.path(OsStr::from_bytes(name))).unwrap().len();
+    let outcome = run(&[
+        b"localize",
+        b"red",
+        b"photos/a.png",
+        b"--json",
+        b"--coco",
+        b"\xc0.json",
+        b"--report",
+        b"p\xc0/\xc1.html",
+    ]);
+    assert!(file(b"\xc0.json") > 0 && file(b"p\xc0/\xc1.html") > 0);
+    assert_eq!(outcome.json()[0]["files_bytes"]["report"], "p%C0/%C1.html");
+    run(&[b"compare", b"photos/a.png", b"red", b"blue", b"--coco", b"\xc2.json", b"--output", b"o\xc2"]);
+    assert!(file(b"\xc2.json") > 0);
+    run(&[b"localize", b"red", b"photos/a.png", b"--concepts", b"prompts.txt"]);
+    std::fs::rename(sandbox.path("prompts.txt"), sandbox.path(OsStr::from_bytes(b"\xe9.txt"))).unwrap();
+    run(&[b"localize", b"red", b"photos/a.png", b"--concepts", b"\xe9.txt"]);
+    let outcome = run(&[
+        b"evaluate",
+        b"\xe9t\xe9",
+        b"--json",
+        b"--rows",
+        b"r\xe9.jsonl",
+        b"--output",
+        b"o\xe9",
+        b"--concepts",
+        b"\xe9.txt",
+    ]);
+    let summary = &outcome.json()[0];
+    assert_eq!(summary["dataset"], "\u{fffd}t\u{fffd}/manifest.jsonl");
+    assert_eq!(summary["dataset_bytes"], "%E9t%E9/manifest.jsonl");
+    assert!(file(b"r\xe9.jsonl") > 0);
+    run(&[b"evaluate", b"\xe9t\xe9", b"--output", b"o\xe9", b"--concepts", b"\xe9.txt", b"--resume"]);
+    let part: [&[u8]; 6] = [b"evaluate", b"\xe9t\xe9", b"--shard", b"0/1", b"--output", b"part\xe9"];
+    run(&part);
+    run_bytes(&sandbox, &[b"evaluate", b"--merge", b"part\xe9", b"--output", b"all\xe9"]).assert_done();
+    assert!(file(b"all\xe9/summary.json") > 0);
+    run(&[b"batch", b"\xe9.txt", b"photos", b"--output", b"b\xe9"]);
+    run_bytes(&sandbox, &[b"batch", b"--from", b"b\xe9/run.json", b"--output", b"c\xe9"]).assert_done();
+    assert!(file(b"c\xe9/index.html") > 0);
+    // The cache of texts, and that of the Hub.
+    let mut command = sandbox.command();
+    command.env("FIELDMARK_CACHE", sandbox.path(OsStr::from_bytes(b"cache\xe9")));
+    command.env("HF_HOME", sandbox.path(OsStr::from_bytes(b"hub\xe9")));
+    command.args(["localize", "red", "photos/a.png", "--model", "model"]);
+    sandbox.finish(&mut command).assert_done();
+    assert!(sandbox.path(OsStr::from_bytes(b"cache\xe9/texts")).is_dir());
+}
+
 #[cfg(unix)]
 #[test]
 fn unusual_names_have_results_of_their_own() {

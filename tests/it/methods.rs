@@ -22,7 +22,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn explainer() -> Result<Explainer> {
-    Explainer::load(&fixture("models/tiny-gelu").to_string_lossy())
+    Explainer::load(&fixture("models/tiny-gelu"))
 }
 
 fn photo() -> Result<Photo> {

@@ -30,7 +30,7 @@ fn root() -> &'static Path {
 }
 
 fn explainer() -> Result<Explainer> {
-    Explainer::load(&root().join("tests/fixtures/models/tiny-gelu").to_string_lossy())
+    Explainer::load(&root().join("tests/fixtures/models/tiny-gelu"))
 }
 
 fn photo() -> Result<Photo> {

@@ -18,7 +18,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn explainer() -> Result<Explainer> {
-    Explainer::load(&fixture("models/tiny-gelu").to_string_lossy())
+    Explainer::load(&fixture("models/tiny-gelu"))
 }
 
 fn photo() -> Result<Photo> {
@@ -221,7 +221,7 @@ fn a_photo_is_the_same_to_the_last_bit_whatever_passes_with_it() -> Result<()> {
     let prompts = [TARGET, RIVALS[0]].map(str::to_owned);
     let checkpoints = ["tiny-gelu", "tiny-siglip"].map(|name| fixture("models").join(name));
     for name in checkpoints.iter().map(|path| path.to_string_lossy()).chain(["miniature".into()]) {
-        let explainer = Explainer::load(&name)?;
+        let explainer = Explainer::load(&*name)?;
         for (method, layer) in [("grad-cam", -1), ("hires-cam", -2), ("attention-rollout", -1), ("game", -1)]
         {
             let settings = settings(method, layer, 0.4)?;

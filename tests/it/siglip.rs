@@ -62,7 +62,7 @@ fn the_table_names_the_kind_of_probability() {
 #[test]
 fn maps_keep_their_contract_at_every_layer_and_fit() {
     let directory = fixture("models/tiny-siglip");
-    let explainer = Explainer::load(&directory.to_string_lossy()).unwrap();
+    let explainer = Explainer::load(&directory).unwrap();
     let photo = Photo::open(fixture("photos/shapes-96x64.png")).unwrap();
     for fit in [Fit::Whole, Fit::Squash, Fit::Crop] {
         for layer in [-1, -2, -3] {

@@ -24,7 +24,7 @@ use crate::{
 };
 use fieldmark_model::{
     device::Precision,
-    files::escaped,
+    files::{escaped, serialize_path},
     geometry::{Fit, Placement},
     model::config::ProbabilityKind,
     named,
@@ -348,8 +348,11 @@ pub struct Localization {
     pub image: PathBuf,
     /// Its width and height.
     pub image_size: [u32; 2],
-    /// The checkpoint as it was asked for.
+    /// The checkpoint as it was asked for; what is not UTF-8 of a path is U+FFFD.
     pub model: String,
+    /// The escaped form ([`escaped`]) of such a path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_bytes: Option<String>,
     /// What the probabilities mean.
     pub probability_kind: ProbabilityKind,
     /// What was asked about.
@@ -418,8 +421,11 @@ pub struct Comparison {
     pub image: PathBuf,
     /// Its width and height.
     pub image_size: [u32; 2],
-    /// The checkpoint as it was asked for.
+    /// The checkpoint as it was asked for; what is not UTF-8 of a path is U+FFFD.
     pub model: String,
+    /// The escaped form ([`escaped`]) of such a path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_bytes: Option<String>,
     /// What the probabilities mean.
     pub probability_kind: ProbabilityKind,
     /// How.
@@ -445,12 +451,7 @@ pub struct Comparison {
 /// A photo's file as `image`: what is not UTF-8 becomes U+FFFD there, and `image_bytes` has the escaped form of such a
 /// name ([`escaped`]).
 fn image<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut fields = serializer.serialize_map(None)?;
-    fields.serialize_entry("image", &path.to_string_lossy())?;
-    if let Some(bytes) = escaped(path) {
-        fields.serialize_entry("image_bytes", &bytes)?;
-    }
-    fields.end()
+    serialize_path("image", path, serializer)
 }
 
 /// Files as `files`, and the escaped forms of those that are not UTF-8 as `files_bytes`, as [`image`].

@@ -2,7 +2,7 @@
 
 mod evaluate;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
@@ -291,7 +291,7 @@ Examples:
 pub struct DownloadArgs {
     /// Hub ids: `org/name`, or `org/name@revision`.
     #[arg(required = true, value_name = "MODEL")]
-    pub models: Vec<String>,
+    pub models: Vec<OsString>,
 
     /// Never touch the network: only say whether everything is in the cache.
     #[arg(long)]
@@ -310,7 +310,7 @@ pub struct DownloadArgs {
 #[derive(Debug, Args)]
 pub struct ModelsArgs {
     /// A Hub id (`org/name`, `org/name@revision`), a directory, a file of weights, or `miniature`.
-    pub model: Option<String>,
+    pub model: Option<OsString>,
 
     /// Never touch the network (also HF_HUB_OFFLINE=1). Only a name can need it.
     #[arg(long)]
@@ -414,7 +414,7 @@ pub struct ViewArgs {
 pub struct ModelArgs {
     /// Hub id (`org/name`, `org/name@revision`), a directory, a file of weights, or `miniature`, which ships with the program.
     #[arg(short, long, value_name = "MODEL", default_value = "openai/clip-vit-base-patch16")]
-    pub model: String,
+    pub model: OsString,
 
     /// Where to compute [default: the best that was compiled in]
     #[arg(long, value_enum)]

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use fieldmark::{
     evaluate::{Answer, Failure, Record, RowsFile, RowsWriter, Summary, pairs, plots},
-    files::{read_bounded, write_atomically},
+    files::{escaped, read_bounded, unescaped, write_atomically},
     folder::Skipped,
     metric::Bootstrap,
 };
@@ -37,7 +37,8 @@ pub struct Description {
     /// The hash of the checkpoint's files; none of the miniature, which is a part of the program.
     pub model_sha256: Option<String>,
     /// The data set as it was typed.
-    pub dataset: PathBuf,
+    #[serde(flatten)]
+    pub dataset: DatasetPath,
     /// The hash of everything that it asks.
     pub questions_sha256: String,
     /// How many pictures there are, in all parts together.
@@ -46,6 +47,27 @@ pub struct Description {
     pub shard: Option<Shard>,
     #[serde(flatten)]
     pub record: Record,
+}
+
+/// A data set in JSON: `dataset`, where what is not UTF-8 of its path is U+FFFD, and the escaped form of such a path,
+/// `dataset_bytes`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DatasetPath {
+    dataset: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dataset_bytes: Option<String>,
+}
+
+impl DatasetPath {
+    fn path(&self) -> PathBuf {
+        self.dataset_bytes.as_ref().map_or_else(|| PathBuf::from(&self.dataset), |bytes| unescaped(bytes))
+    }
+}
+
+impl From<&Path> for DatasetPath {
+    fn from(path: &Path) -> Self {
+        Self { dataset: path.to_string_lossy().into_owned(), dataset_bytes: escaped(path) }
+    }
 }
 
 impl Description {
@@ -239,7 +261,7 @@ impl Evaluation {
         write_atomically(&self.path("failures.jsonl"), |file| {
             failed.iter().try_for_each(|failure| write_line(file, failure))
         })?;
-        let dataset = self.description.dataset.clone();
+        let dataset = self.description.dataset.path();
         let mut summary = Summary::of(&RowsFile::open(&path)?, dataset, failed, bootstrap)?;
         summary.skipped = skipped;
         write_json(&self.path("summary.json"), &summary)?;

@@ -37,19 +37,21 @@ pub fn of_bytes(bytes: &[u8]) -> String {
 }
 
 /// The SHA-256 of a checkpoint: of its files' names and hashes, `name`, a blank, `hash` and a line feed each, by
-/// name. `names` are the files that count; without any, those in the directory that a checkpoint is made of.
-pub fn of_checkpoint(directory: &Path, names: &[String]) -> Result<String> {
-    let mut names = names.to_vec();
-    if names.is_empty() {
-        let paths = std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
-        let paths: Vec<PathBuf> = paths.collect::<Result<_>>()?;
-        let kept = paths.iter().filter(|path| path.is_file() && is_of_a_checkpoint(path));
-        names = kept.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
+/// name. `files` are those that count, by their names; without any, those in the directory that a checkpoint is made of.
+pub fn of_checkpoint(directory: &Path, mut files: Vec<(String, PathBuf)>) -> Result<String> {
+    if files.is_empty() {
+        for entry in std::fs::read_dir(directory)? {
+            let entry = entry?;
+            let path = entry.path();
+            if path.is_file() && is_of_a_checkpoint(&path) {
+                files.push((entry.file_name().to_string_lossy().into_owned(), path));
+            }
+        }
     }
-    names.sort();
+    files.sort();
     let mut context = Context::new(&SHA256);
-    for name in names {
-        let (_, hash) = of_file(&directory.join(&name))?;
+    for (name, path) in files {
+        let (_, hash) = of_file(&path)?;
         context.update(format!("{name} {hash}\n").as_bytes());
     }
     Ok(hexadecimal(context))
@@ -91,7 +93,7 @@ mod tests {
     #[test]
     fn a_checkpoint_is_its_files_and_their_names() {
         let folder = tempfile::tempdir().unwrap();
-        let hash = || of_checkpoint(folder.path(), &[]).unwrap();
+        let hash = || of_checkpoint(folder.path(), Vec::new()).unwrap();
         std::fs::write(folder.path().join("config.json"), "{}").unwrap();
         let first = hash();
         std::fs::write(folder.path().join("README.md"), "words").unwrap();

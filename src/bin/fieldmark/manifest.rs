@@ -1,6 +1,7 @@
 //! `run.json`: all that is needed to make a run again, and what it was made from.
 
 use std::{
+    ffi::OsString,
     io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
@@ -62,7 +63,11 @@ pub struct Manifest {
 /// What a run does with every photo.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recipe {
+    /// What is not UTF-8 of a path is U+FFFD.
     pub model: String,
+    /// The escaped form of such a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_bytes: Option<String>,
     pub prompts: Vec<String>,
     pub strength: f64,
     pub aggregate: String,
@@ -153,7 +158,8 @@ impl Recipe {
     pub fn new(args: &BatchArgs, settings: Settings) -> Result<Self> {
         let names = args.save.iter().filter_map(|kind| Some(kind.to_possible_value()?.get_name().to_owned()));
         Ok(Self {
-            model: args.model.model.clone(),
+            model: args.model.model.to_string_lossy().into_owned(),
+            model_bytes: escaped(Path::new(&args.model.model)),
             prompts: match &args.prompts {
                 Some(list) => ConceptList::open(list)?.names(),
                 None => Vec::new(),
@@ -180,6 +186,11 @@ impl Recipe {
             images: args.images.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
             images_bytes: escaped_all(&args.images),
         })
+    }
+
+    /// The checkpoint as it was typed.
+    pub fn model_name(&self) -> OsString {
+        self.model_bytes.as_ref().map_or_else(|| self.model.clone().into(), |bytes| unescaped(bytes).into())
     }
 
     /// The files and folders that were typed.

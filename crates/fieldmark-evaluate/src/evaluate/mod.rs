@@ -177,7 +177,8 @@ impl<'a> Evaluator<'a> {
     /// What is evaluated, as results record it.
     pub fn record(&self) -> Record {
         let precision = self.explainer.model().precision();
-        let plan = Plan::new(self.explainer.name(), precision, &self.options);
+        let model_bytes = self.explainer.name_bytes().map(str::to_owned);
+        let plan = Plan { model_bytes, ..Plan::new(self.explainer.name(), precision, &self.options) };
         Record { plan, settings: self.grid.settings.clone() }
     }
 

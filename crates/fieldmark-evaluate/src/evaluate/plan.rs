@@ -13,8 +13,11 @@ use fieldmark_model::{device::Precision, geometry::Fit};
 /// What all settings of a run have in common.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The checkpoint as it was asked for.
+    /// The checkpoint as it was asked for; what is not UTF-8 of a path is U+FFFD.
     pub model: String,
+    /// The escaped form ([`escaped`](fieldmark_model::files::escaped)) of such a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_bytes: Option<String>,
     /// The precision of the trunk.
     pub precision: Precision,
     /// How photos were fitted to the model.
@@ -72,6 +75,7 @@ impl Plan {
         let settings = &options.settings;
         Self {
             model: model.into(),
+            model_bytes: None,
             precision,
             fit: settings.fit,
             detail: settings.detail,

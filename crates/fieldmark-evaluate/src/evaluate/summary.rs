@@ -3,18 +3,22 @@
 //! Lines about one picture are not independent, so pictures are what is resampled, and every picture counts the
 //! same: its value is the mean over its lines.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Plan, RowsFile, Setting, Sides, tally::Tally};
 use crate::{dataset::Picture, metric::Bootstrap};
-use fieldmark_model::{error::Result, folder::Skipped};
+use fieldmark_model::{error::Result, files::serialize_path, folder::Skipped};
 
 /// A run's result: what `evaluate --json` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     /// The data set's file.
+    #[serde(flatten, serialize_with = "dataset")]
     pub dataset: PathBuf,
     /// What was evaluated.
     #[serde(flatten)]
@@ -139,6 +143,11 @@ pub struct SettingSummary {
     pub present_called_absent: Option<Compared>,
     /// How many of the absent lines the verdict called absent; `null` without such lines.
     pub absent_called_absent: Option<Compared>,
+}
+
+/// The data set as `dataset`, and as `dataset_bytes` if its name is not UTF-8 ([`serialize_path`]).
+fn dataset<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serialize_path("dataset", path, serializer)
 }
 
 impl Summary {

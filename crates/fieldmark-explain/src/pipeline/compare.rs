@@ -136,6 +136,7 @@ impl Explainer {
             image: photo.path().into(),
             image_size: [photo.size().width, photo.size().height],
             model: self.name().into(),
+            model_bytes: self.name_bytes().map(str::to_owned),
             probability_kind: kind,
             prompts: compared.collect(),
             ranking: board.ranking(),

@@ -213,6 +213,7 @@ impl Explainer {
                 image: photo.path().into(),
                 image_size: [photo.size().width, photo.size().height],
                 model: self.name().into(),
+                model_bytes: self.name_bytes().map(str::to_owned),
                 probability_kind: kind,
                 target: target.clone(),
                 unknown_words: unknown.clone(),

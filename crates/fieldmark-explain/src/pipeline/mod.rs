@@ -12,7 +12,7 @@ mod rivals;
 mod settings;
 mod texts;
 
-use std::{sync::Arc, time::Instant};
+use std::{ffi::OsStr, path::Path, sync::Arc, time::Instant};
 
 pub use answer::{Compare, Found, methods_sheet, strip, strip_at};
 pub use input::{Embedding, ModelInput, Prompts};
@@ -29,6 +29,7 @@ use crate::{
 use fieldmark_model::{
     embed::{Scores, sigmoid},
     error::{Error, Result},
+    files::escaped,
     model::{Model, TextCache, source::ModelSpec},
     photo::Photo,
     progress::{Event, ProgressHandler, Silent, Warning},
@@ -42,6 +43,8 @@ use texts::Texts;
 /// Prompts are embedded once, however many photos they are asked of.
 pub struct Explainer {
     name: String,
+    /// The escaped form of a name that is not UTF-8.
+    name_bytes: Option<String>,
     model: Model,
     texts: Arc<Texts>,
     progress: Arc<dyn ProgressHandler>,
@@ -56,7 +59,7 @@ impl Explainer {
     ///
     /// # Errors
     /// As [`Explainer::load_with`].
-    pub fn load(name: &str) -> Result<Self> {
+    pub fn load(name: impl AsRef<OsStr>) -> Result<Self> {
         Self::load_with(name, &LoadOptions::default(), &Silent)
     }
 
@@ -67,13 +70,20 @@ impl Explainer {
     /// # Errors
     /// If the checkpoint is not found, cannot be fetched, is broken or is not supported, or if the device is not
     /// there.
-    pub fn load_with(name: &str, options: &LoadOptions, progress: &dyn ProgressHandler) -> Result<Self> {
+    pub fn load_with(
+        name: impl AsRef<OsStr>,
+        options: &LoadOptions,
+        progress: &dyn ProgressHandler,
+    ) -> Result<Self> {
+        let name = name.as_ref();
         let device = options.device.open()?;
         let model = Model::load(&ModelSpec::parse(name)?, &options.hub, device, progress)?;
         let model = model.with_precision(options.precision)?;
         model.vision()?;
         let texts = Arc::new(Texts::new(text_cache(options, &model, progress)?));
-        Ok(Self { name: name.into(), model, texts, progress: Arc::new(Silent) })
+        let name_bytes = escaped(Path::new(name));
+        let name = name.to_string_lossy().into_owned();
+        Ok(Self { name, name_bytes, model, texts, progress: Arc::new(Silent) })
     }
 
     /// The same explainer; `progress` hears of answers that take many passes through the vision tower.
@@ -99,6 +109,7 @@ impl Explainer {
             tower = tower.with_shuffled(block, &mut Random::named(seed, &format!("block {block}")))?;
             stages.push(Self {
                 name: self.name.clone(),
+                name_bytes: self.name_bytes.clone(),
                 model: self.model.with_vision(tower.clone()),
                 texts: self.texts.clone(),
                 progress: self.progress.clone(),
@@ -112,9 +123,14 @@ impl Explainer {
         &self.model
     }
 
-    /// The name that the checkpoint was opened by.
+    /// The name that the checkpoint was opened by; what is not UTF-8 of a path is U+FFFD.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The escaped form ([`escaped`]) of a name that is not UTF-8.
+    pub fn name_bytes(&self) -> Option<&str> {
+        self.name_bytes.as_deref()
     }
 
     /// The method that these settings mean for this checkpoint.

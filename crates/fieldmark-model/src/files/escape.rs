@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Serializer, ser::SerializeMap};
+
 /// A path that is not UTF-8 as text: `%` and every byte that belongs to no character become `%` and two hexadecimal
 /// digits, as in `caf%E9.jpg`. None of a path that is UTF-8, which is text already.
 pub fn escaped(path: &Path) -> Option<String> {
@@ -15,6 +17,17 @@ pub fn escaped(path: &Path) -> Option<String> {
         chunk.invalid().iter().for_each(|byte| text.push_str(&format!("%{byte:02X}")));
     }
     Some(text)
+}
+
+/// A path in JSON, as fields of a record: `name`, where what is not UTF-8 is U+FFFD, and of such a path its escaped form
+/// ([`escaped`]) as `name_bytes`.
+pub fn serialize_path<S: Serializer>(name: &str, path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut fields = serializer.serialize_map(None)?;
+    fields.serialize_entry(name, &path.to_string_lossy())?;
+    if let Some(bytes) = escaped(path) {
+        fields.serialize_entry(&format!("{name}_bytes"), &bytes)?;
+    }
+    fields.end()
 }
 
 /// The path that [`escaped`] makes such a text of; a `%` without two hexadecimal digits stands for itself.

@@ -17,7 +17,7 @@ mod target;
 mod temporary;
 mod write;
 
-pub use escape::{escaped, unescaped};
+pub use escape::{escaped, serialize_path, unescaped};
 pub use interrupt::{Leftover, Registered, stop_writing, uninterrupted};
 pub use mark::{SOFTWARE, is_own_png};
 pub use names::{Names, path_of, shown, slug};

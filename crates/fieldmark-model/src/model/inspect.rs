@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
     build,
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    files::serialize_path,
     progress::ProgressHandler,
 };
 
@@ -33,6 +34,7 @@ pub struct Inspection {
     /// The name that it was asked for by.
     pub model: String,
     /// Where its files are; null for what is part of the program.
+    #[serde(flatten, serialize_with = "directory")]
     pub directory: Option<PathBuf>,
     /// The commit of the Hub's repository; null for a local directory.
     pub commit: Option<String>,
@@ -226,6 +228,14 @@ impl Inspection {
             weights: contents,
             files: Vec::new(),
         })
+    }
+}
+
+/// A directory as `directory`, and as `directory_bytes` if it is not UTF-8 ([`serialize_path`]).
+fn directory<S: Serializer>(directory: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    match directory {
+        Some(path) => serialize_path("directory", path, serializer),
+        None => serializer.collect_map([("directory", ())]),
     }
 }
 

@@ -57,7 +57,7 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
     let mut claimed = RunFolder::claim(&args.output.output)?;
     claimed.prepare_inner(THUMBNAILS)?;
     let folder = claimed.path();
-    let (model, precision) = (recipe.model.clone(), recipe.precision);
+    let (model, precision) = (recipe.model_name(), recipe.precision);
     let model = crate::args::ModelArgs { model, precision, ..args.model.clone() };
     let (explainer, load_seconds) = super::load(&model, terminal)?;
     recipe.method = Some(explainer.method(&settings)?.name().to_owned());

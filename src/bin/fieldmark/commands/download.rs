@@ -1,5 +1,7 @@
 //! `fieldmark download`: checkpoints from the Hub into the Hugging Face cache.
 
+use std::ffi::OsStr;
+
 use anyhow::{Result, bail};
 use fieldmark::model::source::{self, ModelSpec};
 use serde::Serialize;
@@ -8,8 +10,8 @@ use crate::{args::DownloadArgs, exit::Exit, output, terminal::Terminal};
 
 /// A line of `download --json`.
 #[derive(Serialize)]
-struct Downloaded<'a> {
-    model: &'a str,
+struct Downloaded {
+    model: String,
     directory: String,
     commit: Option<String>,
     files: Vec<File>,
@@ -38,7 +40,7 @@ pub fn run(args: &DownloadArgs, terminal: &Terminal) -> Result<Exit> {
     Ok(Exit::of(done, failed))
 }
 
-fn one<'a>(model: &'a str, args: &DownloadArgs, terminal: &Terminal) -> Result<Downloaded<'a>> {
+fn one(model: &OsStr, args: &DownloadArgs, terminal: &Terminal) -> Result<Downloaded> {
     let spec = ModelSpec::parse(model)?;
     if let ModelSpec::Directory(path) | ModelSpec::WeightsFile(path) = &spec {
         bail!("{}: is a local path, so there is nothing to fetch", path.display());
@@ -46,6 +48,7 @@ fn one<'a>(model: &'a str, args: &DownloadArgs, terminal: &Terminal) -> Result<D
     let found = source::download(&spec, &super::hub_options(args.offline), terminal)?;
     let files = found.files.into_iter().map(|file| File { name: file.name, bytes: file.size });
     let directory = found.directory.to_string_lossy().into_owned();
+    let model = model.to_string_lossy().into_owned();
     Ok(Downloaded { model, directory, commit: found.commit, files: files.collect() })
 }
 
@@ -54,7 +57,12 @@ fn print(downloaded: &Downloaded, json: bool) -> Result<()> {
         true => output::json(downloaded),
         false => {
             let bytes = downloaded.files.iter().map(|file| file.bytes).sum();
-            output::downloaded(downloaded.model, downloaded.directory.as_ref(), downloaded.files.len(), bytes)
+            output::downloaded(
+                &downloaded.model,
+                downloaded.directory.as_ref(),
+                downloaded.files.len(),
+                bytes,
+            )
         }
     }
 }

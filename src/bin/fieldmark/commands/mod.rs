@@ -99,8 +99,8 @@ fn model_hash(args: &ModelArgs, terminal: &Terminal) -> Result<Option<String>> {
         return Ok(None);
     }
     let found = locate(&spec, &hub_options(args.offline), terminal)?;
-    let names: Vec<String> = found.files.into_iter().map(|file| file.name).collect();
-    let hash = hashes::of_checkpoint(&found.directory, &names);
+    let files = found.files.into_iter().map(|file| (file.name, file.path)).collect();
+    let hash = hashes::of_checkpoint(&found.directory, files);
     Ok(Some(hash.with_context(|| format!("{}: cannot be read", found.directory.display()))?))
 }
 

@@ -1,5 +1,7 @@
 //! `fieldmark models`: the checkpoints that are known to work, or what was understood of one.
 
+use std::ffi::OsStr;
+
 use anyhow::Result;
 use fieldmark::model::{catalogue, inspect::Inspection, source::ModelSpec};
 
@@ -21,7 +23,7 @@ fn list(args: &ModelsArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn inspect(model: &str, args: &ModelsArgs, terminal: &Terminal) -> Result<Exit> {
+fn inspect(model: &OsStr, args: &ModelsArgs, terminal: &Terminal) -> Result<Exit> {
     let inspection = Inspection::new(&ModelSpec::parse(model)?, &super::hub_options(args.offline), terminal)?;
     match args.json {
         true => output::json(&inspection)?,

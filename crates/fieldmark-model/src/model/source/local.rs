@@ -48,9 +48,11 @@ pub(super) fn beside(file: &Path) -> Result<ModelFiles> {
         true => selection::shards(&crate::model::read_text_file(file)?).unwrap_or_default(),
         false => Vec::new(),
     };
-    for name in shards.into_iter().filter(|name| directory.join(name).is_file()).chain([name]) {
+    for name in shards.into_iter().filter(|name| directory.join(name).is_file()) {
         files.push(describe(directory.join(&name), name)?);
     }
+    // Its name need not be UTF-8.
+    files.push(describe(file.to_path_buf(), name)?);
     Ok(ModelFiles { directory, commit: None, files })
 }
 

@@ -35,6 +35,7 @@ mod verify;
 #[cfg(feature = "hub")]
 mod xet;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,7 @@ pub(super) use selection::{
 pub use selection::{Lack, Layout, Selection, needed, shards};
 
 use crate::error::{Error, Result};
+use crate::files::{escaped, unescaped};
 use crate::progress::{Event, ProgressHandler, Warning};
 use cache::{Lookup, RepoCache};
 
@@ -77,7 +79,7 @@ pub enum ModelSpec {
 }
 
 impl ModelSpec {
-    /// Reads a name as people type it.
+    /// Reads a name as people type it. One that is not UTF-8 is a path.
     ///
     /// `miniature` is the checkpoint that ships (a directory of that name is `./miniature`). A directory that exists
     /// is that directory, and so is what looks like a path: it starts with `.`, `/` or `~`, has a backslash, or more
@@ -88,7 +90,30 @@ impl ModelSpec {
     /// # Errors
     ///
     /// [`Error::ModelNotFound`] for anything else, and for a path of a file that is no weights.
-    pub fn parse(name: &str) -> Result<Self> {
+    pub fn parse(name: impl AsRef<OsStr>) -> Result<Self> {
+        let name = name.as_ref();
+        match name.to_str() {
+            Some(name) => Self::of_text(name),
+            None => Self::of_path(name),
+        }
+    }
+
+    /// A name that is not UTF-8.
+    fn of_path(name: &OsStr) -> Result<Self> {
+        let text = escaped(Path::new(name)).unwrap_or_default();
+        let path = text.strip_prefix(LOCAL_SCHEME).map_or_else(|| name.into(), unescaped);
+        let shown = name.to_string_lossy();
+        if !path.is_file() {
+            return Ok(ModelSpec::Directory(path));
+        }
+        if selection::may_be_weights(&shown) {
+            return Ok(ModelSpec::WeightsFile(path));
+        }
+        let reason = "is a file, expected a directory or a file of weights".to_owned();
+        Err(Error::ModelNotFound { model: shown.into_owned(), reason })
+    }
+
+    fn of_text(name: &str) -> Result<Self> {
         let refuse =
             |reason: &str| Error::ModelNotFound { model: name.to_owned(), reason: reason.to_owned() };
         if let Some(path) = name.strip_prefix(LOCAL_SCHEME) {
@@ -334,6 +359,26 @@ mod tests {
         for name in [existing, "./miniature", "../model", "/no/such", "~/model", "a/b/c", "a\\b"] {
             assert_eq!(ModelSpec::parse(name).unwrap(), ModelSpec::Directory(name.into()), "{name}");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn names_that_are_not_utf8_are_paths() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &[u8]| folder.path().join(OsStr::from_bytes(name));
+        let parse = |path: &Path| ModelSpec::parse(path).unwrap();
+        assert_eq!(parse(&path(b"mod\xe8le")), ModelSpec::Directory(path(b"mod\xe8le")));
+        let mut local = std::ffi::OsString::from("local-dir:");
+        local.push(path(b"100% mod\xe8le"));
+        assert_eq!(ModelSpec::parse(&local).unwrap(), ModelSpec::Directory(path(b"100% mod\xe8le")));
+        let weights = path(b"\xe9.safetensors");
+        std::fs::write(&weights, "").unwrap();
+        assert_eq!(parse(&weights), ModelSpec::WeightsFile(weights.clone()));
+        let files = local::beside(&weights).unwrap();
+        assert_eq!(files.files.last().unwrap().path, weights);
+        std::fs::write(path(b"\xe9.txt"), "").unwrap();
+        assert!(ModelSpec::parse(path(b"\xe9.txt")).unwrap_err().to_string().contains("is a file"));
     }
 
     #[test]
