@@ -12,7 +12,7 @@ use std::{error::Error, path::Path};
 use fieldmark::{
     Explainer, Photo, Query,
     files::{Names, path_of, prepare_folder, save_png},
-    model::source::HubOptions,
+    model::hub::HubOptions,
     pipeline::LoadOptions,
     progress::Silent,
 };

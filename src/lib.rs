@@ -50,7 +50,7 @@
 //! environment variables; a program that honours `HF_HOME`, `HF_TOKEN` and the like passes its own in:
 //!
 //! ```no_run
-//! use fieldmark::{Explainer, model::source::HubOptions, pipeline::LoadOptions, progress::Silent};
+//! use fieldmark::{Explainer, model::hub::HubOptions, pipeline::LoadOptions, progress::Silent};
 //!
 //! # fn main() -> fieldmark::Result<()> {
 //! let hub = HubOptions::from_environment(&|name| std::env::var(name).ok());

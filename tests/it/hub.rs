@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fieldmark::Error;
-use fieldmark::model::source::{HubOptions, ModelFiles, ModelSpec, locate};
+use fieldmark::model::hub::{HubOptions, ModelFiles, ModelSpec, locate};
 use fieldmark::progress::{Event, ProgressHandler, Silent, Warning};
 use tempfile::TempDir;
 

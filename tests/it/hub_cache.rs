@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fieldmark::Error;
 use fieldmark::model::Model;
-use fieldmark::model::source::{HubOptions, ModelSpec, cached, download, locate};
+use fieldmark::model::hub::{HubOptions, ModelSpec, cached, download, locate};
 use fieldmark::progress::{Silent, Warning};
 
 use crate::fake_hub::{COMMIT, REPO, Repository, etag, weights};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fieldmark::model::source::{ModelSpec, download, locate};
+use fieldmark::model::hub::{ModelSpec, download, locate};
 use fieldmark::progress::{Silent, Warning};
 use serde_json::json;
 

@@ -10,7 +10,7 @@ use fieldmark::{
     Explainer, Photo, Query, Result, Settings,
     attribution::{self, Combination, METHODS, Targets, Unit},
     gradient::{Differentiation, LayerTrace},
-    model::nn::Recording,
+    model::network::Recording,
     objective,
     pipeline::{Layers, Lineup},
     progress::{Event, ProgressHandler},

@@ -5,30 +5,30 @@ use ring::digest::SHA1_FOR_LEGACY_USE_ONLY;
 use ring::digest::{Context, SHA256};
 
 /// The hash of some bytes.
-pub(super) type Digest = [u8; 32];
+pub(crate) type Digest = [u8; 32];
 
 /// Hashes bytes that come piece by piece.
-pub(super) struct Hasher(Context);
+pub(crate) struct Hasher(Context);
 
 impl Hasher {
     /// Of nothing yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Context::new(&SHA256))
     }
 
     /// Takes more bytes.
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
     /// Takes a part of a record: with its length, so that it cannot pass for the start of the next one.
-    pub(super) fn part(&mut self, bytes: &[u8]) {
+    pub(crate) fn part(&mut self, bytes: &[u8]) {
         self.update(&(bytes.len() as u64).to_le_bytes());
         self.update(bytes);
     }
 
     /// The hash of all of it.
-    pub(super) fn finish(self) -> Digest {
+    pub(crate) fn finish(self) -> Digest {
         let mut digest = Digest::default();
         digest.copy_from_slice(self.0.finish().as_ref());
         digest
@@ -37,37 +37,37 @@ impl Hasher {
 
 /// Hashes a file's contents as git does, whose repositories name them by it: SHA-1 over a header and the bytes.
 #[cfg(feature = "hub")]
-pub(super) struct GitHasher(Context);
+pub(crate) struct GitHasher(Context);
 
 #[cfg(feature = "hub")]
 impl GitHasher {
     /// Of a file with so many bytes.
-    pub(super) fn new(length: u64) -> Self {
+    pub(crate) fn new(length: u64) -> Self {
         let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
         context.update(format!("blob {length}\0").as_bytes());
         Self(context)
     }
 
     /// Takes more bytes.
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
     /// The hash in letters and digits.
-    pub(super) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         self.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
 /// The hash of a record's parts.
-pub(super) fn digest(parts: &[&[u8]]) -> Digest {
+pub(crate) fn digest(parts: &[&[u8]]) -> Digest {
     let mut hasher = Hasher::new();
     parts.iter().for_each(|part| hasher.part(part));
     hasher.finish()
 }
 
 /// The hash in letters and digits.
-pub(super) fn hexadecimal(digest: &Digest) -> String {
+pub(crate) fn hexadecimal(digest: &Digest) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

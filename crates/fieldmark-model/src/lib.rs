@@ -5,6 +5,8 @@
 pub mod error;
 pub mod named;
 pub mod guard;
+mod digest;
+mod json;
 pub mod device;
 pub mod files;
 pub mod geometry;

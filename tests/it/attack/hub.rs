@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fieldmark::Error;
-use fieldmark::model::source::{HubOptions, ModelSpec, cached, download, locate};
+use fieldmark::model::hub::{HubOptions, ModelSpec, cached, download, locate};
 use fieldmark::progress::Silent;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

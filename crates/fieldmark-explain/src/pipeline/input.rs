@@ -6,7 +6,8 @@ use rayon::prelude::*;
 
 use crate::prompt::Template;
 use fieldmark_model::{
-    embed::Scores, error::Result, geometry::Placement, model::nn::Recording, photo::Photo, progress::Event,
+    embed::Scores, error::Result, geometry::Placement, model::network::Recording, photo::Photo,
+    progress::Event,
 };
 
 use super::{

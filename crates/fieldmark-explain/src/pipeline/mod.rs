@@ -55,7 +55,7 @@ impl Explainer {
     ///
     /// The Hub's cache is the usual one in the home directory. What Python's libraries let environment variables
     /// change, [`load_with`](Self::load_with) takes as options: see
-    /// [`from_environment`](fieldmark_model::model::source::HubOptions::from_environment).
+    /// [`from_environment`](fieldmark_model::model::hub::HubOptions::from_environment).
     ///
     /// # Errors
     /// As [`Explainer::load_with`].

@@ -16,7 +16,7 @@ use fieldmark_model::{
     device::{DeviceChoice, Precision},
     error::{Error, Result},
     geometry::Fit,
-    model::source::HubOptions,
+    model::hub::HubOptions,
 };
 
 /// How a checkpoint is found and where it runs.

@@ -10,7 +10,7 @@ use candle_core::{Tensor, Var};
 
 use crate::{
     error::{Error, Result},
-    model::nn::{BlockInput, VisionTower},
+    model::network::{BlockInput, VisionTower},
 };
 
 /// The most memory that gradients may take which are kept because the turn of other layers or methods comes later.

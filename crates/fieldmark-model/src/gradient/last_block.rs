@@ -17,7 +17,7 @@ use candle_core::{D, Tensor};
 
 use crate::{
     error::Result,
-    model::nn::{
+    model::network::{
         AfterAttention, Block, BlockInput, ClassTokenEnd, Projected, Queries, VisionTower, add, merge_heads,
         softmax, split_heads, times_row,
     },

@@ -23,7 +23,7 @@ use candle_core::Tensor;
 use crate::{
     error::{Error, Result},
     geometry::Grid,
-    model::nn::{BlockInput, Linear, Recorded, Recording, VisionTower},
+    model::network::{BlockInput, Linear, Recorded, Recording, VisionTower},
     progress::{ProgressHandler, Silent},
 };
 use graph::Graph;

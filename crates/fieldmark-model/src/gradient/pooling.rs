@@ -5,7 +5,7 @@ use candle_core::{Result as TensorResult, Tensor};
 use super::{Attending, AttentionGradient, LayerTrace};
 use crate::{
     error::Result,
-    model::nn::{AttentionPool, Pool, attention_weights, merge_heads, split_heads},
+    model::network::{AttentionPool, Pool, attention_weights, merge_heads, split_heads},
 };
 
 /// What a pooling head computed for one image.
@@ -160,7 +160,7 @@ mod tests {
         let mut source = Source::new(51);
         let pixels = source.tensor(&[3, 2, 4]);
         let recording = Recording { insides: 2..3, ..Recording::default() };
-        let shares = |tower: &crate::model::nn::VisionTower| -> Result<Vec<f32>> {
+        let shares = |tower: &crate::model::network::VisionTower| -> Result<Vec<f32>> {
             let trace = LayerTrace::recording(tower, &pixels, 2, Differentiation::Fastest, &recording)?;
             Ok(trace.summary_shares()?.get(0)?.to_vec1()?)
         };

@@ -4,7 +4,7 @@
 use candle_core::Tensor;
 
 use super::{LayerTrace, pooling::PoolRecord, way_back::Step};
-use crate::{error::Result, model::nn::Pool};
+use crate::{error::Result, model::network::Pool};
 
 /// One block's output, read as if the tower ended there.
 pub struct Readout<'t> {

@@ -15,7 +15,7 @@ use candle_core::{D, Result as TensorResult, Tensor};
 use super::LayerTrace;
 use crate::{
     error::{Error, Result},
-    model::nn::{Block, BlockRecord, merge_heads, split_heads},
+    model::network::{Block, BlockRecord, merge_heads, split_heads},
 };
 
 /// What attends to the tokens.
@@ -160,7 +160,7 @@ mod tests {
         for (index, block) in tower.blocks.iter().enumerate() {
             let projected = block.attention.project(&block.ln_1.forward(&hidden.unsqueeze(0)?)?)?;
             let (query, key) = (projected.query.squeeze(0)?, projected.key.squeeze(0)?);
-            let mut attention = crate::model::nn::attention_weights(&query, &key, None)?;
+            let mut attention = crate::model::network::attention_weights(&query, &key, None)?;
             if index == changed {
                 attention = (attention + change)?;
             }

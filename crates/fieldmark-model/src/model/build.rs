@@ -1,7 +1,7 @@
 //! Named tensors become the towers.
 //!
 //! [`Inventory`] lists the tensors of a model from its configuration, by id and shape; checking a file and building
-//! a tower both go by that list. What a file calls them is [`names`](super::names)' affair.
+//! a tower both go by that list. What a file calls them is [`names`](super::formats::names)' affair.
 
 use std::collections::HashMap;
 
@@ -10,15 +10,17 @@ use candle_transformers::models::clip::{self as reference, text_model::ClipTextC
 use rayon::prelude::*;
 
 use super::{
-    config::{
-        ClipConfig, ProbabilityKind, Projection, TextAttention, TowerConfig, VisionConfig, VisionPooling,
+    formats::{
+        config::{
+            ClipConfig, ProbabilityKind, Projection, TextAttention, TowerConfig, VisionConfig, VisionPooling,
+        },
+        names::{BlockPart, Branch, Kind, Stored, TensorId, TensorNames, Tower},
+        weights::{Expected, Weights},
     },
-    names::{BlockPart, Branch, Kind, Stored, TensorId, TensorNames, Tower},
-    nn::{
+    network::{
         Attention, AttentionPool, Block, LayerNorm, Linear, Mlp, OwnTextTower, Pool, TextTower, VisionTower,
         Weight, reference_is_exact,
     },
-    weights::{Expected, Weights},
 };
 use crate::error::{Error, Result};
 

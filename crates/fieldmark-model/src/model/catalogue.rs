@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     build,
     config::{ClipConfig, OpenClipConfig},
-    source::{self, Cached, HubOptions, Layout},
+    hub::{self, Cached, HubOptions, Layout},
 };
 use crate::error::{Error, Result};
 
@@ -86,7 +86,7 @@ pub fn families() -> Result<Vec<Family>> {
 /// # Errors
 /// As [`families`].
 pub fn list(hub: &HubOptions) -> Result<Vec<Listed>> {
-    let mut cached = source::cached(hub);
+    let mut cached = hub::cached(hub);
     let mut listed = Vec::new();
     for family in families()? {
         for checkpoint in family.checkpoints {
@@ -98,8 +98,7 @@ pub fn list(hub: &HubOptions) -> Result<Vec<Listed>> {
                 format: family.format.clone(),
                 purpose: family.purpose.clone(),
                 cached_bytes: found.as_ref().map_or(0, |found| found.bytes),
-                ready: checkpoint.id == source::BUILTIN
-                    || found.is_some_and(|found| found.directory.is_some()),
+                ready: checkpoint.id == hub::BUILTIN || found.is_some_and(|found| found.directory.is_some()),
                 checkpoint,
             });
         }
@@ -111,8 +110,8 @@ pub fn list(hub: &HubOptions) -> Result<Vec<Listed>> {
 /// A repository in the cache that is not in the catalogue; none if it is not a model of this kind.
 fn uncatalogued(cached: Cached) -> Option<Listed> {
     let directory = cached.directory?;
-    let (config, format) = match source::layout(&source::listing(&directory).ok()?)? {
-        Layout::Transformers => (ClipConfig::read(&directory.join(source::CONFIG)).ok()?, "transformers"),
+    let (config, format) = match hub::layout(&hub::listing(&directory).ok()?)? {
+        Layout::Transformers => (ClipConfig::read(&directory.join(hub::CONFIG)).ok()?, "transformers"),
         Layout::OpenClip => (open_clip_config(&directory)?, "open_clip"),
     };
     let checkpoint = Checkpoint {
@@ -134,7 +133,7 @@ fn uncatalogued(cached: Cached) -> Option<Listed> {
 }
 
 fn open_clip_config(directory: &Path) -> Option<ClipConfig> {
-    let files = source::OPEN_CLIP_CONFIGS.map(|name| directory.join(name));
+    let files = hub::OPEN_CLIP_CONFIGS.map(|name| directory.join(name));
     let file = files.iter().find(|file| file.exists())?;
     Some(OpenClipConfig::read(file).ok()?.model)
 }
@@ -144,7 +143,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::model::{miniature, source::ModelSpec};
+    use crate::model::{hub::ModelSpec, miniature};
 
     #[test]
     fn the_catalogue_is_sound() -> Result<()> {
@@ -171,7 +170,7 @@ mod tests {
         let (config, ..) = miniature::parts()?;
         let families = families()?;
         let all = families.iter().flat_map(|family| &family.checkpoints);
-        let ours: Vec<_> = all.filter(|checkpoint| checkpoint.id == source::BUILTIN).collect();
+        let ours: Vec<_> = all.filter(|checkpoint| checkpoint.id == hub::BUILTIN).collect();
         assert_eq!(ours.len(), 1);
         assert_eq!(ours[0].parameters, build::all_parameters(&config));
         assert_eq!((ours[0].image_size, ours[0].patch), (config.vision.image_size, config.vision.patch));

@@ -14,11 +14,14 @@ use serde::{Serialize, Serializer};
 use super::{
     build,
     config::{ClipConfig, ProbabilityKind, TextAttention, TextPooling, TowerConfig, VisionPooling},
+    formats::{
+        names::{TensorNames, Tower},
+        parts::{Parts, Place},
+        read_text_file,
+    },
+    hub::{self, HubOptions, ModelFile, ModelSpec, needed, shards},
     miniature,
-    names::{TensorNames, Tower},
-    parts::{Parts, Place},
     preprocess::{Preprocess, Resample, Resize},
-    source::{self, HubOptions, ModelFile, ModelSpec, needed, shards},
     tokenizer::{PromptTokenizer, TokenizerFacts},
     weights::{Differences, Weights},
 };
@@ -175,7 +178,7 @@ impl Inspection {
             let (config, weights, preprocess, tokenizer) = miniature::parts()?;
             return Self::of(name, &config, &weights, &preprocess, &tokenizer);
         }
-        let found = source::locate(spec, hub, progress)?;
+        let found = hub::locate(spec, hub, progress)?;
         let place = Place::of(spec, found.directory.clone());
         let Parts { config, weights, preprocess } = place.read()?;
         let tokenizer = PromptTokenizer::open(&found.directory, &config.text)?;
@@ -338,12 +341,12 @@ fn listed(files: Vec<ModelFile>) -> Vec<File> {
 
 /// The files that make up the checkpoint in a directory.
 fn files(directory: &Path) -> Result<Vec<File>> {
-    let names = source::listing(directory)?;
+    let names = hub::listing(directory)?;
     // What could be opened has what is needed; a list that is empty for another reason would do no harm.
     let Ok(selection) = needed(&names) else { return Ok(Vec::new()) };
     let mut chosen = selection.files;
     if let Some(index) = selection.index {
-        chosen.extend(shards(&super::read_text_file(&directory.join(index))?).unwrap_or_default());
+        chosen.extend(shards(&read_text_file(&directory.join(index))?).unwrap_or_default());
     }
     let size = |name: String| {
         let path = directory.join(&name);

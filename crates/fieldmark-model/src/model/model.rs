@@ -1,30 +1,4 @@
-//! LOAD: a checkpoint's files become a model that is ready to run.
-
-pub mod catalogue;
-pub mod config;
-pub mod inspect;
-pub mod nn;
-pub mod preprocess;
-pub mod source;
-pub mod tokenizer;
-pub mod weights;
-
-mod build;
-mod cleaning;
-mod differences;
-mod digest;
-mod file_state;
-mod json;
-mod lfs;
-mod miniature;
-mod names;
-mod parts;
-mod prefixes;
-mod pytorch;
-mod resample;
-mod tensor_file;
-mod text_cache;
-mod weight_file;
+//! A checkpoint that is ready to run.
 
 use std::{
     path::Path,
@@ -33,26 +7,22 @@ use std::{
 
 use candle_core::{Device, Tensor};
 
+use super::{
+    build,
+    config::{ClipConfig, TextAttention},
+    formats::parts::{Parts, Place},
+    hub::{self, HubOptions, ModelSpec},
+    miniature,
+    network::{Kernel, Linear, TextTower, VisionTower},
+    preprocess::Preprocess,
+    tokenizer::{LazyTokenizer, Tokens},
+    weights::Weights,
+};
 use crate::{
     device::Precision,
     error::{Error, Result},
-    files::read_bounded,
     progress::{Event, ProgressHandler, Silent, Warning},
 };
-use config::{ClipConfig, TextAttention};
-use nn::{Kernel, Linear, TextTower, VisionTower};
-use parts::{Parts, Place};
-use preprocess::Preprocess;
-use source::{HubOptions, ModelSpec};
-pub use text_cache::TextCache;
-use tokenizer::{LazyTokenizer, Tokens};
-use weights::Weights;
-
-/// A tokenizer file larger than this is refused: the largest real ones have some 35 MB.
-const LARGEST_TEXT_FILE: u64 = 128 << 20;
-/// A configuration larger than this is refused: real ones have some 10 kB, and JSON takes many times its size when it
-/// is read.
-const LARGEST_CONFIG: u64 = 1 << 20;
 
 /// A CLIP checkpoint: its towers and its tokenizer are loaded when they are first needed.
 pub struct Model {
@@ -83,7 +53,7 @@ impl Model {
         match spec {
             ModelSpec::Builtin => miniature::open(device),
             _ => {
-                let place = Place::of(spec, source::locate(spec, hub, progress)?.directory);
+                let place = Place::of(spec, hub::locate(spec, hub, progress)?.directory);
                 Self::open_at(&place, device, progress)
             }
         }
@@ -112,7 +82,7 @@ impl Model {
         Self::assemble(config, weights, tokenizer, preprocess, device)
     }
 
-    fn assemble(
+    pub(super) fn assemble(
         config: ClipConfig,
         weights: Weights,
         tokenizer: LazyTokenizer,
@@ -186,6 +156,11 @@ impl Model {
     /// The checkpoint's tensors.
     pub fn weights(&self) -> &Weights {
         &self.weights
+    }
+
+    /// The tokenizer, or where its files are.
+    pub(super) fn tokenizer(&self) -> &LazyTokenizer {
+        &self.tokenizer
     }
 
     /// How the checkpoint wants its pixels.
@@ -323,28 +298,12 @@ impl Model {
 }
 
 /// The value in the cell, made at the first call.
-fn loaded<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+pub(super) fn loaded<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
     if let Some(value) = cell.get() {
         return Ok(value);
     }
     let made = make()?;
     Ok(cell.get_or_init(|| made))
-}
-
-/// Reads a configuration of a checkpoint.
-pub(crate) fn read_config_file(path: &Path) -> Result<Vec<u8>> {
-    read_file(path, LARGEST_CONFIG)
-}
-
-/// Reads a tokenizer or another text file of a checkpoint.
-pub(crate) fn read_text_file(path: &Path) -> Result<Vec<u8>> {
-    read_file(path, LARGEST_TEXT_FILE)
-}
-
-fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let bytes = read_bounded(path, limit)?;
-    lfs::refuse_pointer_in(&bytes, path)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use fieldmark::{
     attribution::{Combination, METHODS},
     device::DeviceChoice,
     geometry::Fit,
-    model::source::{HubOptions, ModelSpec, locate},
+    model::hub::{HubOptions, ModelSpec, locate},
     objective::{Strength, objective, references::By},
     page::PageOptions,
     pipeline::{Layers, LoadOptions, Rivals},

@@ -43,7 +43,7 @@ use super::{Facts, Targets, Unit};
 use fieldmark_model::{
     error::Result,
     gradient::LayerTrace,
-    model::nn::{Block, BlockRecord, softmax},
+    model::network::{Block, BlockRecord, softmax},
 };
 
 /// The facts that the methods here share.

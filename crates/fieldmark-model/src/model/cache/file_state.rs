@@ -12,11 +12,11 @@ const CLOCK_GRAIN: Duration = Duration::from_secs(2);
 
 /// A file as it was at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FileState {
+pub(crate) struct FileState {
     /// Its place, with all links followed.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Bytes in it.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     modified: SystemTime,
     /// Device, inode and the time of the last change of anything, which programs cannot set; empty where the system
     /// has no such thing.
@@ -25,27 +25,27 @@ pub(super) struct FileState {
 
 impl FileState {
     /// The file as it is.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let path = path.canonicalize()?;
         let metadata = path.metadata()?;
         Ok(Self { path, size: metadata.len(), modified: metadata.modified()?, inode: inode(&metadata) })
     }
 
     /// Whether the file is still as it was.
-    pub(super) fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         Self::of(&self.path).is_ok_and(|now| now == *self)
     }
 
     /// Whether the file has the same bytes still, as far as its size, its time and its inode say. Permissions and further
     /// names of it do not count.
-    pub(super) fn has_same_content(&self) -> bool {
+    pub(crate) fn has_same_content(&self) -> bool {
         Self::of(&self.path).is_ok_and(|now| {
             (now.size, now.modified, now.inode.get(..2)) == (self.size, self.modified, self.inode.get(..2))
         })
     }
 
     /// Whether the last change is so long ago that a later one will show.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         SystemTime::now().duration_since(self.modified).is_ok_and(|age| age > CLOCK_GRAIN)
     }
 }

@@ -25,15 +25,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    Model,
-    digest::{Digest, digest, hexadecimal},
-    file_state::FileState,
-    tokenizer::Tokens,
-};
+use super::file_state::FileState;
 use crate::{
+    digest::{Digest, digest, hexadecimal},
     error::{Error, Result},
     files::{Output, prepare_folder, read_bounded, uninterrupted, write_atomically},
+    model::{Model, formats::read_text_file, text::tokenizer::Tokens},
 };
 
 /// The start of every file of embeddings. The number is that of the layout and of everything that turns texts into
@@ -72,16 +69,16 @@ impl TextCache {
     /// [`Error::Write`] if the folder cannot be made or written to, [`Error::Weights`] or [`Error::Read`] if the
     /// checkpoint cannot be read.
     pub fn open(folder: &Path, model: &Model) -> Result<Option<Self>> {
-        let weights = model.weights.files();
+        let weights = model.weights().files();
         if weights.is_empty() {
             return Ok(None);
         }
         prepare_folder(folder)?;
-        let tokenizer = states(model.tokenizer.files())?;
+        let tokenizer = states(model.tokenizer().files())?;
         let files = [weights, &tokenizer].concat();
         let content = content(folder, model, &files, &tokenizer)?;
         let path = folder.join(format!("{}.texts", hexadecimal(&content)));
-        let (width, records, places) = (model.config.embedding, Vec::new(), HashMap::new());
+        let (width, records, places) = (model.config().embedding, Vec::new(), HashMap::new());
         let mut cache = Self { path, files, content, width, records, places };
         cache.read();
         Ok(Some(cache))
@@ -215,7 +212,7 @@ fn states(files: Vec<PathBuf>) -> Result<Vec<FileState>> {
 /// What the checkpoint's text tower and tokenizer are, from the folder's memory or by reading them; `tokenizer`: those
 /// of its files that are the tokenizer's.
 fn content(folder: &Path, model: &Model, files: &[FileState], tokenizer: &[FileState]) -> Result<Digest> {
-    let config = &model.config;
+    let config = model.config();
     let program = format!("{} {:?} {} {:?}", VERSION, config.text, config.embedding, config.names);
     let identity = digest(&[MAGIC, program.as_bytes(), format!("{files:?}").as_bytes()]);
     let note = folder.join(format!("{}.checkpoint", hexadecimal(&identity)));
@@ -225,7 +222,8 @@ fn content(folder: &Path, model: &Model, files: &[FileState], tokenizer: &[FileS
     {
         return Ok(*content);
     }
-    let content = digest(&[MAGIC, program.as_bytes(), &model.weights.text_digest()?, &digest_of(tokenizer)?]);
+    let content =
+        digest(&[MAGIC, program.as_bytes(), &model.weights().text_digest()?, &digest_of(tokenizer)?]);
     if files.iter().all(|file| file.is_settled() && file.is_current()) {
         write_atomically(&note, |file| {
             file.write_all(&content)?;
@@ -264,7 +262,7 @@ fn digest_of(files: &[FileState]) -> Result<Digest> {
     let mut parts = Vec::new();
     for FileState { path, .. } in files {
         parts.push(path.file_name().unwrap_or_default().as_encoded_bytes().to_vec());
-        parts.push(super::read_text_file(path)?);
+        parts.push(read_text_file(path)?);
     }
     Ok(digest(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>()))
 }
@@ -569,7 +567,7 @@ mod tests {
     #[test]
     fn the_checkpoint_that_ships_has_none() {
         let folder = tempfile::tempdir().unwrap();
-        let model = super::super::miniature::open(Device::Cpu).unwrap();
+        let model = crate::model::miniature::open(Device::Cpu).unwrap();
         assert!(TextCache::open(folder.path(), &model).unwrap().is_none());
     }
 }

@@ -32,7 +32,7 @@ pub struct Differences {
 impl Differences {
     /// Holds tensors, by name with their shapes, against those that are expected. Dimensions of length 1 do not count: a
     /// scale may be stored as `[]` or `[1]`.
-    pub(super) fn between(mut found: BTreeMap<String, Vec<usize>>, expected: &[Expected]) -> Self {
+    pub(crate) fn between(mut found: BTreeMap<String, Vec<usize>>, expected: &[Expected]) -> Self {
         let mut differences = Self::default();
         let modules: BTreeSet<&str> = expected.iter().map(|expected| module(&expected.name)).collect();
         for expected in expected {
@@ -89,7 +89,7 @@ fn same_shape(one: &[usize], other: &[usize]) -> bool {
 const LEFTOVERS: [&str; 6] =
     ["position_ids", "attn_mask", "input_resolution", "context_length", "vocab_size", "logit_bias"];
 
-pub(super) fn is_leftover(name: &str) -> bool {
+pub(crate) fn is_leftover(name: &str) -> bool {
     LEFTOVERS.contains(&name.rsplit('.').next().unwrap_or(name))
 }
 
@@ -97,7 +97,7 @@ pub(super) fn is_leftover(name: &str) -> bool {
 const MOST_BEGINNINGS: usize = 6;
 
 /// What these names have in common: `all 12 names begin with "encoder.model."`, or else how they begin.
-pub(super) fn in_common<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+pub(crate) fn in_common<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let count = names.clone().count();
     let mut modules = names.clone().map(modules);
     let first = modules.next()?;

@@ -15,7 +15,7 @@ const LONGEST: usize = 1024;
 ///
 /// # Errors
 /// [`Error::LfsPointer`] with the size that the pointer gives.
-pub(super) fn refuse_pointer(path: &Path) -> Result<()> {
+pub(crate) fn refuse_pointer(path: &Path) -> Result<()> {
     let is_short =
         path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LONGEST as u64);
     if !is_short {
@@ -32,7 +32,7 @@ pub(super) fn refuse_pointer(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// As [`refuse_pointer`].
-pub(super) fn refuse_pointer_in(bytes: &[u8], path: &Path) -> Result<()> {
+pub(crate) fn refuse_pointer_in(bytes: &[u8], path: &Path) -> Result<()> {
     let is_pointer =
         bytes.len() <= LONGEST && VERSIONS.iter().any(|version| bytes.starts_with(version.as_bytes()));
     if !is_pointer {

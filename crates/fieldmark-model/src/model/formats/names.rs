@@ -46,21 +46,21 @@ pub struct TimmNames {
 
 /// One of the two towers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Tower {
+pub(crate) enum Tower {
     Text,
     Vision,
 }
 
 /// The two tensors of a linear layer or a norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Weight,
     Bias,
 }
 
 /// A layer of a transformer block; the pooling head has the same, but for its first norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum BlockPart {
+pub(crate) enum BlockPart {
     /// The norm before attention.
     Norm1,
     /// Queries, keys and values, in this order.
@@ -77,14 +77,14 @@ pub(super) enum BlockPart {
 
 /// What is added to the residual stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Branch {
+pub(crate) enum Branch {
     Attention,
     Mlp,
 }
 
 /// A tensor of the model, whatever a checkpoint calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum TensorId {
+pub(crate) enum TensorId {
     /// The logarithm of what similarities are multiplied with.
     LogitScale,
     /// What is added to logits.
@@ -115,7 +115,7 @@ pub(super) enum TensorId {
 
 /// Where a checkpoint has a tensor. Dimensions of length 1 may be stored or not: `[1, 1, width]` is `[width]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stored {
+pub(crate) enum Stored {
     /// Under this name.
     Whole(String),
     /// A matrix whose rows are the model's columns.
@@ -127,7 +127,7 @@ pub(super) enum Stored {
 
 impl TensorId {
     /// The tower that it is a part of; none for what belongs to both.
-    pub(super) fn tower(self) -> Option<Tower> {
+    pub(crate) fn tower(self) -> Option<Tower> {
         match self {
             Self::LogitScale | Self::LogitBias => None,
             Self::Tokens => Some(Tower::Text),
@@ -145,7 +145,7 @@ impl TensorId {
 
 impl TensorNames {
     /// Where a tensor is; `None` if this format has no such thing.
-    pub(super) fn locate(self, id: TensorId) -> Option<Stored> {
+    pub(crate) fn locate(self, id: TensorId) -> Option<Stored> {
         match self {
             Self::TransformersClip | Self::TransformersSiglip => transformers(self, id),
             Self::OpenClip(names) => open_clip(names, id),
@@ -154,7 +154,7 @@ impl TensorNames {
 }
 
 impl Kind {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Weight => "weight",
             Self::Bias => "bias",

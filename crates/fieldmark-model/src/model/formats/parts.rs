@@ -3,33 +3,37 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    build,
     config::{ClipConfig, OpenClipConfig, TensorNames},
     prefixes,
-    preprocess::{Preprocess, ProcessorKind},
-    source::{self, Layout, ModelSpec},
     weights::Weights,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    model::{
+        build,
+        hub::{self, Layout, ModelSpec},
+        pixels::preprocess::{Preprocess, ProcessorKind},
+    },
+};
 
 /// Where a checkpoint is.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) directory: PathBuf,
+pub(crate) struct Place {
+    pub(crate) directory: PathBuf,
     /// The file of weights that was named; none where the directory's own counts.
-    pub(super) weights: Option<PathBuf>,
+    pub(crate) weights: Option<PathBuf>,
 }
 
 /// What a checkpoint's files say, not yet held against each other.
-pub(super) struct Parts {
-    pub(super) config: ClipConfig,
-    pub(super) weights: Weights,
-    pub(super) preprocess: Preprocess,
+pub(crate) struct Parts {
+    pub(crate) config: ClipConfig,
+    pub(crate) weights: Weights,
+    pub(crate) preprocess: Preprocess,
 }
 
 impl Place {
     /// The place of a checkpoint whose files are in this directory.
-    pub(super) fn of(spec: &ModelSpec, directory: PathBuf) -> Self {
+    pub(crate) fn of(spec: &ModelSpec, directory: PathBuf) -> Self {
         let weights = match spec {
             ModelSpec::WeightsFile(file) => Some(file.clone()),
             _ => None,
@@ -41,18 +45,17 @@ impl Place {
     ///
     /// # Errors
     /// If a file is missing or broken. That tensors are missing or too many is found by comparing.
-    pub(super) fn read(&self) -> Result<Parts> {
-        source::refuse_links_out(&self.directory)?;
-        let listing = source::listing(&self.directory)?;
+    pub(crate) fn read(&self) -> Result<Parts> {
+        hub::refuse_links_out(&self.directory)?;
+        let listing = hub::listing(&self.directory)?;
         let layouts = match &self.weights {
-            Some(_) => source::layouts(&listing),
-            None => source::layout(&listing).into_iter().collect(),
+            Some(_) => hub::layouts(&listing),
+            None => hub::layout(&listing).into_iter().collect(),
         };
         let mut parts = layouts.into_iter().map(|layout| self.read_as(layout, &listing));
         match (parts.next(), parts.next()) {
             (None, _) => {
-                let reason =
-                    format!("neither {} nor {} is there", source::CONFIG, source::OPEN_CLIP_CONFIGS[0]);
+                let reason = format!("neither {} nor {} is there", hub::CONFIG, hub::OPEN_CLIP_CONFIGS[0]);
                 Err(Error::ModelNotFound { model: self.directory.display().to_string(), reason })
             }
             (Some(only), None) => only,
@@ -64,7 +67,7 @@ impl Place {
     }
 
     fn read_as(&self, layout: Layout, listing: &[String]) -> Result<Parts> {
-        let weights = || match (&self.weights, source::weights(layout, listing)) {
+        let weights = || match (&self.weights, hub::weights(layout, listing)) {
             (Some(file), _) => Weights::open_file(file),
             (None, Some(name)) => Weights::open_file(&self.directory.join(name)),
             (None, None) => Err(self.no_weights(layout, listing)),
@@ -79,10 +82,10 @@ impl Place {
 
     fn no_weights(&self, layout: Layout, listing: &[String]) -> Error {
         let names: &[&str] = match layout {
-            Layout::Transformers => &source::WEIGHTS,
-            Layout::OpenClip => &source::OPEN_CLIP_WEIGHTS,
+            Layout::Transformers => &hub::WEIGHTS,
+            Layout::OpenClip => &hub::OPEN_CLIP_WEIGHTS,
         };
-        let found = source::other_weights(listing);
+        let found = hub::other_weights(listing);
         let reason = format!("neither {} is there, found {found}", names.join(" nor "));
         Error::Weights { path: self.directory.clone(), reason }
     }
@@ -96,7 +99,7 @@ impl Parts {
 }
 
 fn transformers(directory: &Path, weights: impl Fn() -> Result<Weights>) -> Result<Parts> {
-    let config = ClipConfig::read(&directory.join(source::CONFIG))?;
+    let config = ClipConfig::read(&directory.join(hub::CONFIG))?;
     let kind = match config.names {
         TensorNames::TransformersSiglip => ProcessorKind::Siglip,
         _ => ProcessorKind::Clip,
@@ -106,7 +109,7 @@ fn transformers(directory: &Path, weights: impl Fn() -> Result<Weights>) -> Resu
 }
 
 fn open_clip(directory: &Path, listing: &[String], weights: impl Fn() -> Result<Weights>) -> Result<Parts> {
-    let [usual, bare] = source::OPEN_CLIP_CONFIGS;
+    let [usual, bare] = hub::OPEN_CLIP_CONFIGS;
     let is_usual = listing.iter().any(|name| name == usual);
     let file = directory.join(if is_usual { usual } else { bare });
     let OpenClipConfig { model: config, preprocess } = OpenClipConfig::read(&file)?;

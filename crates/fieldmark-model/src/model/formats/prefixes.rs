@@ -8,12 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
-    build,
     config::ClipConfig,
     names::{OpenClipNames, TensorNames},
     weights::Weights,
 };
-use crate::error::Result;
+use crate::{error::Result, model::build};
 
 /// What wrappers of PyTorch put into names, at any depth; no model has modules of these names.
 const WRAPPERS: [&str; 5] =
@@ -42,7 +41,7 @@ struct Found {
 /// # Errors
 /// [`Error::Weights`](crate::Error::Weights) if the file has an adapter that was not merged into the model, or several
 /// whole models of this kind.
-pub(super) fn agree(weights: &mut Weights, config: &mut ClipConfig) -> Result<()> {
+pub(crate) fn agree(weights: &mut Weights, config: &mut ClipConfig) -> Result<()> {
     if let Some(name) = weights.names().find(|name| is_of_an_adapter(name)) {
         let reason =
             format!("tensor {name}: expected a whole model, found an adapter that is not merged into it");
@@ -142,7 +141,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::model::weights::Expected;
+    use crate::model::formats::weights::Expected;
 
     const CONFIG: &str = r#"{"model_type": "clip", "projection_dim": 2,
         "text_config": {"hidden_size": 2, "intermediate_size": 2, "num_hidden_layers": 1, "num_attention_heads": 1,

@@ -17,8 +17,7 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::nn::Numbers;
-use crate::guard::guarded;
+use crate::{guard::guarded, model::network::Numbers};
 
 /// The values of a tensor that are read at once: few enough to stay in a processor's cache on their way.
 const PIECE: usize = 1 << 18;
@@ -28,7 +27,7 @@ const LARGEST_HEADER: u64 = 100_000_000;
 const LENGTH: u64 = 8;
 
 /// A safetensors file whose header was read and checked.
-pub(super) struct TensorFile {
+pub(crate) struct TensorFile {
     bytes: Bytes,
     metadata: Metadata,
     /// Where the tensors' data begin.
@@ -61,7 +60,7 @@ impl TensorFile {
     ///
     /// # Errors
     /// What is wrong with it: it cannot be read, its header is none, or the tensors do not fill it exactly.
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
+    pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let file = File::open(path).map_err(|error| error.to_string())?;
         let length = file.metadata().map_err(|error| error.to_string())?.len();
         let map = map(&file).map(Arc::new);
@@ -72,7 +71,7 @@ impl TensorFile {
     ///
     /// # Errors
     /// As [`TensorFile::open`].
-    pub(super) fn built_in(bytes: &'static [u8]) -> Result<Self, String> {
+    pub(crate) fn built_in(bytes: &'static [u8]) -> Result<Self, String> {
         Self::new(Bytes::BuiltIn(bytes), bytes.len() as u64)
     }
 
@@ -101,22 +100,22 @@ impl TensorFile {
     }
 
     /// The tensors' names and what the header says of them.
-    pub(super) fn tensors(&self) -> impl Iterator<Item = (String, &TensorInfo)> {
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (String, &TensorInfo)> {
         self.metadata.tensors().into_iter()
     }
 
     /// Bytes in the file.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.start + self.metadata.data_len() as u64
     }
 
     /// A tensor's shape.
-    pub(super) fn shape(&self, name: &str) -> candle_core::Result<&[usize]> {
+    pub(crate) fn shape(&self, name: &str) -> candle_core::Result<&[usize]> {
         Ok(&self.info(name)?.shape)
     }
 
     /// A tensor's data type.
-    pub(super) fn dtype(&self, name: &str) -> candle_core::Result<safetensors::Dtype> {
+    pub(crate) fn dtype(&self, name: &str) -> candle_core::Result<safetensors::Dtype> {
         Ok(self.info(name)?.dtype)
     }
 
@@ -130,7 +129,7 @@ impl TensorFile {
 
     /// A tensor's numbers where they lie; none if they cannot be used as they are there. The system is told to have
     /// them at hand.
-    pub(super) fn numbers(&self, name: &str) -> candle_core::Result<Option<Numbers>> {
+    pub(crate) fn numbers(&self, name: &str) -> candle_core::Result<Option<Numbers>> {
         let info = self.info(name)?;
         let Some(map) = &self.map else { return Ok(None) };
         let place = |offset: usize| self.start as usize + offset;
@@ -148,7 +147,7 @@ impl TensorFile {
     }
 
     /// Reads a tensor as float32 into a place of its number of values.
-    pub(super) fn read_into(&self, name: &str, place: &mut [f32]) -> candle_core::Result<()> {
+    pub(crate) fn read_into(&self, name: &str, place: &mut [f32]) -> candle_core::Result<()> {
         let info = self.info(name)?;
         let count: usize = info.shape.iter().product();
         if count != place.len() {
@@ -192,7 +191,7 @@ impl TensorFile {
     }
 
     /// Hands a tensor's bytes on as they are in the file, in order, in pieces.
-    pub(super) fn pieces(&self, name: &str, mut take: impl FnMut(&[u8])) -> candle_core::Result<()> {
+    pub(crate) fn pieces(&self, name: &str, mut take: impl FnMut(&[u8])) -> candle_core::Result<()> {
         let info = self.info(name)?;
         let size = info.data_offsets.1 - info.data_offsets.0;
         let piece = PIECE * size_of::<f32>();

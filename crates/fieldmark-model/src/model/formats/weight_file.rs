@@ -8,11 +8,14 @@ use std::{
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{lfs, nn::Numbers, pytorch::PytorchFile, source, tensor_file::TensorFile};
-use crate::error::{Error, Result, one_line};
+use super::{lfs, pytorch::PytorchFile, read_text_file, tensor_file::TensorFile};
+use crate::{
+    error::{Error, Result, one_line},
+    model::{hub, network::Numbers},
+};
 
 /// A file whose table of tensors was read.
-pub(super) enum WeightFile {
+pub(crate) enum WeightFile {
     Safetensors(TensorFile),
     Pickled(PytorchFile),
 }
@@ -22,7 +25,7 @@ impl WeightFile {
     ///
     /// # Errors
     /// [`Error::Weights`] if it is not of its format or cut short, [`Error::LfsPointer`] if it is none at all.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         refuse_pipe(path)?;
         lfs::refuse_pointer(path)?;
         if path.extension().is_some_and(|extension| extension == "safetensors") {
@@ -35,12 +38,12 @@ impl WeightFile {
     ///
     /// # Errors
     /// [`Error::Weights`] if they are none.
-    pub(super) fn built_in(bytes: &'static [u8], path: &Path) -> Result<Self> {
+    pub(crate) fn built_in(bytes: &'static [u8], path: &Path) -> Result<Self> {
         opened(TensorFile::built_in(bytes), path)
     }
 
     /// The names of its tensors.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         match self {
             Self::Safetensors(file) => file.tensors().map(|(name, _)| name).collect(),
             Self::Pickled(file) => file.tensors().keys().cloned().collect(),
@@ -48,7 +51,7 @@ impl WeightFile {
     }
 
     /// A tensor's data type (such as F32) and shape.
-    pub(super) fn about(&self, name: &str) -> candle_core::Result<(String, &[usize])> {
+    pub(crate) fn about(&self, name: &str) -> candle_core::Result<(String, &[usize])> {
         match self {
             Self::Safetensors(file) => Ok((format!("{:?}", file.dtype(name)?), file.shape(name)?)),
             Self::Pickled(file) => match file.tensors().get(name) {
@@ -60,7 +63,7 @@ impl WeightFile {
 
     /// A tensor's numbers one by one, where that takes no second copy of them: those of safetensors where they lie, if they
     /// can be used there, and those of a pickle as they are read.
-    pub(super) fn numbers(&self, name: &str) -> candle_core::Result<Option<Numbers>> {
+    pub(crate) fn numbers(&self, name: &str) -> candle_core::Result<Option<Numbers>> {
         match self {
             Self::Safetensors(file) => file.numbers(name),
             Self::Pickled(file) => Ok(Some(Numbers::all(Arc::new(pickled(file, name)?)))),
@@ -68,7 +71,7 @@ impl WeightFile {
     }
 
     /// Reads a tensor as float32 into a place of its number of values.
-    pub(super) fn read_into(&self, name: &str, place: &mut [f32]) -> candle_core::Result<()> {
+    pub(crate) fn read_into(&self, name: &str, place: &mut [f32]) -> candle_core::Result<()> {
         match self {
             Self::Safetensors(file) => file.read_into(name, place),
             Self::Pickled(file) => {
@@ -83,7 +86,7 @@ impl WeightFile {
     }
 
     /// Reads a tensor as float32.
-    pub(super) fn load(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
+    pub(crate) fn load(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
         match self {
             Self::Safetensors(file) => {
                 let shape = file.shape(name)?;
@@ -122,12 +125,12 @@ fn opened(file: Result<TensorFile, String>, path: &Path) -> Result<WeightFile> {
 ///
 /// # Errors
 /// [`Error::Weights`] if the index is broken or a shard is missing.
-pub(super) fn files_of(file: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn files_of(file: &Path) -> Result<Vec<PathBuf>> {
     if file.extension().is_none_or(|extension| extension != "json") {
         return Ok(vec![file.into()]);
     }
     let error = |reason: String| Error::Weights { path: file.into(), reason: one_line(&reason) };
-    let names = source::shards(&super::read_text_file(file)?).map_err(error)?;
+    let names = hub::shards(&read_text_file(file)?).map_err(error)?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let files: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
     match files.iter().find(|file| !file.is_file()) {

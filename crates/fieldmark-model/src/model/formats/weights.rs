@@ -15,13 +15,17 @@ use rayon::prelude::*;
 pub use super::differences::{Differences, Expected};
 use super::{
     differences::{in_common, is_leftover},
-    digest::{Digest, Hasher, digest},
-    file_state::FileState,
-    nn::{Numbers, Weight},
-    source,
     weight_file::{WeightFile, files_of},
 };
-use crate::error::{Error, Result, first_line, one_line};
+use crate::{
+    digest::{Digest, Hasher, digest},
+    error::{Error, Result, first_line, one_line},
+    model::{
+        cache::file_state::FileState,
+        hub,
+        network::{Numbers, Weight},
+    },
+};
 
 /// The tensors of a checkpoint.
 pub struct Weights {
@@ -49,7 +53,7 @@ impl Weights {
     /// # Errors
     /// [`Error::Weights`] if there are no weights, or a file is not of its format or cut short.
     pub fn open(directory: &Path) -> Result<Self> {
-        Self::open_first(directory, &source::WEIGHTS)
+        Self::open_first(directory, &hub::WEIGHTS)
     }
 
     /// Opens the first of these files that is in a directory; see [`open_file`](Self::open_file).
@@ -119,7 +123,7 @@ impl Weights {
     }
 
     /// The files as they were when they were opened; none of what is part of the program.
-    pub(super) fn files(&self) -> &[FileState] {
+    pub(crate) fn files(&self) -> &[FileState] {
         &self.files
     }
 
@@ -127,7 +131,7 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::Weights`] if one of them was changed, replaced or removed.
-    pub(super) fn check_unchanged(&self) -> Result<()> {
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
         match self.files.iter().find(|file| !file.has_same_content()) {
             Some(file) => {
                 let reason = "the file changed while it was in use".to_owned();
@@ -138,7 +142,7 @@ impl Weights {
     }
 
     /// Bytes in the files, or in what is part of the program.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         let of = |file: &WeightFile| match file {
             WeightFile::Safetensors(file) => file.bytes(),
             WeightFile::Pickled(_) => 0,
@@ -150,13 +154,13 @@ impl Weights {
     }
 
     /// The tensors' names.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> + Clone {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.places.keys().map(String::as_str)
     }
 
     /// Gives the tensors other names, by what they are called now; `prefix` was taken off. What is not named keeps its
     /// name, unless that is another's now.
-    pub(super) fn renamed(&mut self, mut names: BTreeMap<String, String>, prefix: String) {
+    pub(crate) fn renamed(&mut self, mut names: BTreeMap<String, String>, prefix: String) {
         let old = std::mem::take(&mut self.places);
         let (named, others): (Vec<_>, Vec<_>) =
             old.into_iter().partition(|(name, _)| names.contains_key(name));
@@ -174,7 +178,7 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::Weights`] if a tensor cannot be read.
-    pub(super) fn text_digest(&self) -> Result<Digest> {
+    pub(crate) fn text_digest(&self) -> Result<Digest> {
         let is_vision = |name: &str| name.starts_with("visual") || name.starts_with("vision_model.");
         let contents: Vec<_> = self.contents().into_iter().filter(|(name, _)| !is_vision(name)).collect();
         let digests: Result<Vec<_>> = contents
@@ -272,7 +276,7 @@ impl Weights {
     ///
     /// # Errors
     /// As [`tensor`](Self::tensor).
-    pub(super) fn linear(&self, names: &[String], inputs: usize, device: &Device) -> Result<Weight> {
+    pub(crate) fn linear(&self, names: &[String], inputs: usize, device: &Device) -> Result<Weight> {
         let mapped = if device.is_cpu() { self.mapped(names)? } else { None };
         Ok(match mapped {
             Some(pieces) => Weight::of_numbers(pieces, inputs)?,
@@ -293,7 +297,7 @@ impl Weights {
     ///
     /// # Errors
     /// As [`tensor`](Self::tensor).
-    pub(super) fn joined(&self, names: &[String], device: &Device) -> Result<Tensor> {
+    pub(crate) fn joined(&self, names: &[String], device: &Device) -> Result<Tensor> {
         let about = |name: &str, error: candle_core::Error| self.about_tensor(name, &error);
         let count = |name: &String| {
             let found = self.place(name).and_then(|(file, name)| file.about(name));
@@ -330,7 +334,7 @@ impl Weights {
         self.error(format!("tensor {name}: {}", first_line(error)))
     }
 
-    pub(super) fn error(&self, reason: String) -> Error {
+    pub(crate) fn error(&self, reason: String) -> Error {
         Error::Weights { path: self.path.clone(), reason: one_line(&reason) }
     }
 }
@@ -459,7 +463,7 @@ mod tests {
     fn what_is_no_pickle_is_refused() -> Result<()> {
         let folder =
             tempfile::tempdir().map_err(|source| Error::Write { path: "temporary".into(), source })?;
-        let malformed = include_bytes!("../../../../tests/fixtures/pickled/malformed.bin");
+        let malformed = include_bytes!("../../../../../tests/fixtures/pickled/malformed.bin");
         for bytes in [&b"not a zip"[..], b"", b"PK\x03\x04", malformed] {
             let path = folder.path().join("pytorch_model.bin");
             std::fs::write(&path, bytes).map_err(|source| Error::Write { path, source })?;

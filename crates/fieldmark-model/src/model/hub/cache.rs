@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use super::selection::{self, CONFIG, KNOWN, Selection, is_known, without_foreign};
 use super::{Cached, DEFAULT_REVISION, ModelFile, ModelFiles};
 use crate::error::{Error, Result};
-use crate::model::config::is_foreign;
+use crate::model::formats::config::is_foreign;
 
 /// The largest known index has some 100 kB.
 const MAX_INDEX: u64 = 16 << 20;

@@ -13,7 +13,7 @@ use super::verify::difference;
 use super::xet;
 use super::{HubOptions, ModelFiles};
 use crate::error::{Error, Result};
-use crate::model::config::is_foreign;
+use crate::model::formats::config::is_foreign;
 use crate::progress::{Event, ProgressHandler, Warning};
 
 /// Brings what a checkpoint needs into the cache and says where it is.

@@ -45,7 +45,7 @@ pub(super) fn beside(file: &Path) -> Result<ModelFiles> {
         names.into_iter().map(|name| describe(directory.join(&name), name)).collect::<Result<Vec<_>>>()?;
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let shards = match name.ends_with(".json") {
-        true => selection::shards(&crate::model::read_text_file(file)?).unwrap_or_default(),
+        true => selection::shards(&crate::model::formats::read_text_file(file)?).unwrap_or_default(),
         false => Vec::new(),
     };
     for name in shards.into_iter().filter(|name| directory.join(name).is_file()) {

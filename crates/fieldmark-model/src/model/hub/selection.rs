@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::model::json;
+use crate::json;
 
 /// Whose files a checkpoint is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::model::digest::{GitHasher, Hasher, hexadecimal};
+use crate::digest::{GitHasher, Hasher, hexadecimal};
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;

@@ -34,7 +34,7 @@ pub use vision::{BlockInput, VisionTower};
 use weight::read;
 pub(crate) use weight::{Numbers, Weight};
 
-use super::config::Activation;
+use super::formats::config::Activation;
 
 /// Layer norm over the last dimension.
 #[derive(Clone, Debug)]

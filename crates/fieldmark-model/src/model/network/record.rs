@@ -312,7 +312,7 @@ pub(crate) fn split_heads(tensor: &Tensor, heads: usize) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{config::Activation, nn::tests::Source};
+    use crate::model::{formats::config::Activation, network::tests::Source};
 
     fn largest(tensor: Tensor) -> Result<f32> {
         tensor.abs()?.max_all()?.to_scalar::<f32>()

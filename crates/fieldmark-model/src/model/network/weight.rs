@@ -144,7 +144,7 @@ pub(super) fn read<T>(tensor: &Tensor, with: impl FnOnce(&[f32]) -> T) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::nn::{Linear, tests::Source};
+    use crate::model::network::{Linear, tests::Source};
 
     fn values(tensor: &Tensor) -> Result<Vec<f32>> {
         tensor.flatten_all()?.to_vec1()

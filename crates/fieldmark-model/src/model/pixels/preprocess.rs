@@ -10,11 +10,10 @@ use std::path::Path;
 use image::RgbImage;
 use serde_json::{Map, Value};
 
-use super::json;
 use super::resample::{Span, resize_part};
 use crate::geometry::{Fit, Grid, Placement, Rect, Size, grid_for};
 use crate::photo::Photo;
-use crate::{error::Error, error::Result};
+use crate::{error::Error, error::Result, json, model::formats::read_config_file};
 
 pub use super::resample::Resample;
 
@@ -466,7 +465,7 @@ fn read_config(path: &Path) -> Result<Option<Value>> {
     if !path.exists() {
         return Ok(None);
     }
-    let value = json::parse(&super::read_config_file(path)?);
+    let value = json::parse(&read_config_file(path)?);
     let reason = |error: serde_json::Error| format!("expected JSON, found an error: {error}");
     value.map(Some).map_err(|error| Error::Config { path: path.into(), reason: reason(error) })
 }

@@ -14,14 +14,13 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::json;
-pub use super::{
-    cleaning::Cleaning,
-    names::{OpenClipNames, TensorNames, TimmNames, VisionNames},
-};
+pub use super::names::{OpenClipNames, TensorNames, TimmNames, VisionNames};
+use super::read_config_file;
+pub use crate::model::text::cleaning::Cleaning;
 use crate::{
     error::{Error, Result},
     geometry::Grid,
+    json,
 };
 pub use open_clip::OpenClipConfig;
 pub use vocabulary::ClosedVocabulary;
@@ -279,7 +278,7 @@ impl ClipConfig {
     /// # Errors
     /// [`Error::Config`] names the field, what was expected and what was found.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = super::read_config_file(path)?;
+        let bytes = read_config_file(path)?;
         Self::parse(&bytes, path)
     }
 
@@ -294,8 +293,8 @@ impl ClipConfig {
 
 /// Whether a `config.json` is for other code than transformers' own: it names classes that come with the checkpoint
 /// (`auto_map`), or cannot be read as one of the models that are supported.
-pub(super) fn is_foreign(path: &Path) -> bool {
-    let Ok(values) = super::read_config_file(path).and_then(|bytes| json_object(&bytes, path)) else {
+pub(crate) fn is_foreign(path: &Path) -> bool {
+    let Ok(values) = read_config_file(path).and_then(|bytes| json_object(&bytes, path)) else {
         return true;
     };
     let classes = values.get("auto_map").and_then(Value::as_object);

@@ -16,8 +16,11 @@ use super::{
 use crate::{
     error::Result,
     model::{
-        cleaning::Cleaning,
-        names::{OpenClipNames, TensorNames, VisionNames},
+        formats::{
+            names::{OpenClipNames, TensorNames, VisionNames},
+            read_config_file,
+        },
+        text::cleaning::Cleaning,
     },
 };
 
@@ -39,7 +42,7 @@ impl OpenClipConfig {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) names the field, what was expected and what was found.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::parse(&crate::model::read_config_file(path)?, path)
+        Self::parse(&read_config_file(path)?, path)
     }
 
     /// Parses the bytes of a file; `path` is only named in errors.

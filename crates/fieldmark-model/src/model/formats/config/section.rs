@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::Activation;
 use crate::{
     error::{Error, Result, one_line},
-    model::json,
+    json,
 };
 
 /// The largest number of anything (width, layers, tokens) that a configuration may ask for.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    model::names::{TimmNames, VisionNames},
+    model::formats::names::{TimmNames, VisionNames},
 };
 
 /// The sizes by name: width, blocks, heads and the width of the MLPs.

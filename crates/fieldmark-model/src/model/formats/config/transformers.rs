@@ -13,7 +13,7 @@ use super::{
     Projection, Splitter, TextAttention, TextConfig, TextPooling, TowerConfig, VisionConfig, VisionPooling,
     section::Section,
 };
-use crate::{error::Result, model::names::TensorNames};
+use crate::{error::Result, model::formats::names::TensorNames};
 
 /// Which of transformers' models a file is for.
 #[derive(Clone, Copy)]

@@ -26,7 +26,7 @@ const LARGEST_PROGRAM: u64 = 16 << 20;
 const MOST_STORAGES: usize = 1 << 16;
 
 /// The tensors of one file.
-pub(super) struct PytorchFile {
+pub(crate) struct PytorchFile {
     storages: Storages,
     tensors: BTreeMap<String, StoredTensor>,
 }
@@ -39,14 +39,14 @@ struct Parts {
 
 /// Where a tensor's numbers are, and how they are laid out.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct StoredTensor {
+pub(crate) struct StoredTensor {
     /// The key of its storage.
     storage: String,
     /// The numbers' type.
     numbers: &'static Numbers,
     /// The first number, counted in numbers.
     offset: usize,
-    pub(super) shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
     strides: Vec<usize>,
 }
 
@@ -56,7 +56,7 @@ impl PytorchFile {
     /// # Errors
     /// [`Error::Weights`] if the file is not of this format, cut short, or holds something else than a state
     /// dictionary.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let error = |reason: String| Error::Weights { path: path.into(), reason: one_line(&reason) };
         let Parts { state, storages } = parts(path).map_err(error)?;
         let tensors = tensors(state).map_err(error)?;
@@ -67,12 +67,12 @@ impl PytorchFile {
     }
 
     /// The tensors by name.
-    pub(super) fn tensors(&self) -> &BTreeMap<String, StoredTensor> {
+    pub(crate) fn tensors(&self) -> &BTreeMap<String, StoredTensor> {
         &self.tensors
     }
 
     /// Reads a tensor's numbers.
-    pub(super) fn load(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
+    pub(crate) fn load(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
         let Some(tensor) = self.tensors.get(name) else { candle_core::bail!("it is missing") };
         let Some(dtype) = tensor.numbers.dtype else {
             candle_core::bail!("numbers of type {} are no weights", tensor.numbers.name);
@@ -116,7 +116,7 @@ fn tensors(state: BTreeMap<String, Item>) -> Result<BTreeMap<String, StoredTenso
 
 impl StoredTensor {
     /// The type's name as safetensors has it, such as F32.
-    pub(super) fn kind(&self) -> String {
+    pub(crate) fn kind(&self) -> String {
         let Numbers { name, dtype, .. } = self.numbers;
         dtype.map_or(*name, |dtype| dtype.as_str()).to_uppercase()
     }

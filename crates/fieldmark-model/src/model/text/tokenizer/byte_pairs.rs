@@ -22,7 +22,8 @@ use super::{MERGES, TOKENIZER, VOCABULARY};
 use crate::{
     error::{Error, Result},
     guard::guarded,
-    model::json,
+    json,
+    model::formats::read_text_file,
 };
 
 /// The start and the end token: what they are called in files, and what they are in a text.
@@ -63,7 +64,7 @@ impl BytePairs {
             return Ok((Self::build(&root["model"]["vocab"], pairs.flatten(), &whole)?, whole));
         }
         if vocabulary.is_file() && merges.is_file() {
-            let text = String::from_utf8(crate::model::read_text_file(&merges)?)
+            let text = String::from_utf8(read_text_file(&merges)?)
                 .map_err(|_| error(&merges, "not UTF-8 text".into()))?;
             let lines = text.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty());
             let pairs = lines.map(pair_of_text).collect();
@@ -156,8 +157,7 @@ fn splitter(ids: Vocab, pairs: Vec<(String, String)>) -> tokenizers::Result<Toke
 }
 
 fn read_json(path: &Path) -> Result<Value> {
-    json::parse(&crate::model::read_text_file(path)?)
-        .map_err(|source| error(path, format!("not valid JSON: {source}")))
+    json::parse(&read_text_file(path)?).map_err(|source| error(path, format!("not valid JSON: {source}")))
 }
 
 fn error(path: &Path, reason: String) -> Error {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{MERGES, PromptTokenizer, TOKENIZER, VOCABULARY, settings};
-use crate::{error::Result, model::config::TextConfig};
+use crate::{error::Result, model::formats::config::TextConfig};
 
 /// The tokenizer of a checkpoint's directory.
 pub(crate) struct LazyTokenizer {
@@ -40,7 +40,7 @@ impl LazyTokenizer {
     /// # Errors
     /// [`Error::Tokenizer`](crate::Error::Tokenizer) if it is broken.
     pub(crate) fn get(&self) -> Result<&PromptTokenizer> {
-        crate::model::loaded(&self.parsed, || PromptTokenizer::open(&self.directory, &self.config))
+        crate::model::model::loaded(&self.parsed, || PromptTokenizer::open(&self.directory, &self.config))
     }
 
     /// Whether it was needed so far.

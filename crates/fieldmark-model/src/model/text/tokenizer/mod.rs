@@ -16,17 +16,20 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::config::{Cleaning, EndOfText, Splitter, TextConfig, TextPooling};
-use super::json;
 use crate::{
     error::{Error, Result},
     guard::guarded,
+    json,
+    model::formats::{
+        config::{Cleaning, EndOfText, Splitter, TextConfig, TextPooling},
+        read_text_file,
+    },
     progress::Warning,
 };
 use byte_pairs::BytePairs;
 pub use facts::TokenizerFacts;
 use file::{File, Splitter as FileSplitter};
-pub(super) use lazy::LazyTokenizer;
+pub(crate) use lazy::LazyTokenizer;
 use limits::LONGEST_TEXT;
 use settings::{Padding, Settings, Side};
 
@@ -87,7 +90,7 @@ impl PromptTokenizer {
         let settings = if config.sees_padding() { Settings::read(directory)? } else { Settings::default() };
         let file = directory.join(TOKENIZER);
         if file.is_file() {
-            let bytes = super::read_text_file(&file)?;
+            let bytes = read_text_file(&file)?;
             return Self::with_settings(&bytes, &file, config, &settings);
         }
         let (vocabulary, merges) = (directory.join(VOCABULARY), directory.join(MERGES));
@@ -242,15 +245,15 @@ fn beginning(prompt: &str) -> String {
 /// The `tokenizer.json` that transformers makes of `vocab.json` and `merges.txt` for CLIP.
 fn assemble(vocabulary: &Path, merges: &Path) -> Result<Vec<u8>> {
     let error = |path: &Path, reason: String| Error::Tokenizer { path: path.into(), reason };
-    let vocab: Value = json::parse(&super::read_text_file(vocabulary)?)
+    let vocab: Value = json::parse(&read_text_file(vocabulary)?)
         .map_err(|source| error(vocabulary, format!("not valid JSON: {source}")))?;
     let id = |token: &str| {
         let id = vocab.get(token).and_then(Value::as_u64);
         id.ok_or_else(|| error(vocabulary, format!("token {token} is missing")))
     };
     let (start, end) = (id(START)?, id(END)?);
-    let text = String::from_utf8(super::read_text_file(merges)?)
-        .map_err(|_| error(merges, "not UTF-8 text".into()))?;
+    let text =
+        String::from_utf8(read_text_file(merges)?).map_err(|_| error(merges, "not UTF-8 text".into()))?;
     let pairs: Vec<&str> =
         text.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty()).collect();
     let special = |id: u64, content: &str, normalized: bool| {

@@ -16,7 +16,8 @@ use tokenizers::{
 
 use crate::{
     error::{Error, Result},
-    model::json,
+    json,
+    model::formats::read_text_file,
 };
 
 const SETTINGS: &str = "tokenizer_config.json";
@@ -141,7 +142,7 @@ fn read_object(file: &Path) -> Result<Value> {
         return Ok(Value::Object(Default::default()));
     }
     let error = |reason: String| Error::Tokenizer { path: file.into(), reason };
-    match json::parse(&crate::model::read_text_file(file)?) {
+    match json::parse(&read_text_file(file)?) {
         Ok(Value::Object(values)) => Ok(Value::Object(values)),
         Ok(_) => Err(error("expected a JSON object".into())),
         Err(source) => Err(error(format!("not valid JSON: {source}"))),

@@ -7,7 +7,7 @@ use super::{
     Id, Storage, Value,
     machine::{MOST_VALUES, Machine},
 };
-use crate::model::pytorch::dtypes::{self, Numbers};
+use crate::model::formats::pytorch::dtypes::{self, Numbers};
 
 /// What calls describe something that is understood.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,7 +93,7 @@ pub(super) fn named(module: &str, name: &str) -> Result<Value, String> {
 }
 
 /// That a program asks for something of this name.
-pub(in crate::model::pytorch) fn not_needed(name: &str) -> String {
+pub(in crate::model::formats::pytorch) fn not_needed(name: &str) -> String {
     let clean: String = name.chars().filter(|c| !c.is_control()).take(160).collect();
     format!("asks for {clean}, which no state dictionary needs")
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Id, Made, Value, calls};
-use crate::model::pytorch::dtypes::Numbers;
+use crate::model::formats::pytorch::dtypes::Numbers;
 
 /// The most values that a program may make, and have on its stack. Checkpoints with an optimizer's state make some tens
 /// of thousands.
@@ -13,7 +13,7 @@ pub(super) const MOST_VALUES: usize = 1 << 20;
 const MOST_TENSORS: usize = 1 << 16;
 
 /// The machine, between two instructions.
-pub(in crate::model::pytorch) struct Machine<'a> {
+pub(in crate::model::formats::pytorch) struct Machine<'a> {
     program: &'a [u8],
     pub(super) values: Vec<Value>,
     tensors: usize,

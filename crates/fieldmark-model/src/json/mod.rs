@@ -1,0 +1,5 @@
+//! JSON of foreign files.
+
+mod python;
+
+pub(crate) use python::{parse, shown, text};

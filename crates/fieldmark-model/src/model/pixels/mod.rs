@@ -1,0 +1,5 @@
+//! Photos become pixels of the model's input, resized as Pillow resizes them.
+
+pub mod preprocess;
+
+mod resample;
