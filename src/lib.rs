@@ -102,7 +102,8 @@
 //! - What can be set: [`Settings`]; what a field of the answer means: [`report`].
 //! - The numbers themselves: [`attribution::ConceptMap`].
 //! - Other colours, a mask, a sheet: [`render`]. A page to play with: [`pipeline::Compare::page`].
-//! - Another method or objective: implement [`attribution::Method`] or [`objective::Objective`].
+//! - Another method or objective: implement [`attribution::Method`] or [`objective::Objective`] and hand it to
+//!   [`Explainer::with_method`] or [`Explainer::with_objective`].
 //! - Whether maps find what is there, and whether contrast helps: [`evaluate`].
 //! - Stage by stage, without [`Explainer`]: [`model::Model`], [`gradient::LayerTrace`], [`embed::logit_gradients`].
 //!
@@ -116,6 +117,8 @@
 //! | `cli` | yes | the program `fieldmark`; a library user turns it off |
 //! | `cuda`, `cudnn`, `metal`, `mkl`, `accelerate` | no | candle's backends |
 
+/// The tensors of [`gradient`] and [`attribution`], in the version that they are made with.
+pub use candle_core;
 #[cfg(feature = "evaluate")]
 pub use fieldmark_evaluate::{dataset, evaluate, metric};
 pub use fieldmark_explain::{

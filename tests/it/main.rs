@@ -42,6 +42,7 @@ mod methods;
 mod metrics;
 mod miniature;
 mod open_clip;
+mod own_methods;
 #[cfg(feature = "cli")]
 mod page;
 #[cfg(feature = "cli")]

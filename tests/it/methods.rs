@@ -167,7 +167,7 @@ impl ProgressHandler for Passes {
 #[test]
 fn score_cams_tell_their_passes_and_share_them() -> Result<()> {
     let passes = Arc::new(Passes::default());
-    let explainer = explainer()?.telling(Arc::<Passes>::clone(&passes));
+    let explainer = explainer()?.with_progress(Arc::<Passes>::clone(&passes));
     let all = ["score-cam", "gscore-cam", "grad-cam"].map(|name| settings(name, &[-1], Combination::Mean));
     assert_eq!(explainer.rank_all(&photo()?, &lineup(), &all)?.len(), 3);
     // One pass a channel, whatever the prompts and methods.

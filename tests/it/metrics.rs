@@ -224,7 +224,7 @@ fn what_coincides_is_seen_once_and_what_has_no_meaning_is_none() -> Result<()> {
     }
 
     let passes = Arc::new(Passes::default());
-    let explainer = Explainer::load("tests/fixtures/models/tiny-gelu")?.telling(passes.clone());
+    let explainer = Explainer::load("tests/fixtures/models/tiny-gelu")?.with_progress(passes.clone());
     let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
     let settings = Settings::default();
     let prompts = |rivals: &[String]| explainer.prompts("house sparrow", rivals, &settings.templates);

@@ -39,6 +39,7 @@ pub fn alternatives(names: &[&str]) -> String {
 #[macro_export]
 macro_rules! named {
     ($type:ident, $choice:literal, $($value:ident => $name:literal),+ $(,)?) => {
+        #[allow(unreachable_pub, reason = "the type may be private")]
         impl $type {
             /// Every value, in the order in which they are listed.
             pub const ALL: &'static [Self] = &[$(Self::$value),+];

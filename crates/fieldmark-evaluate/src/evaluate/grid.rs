@@ -3,9 +3,8 @@
 
 use super::{Options, Setting, Sides};
 use fieldmark_explain::{
-    objective::{Strength, objective},
-    pipeline::Explainer,
-    pipeline::Settings,
+    objective::Strength,
+    pipeline::{Explainer, Settings},
 };
 use fieldmark_model::error::{Error, Result};
 
@@ -21,7 +20,7 @@ pub(super) struct Grid {
 impl Grid {
     /// Resolves what was asked for this checkpoint. What is listed twice is asked once.
     pub(super) fn new(explainer: &Explainer, options: &Options) -> Result<Self> {
-        let contrasts = contrasts(options)?;
+        let contrasts = contrasts(explainer, options)?;
         let mut grid = Self { asked: Vec::new(), settings: Vec::new() };
         for (method, layer) in methods_and_layers(explainer, options)? {
             for (aggregate, strengths) in &contrasts {
@@ -77,7 +76,7 @@ pub fn pairs(settings: &[Setting]) -> Vec<Sides<usize>> {
 }
 
 /// For every objective its strengths, each once; those of the first begin with 0, the plain map.
-fn contrasts(options: &Options) -> Result<Vec<(String, Vec<Strength>)>> {
+fn contrasts(explainer: &Explainer, options: &Options) -> Result<Vec<(String, Vec<Strength>)>> {
     let mut aggregates = options.aggregates.clone();
     if aggregates.is_empty() {
         aggregates.push(options.settings.aggregate.clone());
@@ -91,7 +90,8 @@ fn contrasts(options: &Options) -> Result<Vec<(String, Vec<Strength>)>> {
     }
     let mut contrasts = Vec::with_capacity(aggregates.len());
     for aggregate in aggregates {
-        let objective = objective(&aggregate)?;
+        let settings = Settings { aggregate: aggregate.clone(), ..options.settings.clone() };
+        let objective = explainer.objective(&settings)?;
         let in_force = options.strengths.iter().map(|strength| objective.strength_in_force(*strength));
         let mut strengths: Vec<Strength> = in_force.filter(|strength| strength.get() > 0.0).collect();
         if contrasts.is_empty() {
@@ -143,7 +143,9 @@ mod tests {
     fn of(aggregates: &[&str], strengths: &[f64]) -> Result<Vec<(String, Vec<f64>)>> {
         let strengths: Result<Vec<_>> = strengths.iter().map(|strength| Strength::new(*strength)).collect();
         let aggregates = aggregates.iter().map(|name| (*name).to_owned()).collect();
-        let found = contrasts(&Options { strengths: strengths?, aggregates, ..Options::default() })?;
+        let explainer = Explainer::load("miniature")?;
+        let options = Options { strengths: strengths?, aggregates, ..Options::default() };
+        let found = contrasts(&explainer, &options)?;
         let numbers = |list: Vec<Strength>| list.into_iter().map(Strength::get).collect();
         Ok(found.into_iter().map(|(name, list)| (name, numbers(list))).collect())
     }

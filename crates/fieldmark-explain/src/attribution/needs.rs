@@ -19,14 +19,14 @@ impl Needs {
     }
 
     /// The insides of all blocks from one on: the one that was asked for, else the `count`th from the end.
-    pub(super) fn insides(vision: &VisionConfig, asked: Option<usize>, count: usize) -> Self {
+    pub fn insides(vision: &VisionConfig, asked: Option<usize>, count: usize) -> Self {
         let layers = vision.tower.layers;
         let layer = asked.unwrap_or_else(|| layers.saturating_sub(count));
         Self { layer, recording: Recording { insides: layer..layers, ..Recording::default() } }
     }
 
     /// The inside of one block: the one that was asked for, else the last.
-    pub(super) fn inside(vision: &VisionConfig, asked: Option<usize>) -> Self {
+    pub fn inside(vision: &VisionConfig, asked: Option<usize>) -> Self {
         let layer = asked.unwrap_or_else(|| last(vision));
         Self { layer, recording: Recording { insides: layer..layer + 1, ..Recording::default() } }
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use image::{RgbImage, imageops};
 
 use crate::{
-    attribution::{self, ConceptMap},
+    attribution::ConceptMap,
     page::{self, Maps, PageOptions, ReportPage, View},
     refine::{Refinement, guided},
     regions::{Instance, instances},
@@ -56,6 +56,8 @@ pub struct Compare {
     pub pairs: Vec<ConceptMap>,
     /// What the user should know.
     pub warnings: Vec<Warning>,
+    /// What the method measures, in a line.
+    pub(super) measures: &'static str,
 }
 
 impl Compare {
@@ -153,18 +155,16 @@ pub fn methods_sheet(photo: &Photo, compared: &[Compare]) -> RgbImage {
         compare.report.prompts.iter().map(column).collect()
     });
     let shown: Vec<_> = compared.iter().map(|compare| compare.on_small_pixels(photo)).collect();
-    let rows = compared.iter().zip(&shown).map(|(Compare { report, .. }, maps)| {
-        let measures = attribution::method(&report.setup.method).map(|method| method.facts().measures);
-        render::MethodRow {
+    let rows =
+        compared.iter().zip(&shown).map(|(Compare { report, measures, .. }, maps)| render::MethodRow {
             title: report.setup.method.clone(),
-            note: measures.unwrap_or_default().into(),
+            note: (*measures).into(),
             unit: match report.setup.unit {
                 MapUnit::None => "(no unit)".into(),
                 unit => unit.words().into(),
             },
             maps: maps.iter().map(AsRef::as_ref).collect(),
-        }
-    });
+        });
     render::methods(photo.rgb(), &columns, &rows.collect::<Vec<_>>())
 }
 

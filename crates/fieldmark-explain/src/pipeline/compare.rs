@@ -70,8 +70,7 @@ impl Explainer {
     ) -> Result<Vec<Compare>> {
         // What cannot be done is told before the first of many passes.
         let names = names(lineup)?;
-        let plans: Result<Vec<_>> =
-            settings.iter().map(|settings| Plan::new(self.model(), settings)).collect();
+        let plans: Result<Vec<_>> = settings.iter().map(|settings| Plan::new(self, settings)).collect();
         let each = plans?.into_iter().zip(settings);
         each.map(|(plan, settings)| self.rank_with(looks, (lineup, &names), settings, plan)).collect()
     }
@@ -81,7 +80,7 @@ impl Explainer {
         looks: &mut Looks,
         (lineup, names): (&Lineup, &[&str]),
         settings: &Settings,
-        plan: Plan,
+        plan: Plan<'_>,
     ) -> Result<Compare> {
         let mut clock = Clock::start();
         let asked = self.with_neutral(names.to_vec());
@@ -146,7 +145,8 @@ impl Explainer {
             files: Default::default(),
             seconds: look.seconds.and_tower(&seen.seconds).with(text, clock.lap() - seen.seconds.tower()),
         };
-        Ok(Compare { report, maps: seen.maps, plain, pairs, warnings })
+        let measures = plan.method.facts().measures;
+        Ok(Compare { report, maps: seen.maps, plain, pairs, warnings, measures })
     }
 }
 
@@ -154,7 +154,7 @@ impl Explainer {
 struct Asker<'a> {
     explainer: &'a Explainer,
     photo: &'a Photo,
-    plan: &'a Plan,
+    plan: &'a Plan<'a>,
     settings: &'a Settings,
     view: &'a View,
     look: &'a Look<'a>,
@@ -300,7 +300,7 @@ mod tests {
         let explainer = Explainer::load("../../tests/fixtures/models/tiny-gelu")?;
         let photo = Photo::open("../../tests/fixtures/photos/shapes-96x64.png")?;
         let settings = Settings::default();
-        let plan = Plan::new(explainer.model(), &settings)?;
+        let plan = Plan::new(&explainer, &settings)?;
         let mut looks = Looks::new(&explainer, &photo);
         let (view, look) = looks.of(&settings, &plan)?;
         let (explainer, photo, plan, settings) = (&explainer, &photo, &plan, &settings);

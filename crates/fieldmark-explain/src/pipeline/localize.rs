@@ -54,8 +54,7 @@ impl Explainer {
     /// As [`localize`](Self::localize), if any of the queries fails.
     pub fn localize_all(&self, photo: &Photo, queries: &[Query]) -> Result<Vec<Found>> {
         let mut looks = Looks::new(self, photo);
-        let plans: Result<Vec<_>> =
-            queries.iter().map(|query| Plan::new(self.model(), &query.settings)).collect();
+        let plans: Result<Vec<_>> = queries.iter().map(|query| Plan::new(self, &query.settings)).collect();
         queries.iter().zip(&plans?).for_each(|(query, plan)| looks.expect(&query.settings, plan));
         let mut answers = Vec::with_capacity(queries.len());
         for query in queries {
@@ -79,7 +78,7 @@ impl Explainer {
     ) -> Result<Vec<Vec<Found>>> {
         let photo = looks.photo;
         for (settings, _) in grid {
-            looks.expect(settings, &Plan::new(self.model(), settings)?);
+            looks.expect(settings, &Plan::new(self, settings)?);
         }
         let mut answers = Vec::with_capacity(questions.len());
         for question in questions {
@@ -128,15 +127,15 @@ impl Explainer {
     }
 
     /// Checks a query, resolves its settings and embeds its prompts.
-    fn ask<'q>(&self, query: &'q Query) -> Result<Asked<'q>> {
+    fn ask<'q>(&'q self, query: &'q Query) -> Result<Asked<'q>> {
         // Settings are checked first: a text tower takes long to load.
-        Plan::new(self.model(), &query.settings)?;
+        Plan::new(self, &query.settings)?;
         self.ask_so(self.word(query)?, &query.settings)
     }
 
     /// Resolves the settings of a question.
-    fn ask_so<'q>(&self, wording: Wording<'q>, settings: &'q Settings) -> Result<Asked<'q>> {
-        let plan = Plan::new(self.model(), settings)?;
+    fn ask_so<'q>(&'q self, wording: Wording<'q>, settings: &'q Settings) -> Result<Asked<'q>> {
+        let plan = Plan::new(self, settings)?;
         let extra = self.texts.embed_extra(self.model(), plan.method, &settings.templates)?;
         Ok(Asked { settings, plan, wording, extra })
     }
@@ -299,7 +298,7 @@ fn line(plan: &Plan, logits: &[f64]) -> Result<[Vec<f64>; 2]> {
 /// One query, made ready.
 struct Asked<'q> {
     settings: &'q Settings,
-    plan: Plan,
+    plan: Plan<'q>,
     wording: Wording<'q>,
     /// What the method asks for beside the prompts.
     extra: Option<Tensor>,

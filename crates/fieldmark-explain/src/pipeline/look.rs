@@ -172,7 +172,7 @@ impl<'m> Look<'m> {
         view: &View,
         progress: &'m dyn ProgressHandler,
     ) -> Result<Self> {
-        let traces: Vec<_> = traces.into_iter().map(|trace| trace.telling(progress)).collect();
+        let traces: Vec<_> = traces.into_iter().map(|trace| trace.with_progress(progress)).collect();
         let Some(last) = traces.last() else {
             let reason = "expected at least one, found none".into();
             return Err(Error::Option { option: "layers", reason });

@@ -69,7 +69,7 @@ impl Explainer {
     fn view_of<'s>(&self, settings: impl IntoIterator<Item = &'s Settings>) -> Result<Option<View>> {
         let mut first: Option<View> = None;
         for settings in settings {
-            let view = View::new(&self.model, settings, &Plan::new(&self.model, settings)?);
+            let view = View::new(&self.model, settings, &Plan::new(self, settings)?);
             match &mut first {
                 Some(first) => first.join(&view),
                 None => first = Some(view),

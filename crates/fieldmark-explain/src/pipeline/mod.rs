@@ -2,6 +2,7 @@
 
 mod answer;
 mod compare;
+mod extensions;
 mod input;
 mod localize;
 mod look;
@@ -20,12 +21,14 @@ pub use looks::Looks;
 pub use settings::{Layers, Lineup, LoadOptions, Pairs, Query, Rivals, Settings};
 
 use crate::{
-    attribution::{ConceptMap, Method},
+    attribution::{ConceptMap, METHODS, Method},
+    objective::Objective,
     prompt::repeated,
     refine::Refinement,
     report::{BestTile, Evidence, Place, Setup},
     verdict::{NEUTRAL, Presence, Verdict, verdict},
 };
+use extensions::Extensions;
 use fieldmark_model::{
     embed::{Scores, sigmoid},
     error::{Error, Result},
@@ -48,6 +51,7 @@ pub struct Explainer {
     model: Model,
     texts: Arc<Texts>,
     progress: Arc<dyn ProgressHandler>,
+    extensions: Extensions,
 }
 
 impl Explainer {
@@ -83,14 +87,33 @@ impl Explainer {
         let texts = Arc::new(Texts::new(text_cache(options, &model, progress)?));
         let name_bytes = escaped(Path::new(name));
         let name = name.to_string_lossy().into_owned();
-        Ok(Self { name, name_bytes, model, texts, progress: Arc::new(Silent) })
+        let extensions = Extensions::default();
+        Ok(Self { name, name_bytes, model, texts, progress: Arc::new(Silent), extensions })
     }
 
     /// The same explainer; `progress` hears of answers that take many passes through the vision tower.
     #[must_use]
-    pub fn telling(mut self, progress: Arc<dyn ProgressHandler>) -> Self {
+    pub fn with_progress(mut self, progress: Arc<dyn ProgressHandler>) -> Self {
         self.progress = progress;
         self
+    }
+
+    /// The same explainer; [`Settings::method`] may also name this method.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if its name is that of another method.
+    pub fn with_method(mut self, method: impl Method + 'static) -> Result<Self> {
+        self.extensions.add_method(Arc::new(method))?;
+        Ok(self)
+    }
+
+    /// The same explainer; [`Settings::aggregate`] may also name this objective.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if its name is that of another objective.
+    pub fn with_objective(mut self, objective: impl Objective + 'static) -> Result<Self> {
+        self.extensions.add_objective(Arc::new(objective))?;
+        Ok(self)
     }
 
     /// The same checkpoint, once for every number from 1 to that of its vision tower's blocks: with the weights of so
@@ -113,6 +136,7 @@ impl Explainer {
                 model: self.model.with_vision(tower.clone()),
                 texts: self.texts.clone(),
                 progress: self.progress.clone(),
+                extensions: self.extensions.clone(),
             });
         }
         Ok(stages)
@@ -137,8 +161,19 @@ impl Explainer {
     ///
     /// # Errors
     /// If there is no method of that name.
-    pub fn method(&self, settings: &Settings) -> Result<&'static dyn Method> {
-        plan::method(self.model.config(), settings)
+    pub fn method(&self, settings: &Settings) -> Result<&dyn Method> {
+        match settings.method.as_ref().or(self.model.config().recommended_method.as_ref()) {
+            Some(name) => self.extensions.method(name),
+            None => Ok(METHODS[0]),
+        }
+    }
+
+    /// The objective that these settings mean.
+    ///
+    /// # Errors
+    /// If there is no objective of that name.
+    pub fn objective(&self, settings: &Settings) -> Result<&dyn Objective> {
+        self.extensions.objective(&settings.aggregate)
     }
 
     /// The settings as results record them, but for what depends on the photo.
@@ -146,7 +181,7 @@ impl Explainer {
     /// # Errors
     /// If a setting is not one of the checkpoint's.
     pub fn setup(&self, settings: &Settings) -> Result<Setup> {
-        Ok(Plan::new(&self.model, settings)?.setup)
+        Ok(Plan::new(self, settings)?.setup)
     }
 
     /// Adds the neutral prompt where the verdict needs it.

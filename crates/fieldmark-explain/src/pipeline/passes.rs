@@ -24,7 +24,7 @@ use super::{
 
 /// What is asked of every pass over a photo.
 pub(super) struct Task<'a> {
-    pub(super) plan: &'a Plan,
+    pub(super) plan: &'a Plan<'a>,
     pub(super) settings: &'a Settings,
     pub(super) view: &'a View,
     /// The prompts that compete and, where the verdict needs it, the neutral one: [prompts, embedding].

@@ -3,39 +3,39 @@
 use std::ops::Range;
 
 use crate::{
-    attribution::{self, Combination, Method, Needs},
+    attribution::{Combination, Method, Needs},
     objective::{self, Objective, Strength},
     refine::{self, Refinement},
     report::{MapUnit, Setup},
 };
 use fieldmark_model::{
     error::{Error, Result},
-    model::{Model, config::ClipConfig, nn::Recording},
+    model::{config::ClipConfig, nn::Recording},
 };
 
-use super::{look::fit_request, settings::Settings};
+use super::{Explainer, look::fit_request, settings::Settings};
 
 /// The settings, resolved for one checkpoint.
-pub(super) struct Plan {
+pub(super) struct Plan<'e> {
     /// The blocks whose maps become one, ascending.
     pub(super) layers: Vec<usize>,
     pub(super) combination: Combination,
     pub(super) recording: Recording,
-    pub(super) method: &'static dyn Method,
-    pub(super) objective: &'static dyn Objective,
+    pub(super) method: &'e dyn Method,
+    pub(super) objective: &'e dyn Objective,
     pub(super) setup: Setup,
 }
 
-impl Plan {
+impl<'e> Plan<'e> {
     /// Resolves the settings' names against what there is.
-    pub(super) fn new(model: &Model, settings: &Settings) -> Result<Self> {
+    pub(super) fn new(explainer: &'e Explainer, settings: &Settings) -> Result<Self> {
+        let model = &explainer.model;
         let config = model.config();
         fit_request(model, settings).check()?;
         let mut refined = settings.refine.clone();
         refined.sort_unstable();
         refined.dedup();
-        let method = method(config, settings)?;
-        let objective = objective::objective(&settings.aggregate)?;
+        let (method, objective) = (explainer.method(settings)?, explainer.objective(settings)?);
         let needs = needs(config, settings, method)?;
         let mut layers: Vec<usize> = needs.iter().map(|need| need.layer).collect();
         layers.sort_unstable();
@@ -126,14 +126,6 @@ fn block(layer: i64, layers: i64) -> Result<usize> {
     }
     let reason = format!("expected {} to {}, found {layer}", -layers, layers - 1);
     Err(Error::Option { option: "layer", reason })
-}
-
-/// The method that these settings mean for this checkpoint.
-pub(super) fn method(config: &ClipConfig, settings: &Settings) -> Result<&'static dyn Method> {
-    match settings.method.as_ref().or(config.recommended_method.as_ref()) {
-        Some(name) => attribution::method(name),
-        None => Ok(attribution::METHODS[0]),
-    }
 }
 
 /// One prompt as the target and all others as references: the objective's weights in the prompts' order.

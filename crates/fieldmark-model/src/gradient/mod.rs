@@ -179,7 +179,7 @@ impl<'a> LayerTrace<'a> {
 
     /// The same trace; `progress` hears of methods that run the model again.
     #[must_use]
-    pub fn telling(mut self, progress: &'a dyn ProgressHandler) -> Self {
+    pub fn with_progress(mut self, progress: &'a dyn ProgressHandler) -> Self {
         self.progress = progress;
         self
     }

@@ -79,7 +79,7 @@ fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
     let precision = args.precision;
     let options = LoadOptions { hub: hub_options(args.offline), device, precision, text_cache };
     let explainer = Explainer::load_with(&args.model, &options, terminal)?;
-    let explainer = explainer.telling(Arc::new(terminal.clone()));
+    let explainer = explainer.with_progress(Arc::new(terminal.clone()));
     Ok((explainer, start.elapsed().as_secs_f64()))
 }
 
