@@ -23,6 +23,8 @@ mod fake_hub;
 #[cfg(feature = "cli")]
 mod forms;
 #[cfg(feature = "cli")]
+mod help;
+#[cfg(feature = "cli")]
 mod hostile;
 #[cfg(feature = "cli")]
 mod hostile_checkpoints;
@@ -57,6 +59,8 @@ mod photo;
 mod photo_headers;
 mod photo_odd;
 mod precision;
+#[cfg(feature = "cli")]
+mod prompt_option;
 mod prompts;
 mod properties;
 #[cfg(feature = "cli")]

@@ -35,9 +35,8 @@ mod usage;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
 
-use args::{Cli, Command};
+use args::Command;
 use exit::Exit;
 use terminal::Terminal;
 
@@ -46,7 +45,7 @@ use terminal::Terminal;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| usage::end(&error));
+    let cli = usage::parse(std::env::args_os()).unwrap_or_else(|error| usage::end(&error));
     let terminal = Terminal::new(cli.quiet);
     let result =
         signals::take_over().and_then(|()| threads::start()).and_then(|()| run(&cli.command, &terminal));
@@ -74,5 +73,6 @@ fn run(command: &Command, terminal: &Terminal) -> Result<Exit> {
         Command::Evaluate(args) => commands::evaluate::run(args, terminal),
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),
+        Command::Reference => commands::reference::run(),
     }
 }

@@ -17,7 +17,7 @@ use fieldmark::{
     geometry::Fit,
     objective::{Strength, objective},
     pipeline::Layers,
-    prompt::{ConceptList, Template},
+    prompt::Template,
     refine::{Artifacts, Refinement},
     render::ScaleRule,
 };
@@ -160,10 +160,7 @@ impl Recipe {
         Ok(Self {
             model: args.model.model.to_string_lossy().into_owned(),
             model_bytes: escaped(Path::new(&args.model.model)),
-            prompts: match &args.prompts {
-                Some(list) => ConceptList::open(list)?.names(),
-                None => Vec::new(),
-            },
+            prompts: args.asked.all_prompts()?,
             strength: settings.strength.get(),
             templates: settings.templates.iter().map(|template| template.as_str().to_owned()).collect(),
             aggregate: settings.aggregate,
@@ -183,8 +180,8 @@ impl Recipe {
             strength_in_reports: None,
             pixel_limit: args.output.pixel_limit,
             precision: args.model.precision,
-            images: args.images.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
-            images_bytes: escaped_all(&args.images),
+            images: args.asked.images.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+            images_bytes: escaped_all(&args.asked.images),
         })
     }
 

@@ -3,9 +3,23 @@
 
 use std::ffi::OsString;
 
-use clap::{Parser, error::ErrorKind};
+use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
 
 use crate::{args::Cli, output::shown};
+
+/// Reads what was typed. What is wrong is explained with the usage of the command that it was typed for.
+pub fn parse<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    let name = matches.subcommand_name().map(str::to_owned);
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| {
+        let asked = name.filter(|name| command.find_subcommand(name).is_some());
+        match asked.and_then(|name| command.find_subcommand_mut(name)) {
+            Some(asked) => error.format(asked),
+            None => error,
+        }
+    })
+}
 
 /// Prints help, the version or what is wrong, and ends the program with the status that belongs to it.
 pub fn end(error: &clap::Error) -> ! {
@@ -19,7 +33,7 @@ pub fn end(error: &clap::Error) -> ! {
 /// The same complaint about the same arguments as they can be shown.
 fn cleaned(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> clap::Error {
     let shown_arguments = arguments.map(|argument| shown(&argument.to_string_lossy()));
-    match Cli::try_parse_from(shown_arguments) {
+    match parse(shown_arguments) {
         Err(again) if again.kind() == error.kind() => again,
         // Spelled out, they are wrong in another way: the complaint without colours.
         _ => {
@@ -37,7 +51,7 @@ mod tests {
     #[test]
     fn arguments_are_repeated_as_text() {
         let complaint = |arguments: &[&str]| {
-            let error = Cli::try_parse_from(arguments).unwrap_err();
+            let error = parse(arguments.iter().copied()).unwrap_err();
             cleaned(&error, arguments.iter().map(OsString::from)).render().to_string()
         };
         let hostile = "\u{1b}[31m\u{202e}x";

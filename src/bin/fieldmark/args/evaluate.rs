@@ -2,30 +2,35 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum, builder::PossibleValuesParser};
+use clap::Args;
 use fieldmark::{
-    dataset::Layout,
-    evaluate::{
-        Group, Metric,
-        faithfulness::{Fill, Order, PRESETS, Score, Space},
-    },
+    PhotoOptions,
+    dataset::{Ask, Layout, Place},
+    evaluate::faithfulness::{Faithfulness, Fill, Order, Score, Space},
+    metric::Bootstrap,
 };
 
-use super::{ALL_METHODS, ModelArgs, RivalArgs, ViewArgs, method_names, objective_names};
+use super::{
+    faithfulness::FaithfulnessArg,
+    layers::LayerGridArgs,
+    phrases::Phrase,
+    shared::{ModelArgs, RivalArgs, ViewArgs},
+    values,
+};
 use crate::shard::Shard;
 
 /// Measure how well maps find what a data set says is there
 ///
-/// The data set is a directory as it was published: CUB-200-2011, a folder for each class, COCO's JSON and
-/// PartImageNet's, OpenImages' point labels, FunnyBirds, Pascal VOC's XML; or a manifest.jsonl of your own, a JSON object a
-/// line with `image`, `prompt`, `against` (a list of rivals), and where the prompt is: `mask` (a PNG), `box` ([x, y,
-/// width, height]) or `point` ([x, y]); or `"present": false`. Plain and contrasted maps are measured side by side. Methods,
-/// layers, objectives and strengths are lists: all combinations are tried, on one pass through the model a picture. With
-/// --output, every row is kept, and a run that was interrupted can be resumed.
+/// The data set is a directory as it was published: CUB-200-2011, a folder per class, COCO's JSON and PartImageNet's,
+/// OpenImages' point labels, FunnyBirds, or Pascal VOC's XML. Or it is a manifest.jsonl of your own with one JSON object
+/// per line: `image`, `prompt`, `against` (a list of rivals), and the place of the prompt as `mask` (a PNG), `box` ([x, y,
+/// width, height]) or `point` ([x, y]); or `"present": false`. Plain and contrasted maps are measured side by side.
+/// Methods, layers, objectives and strengths are lists: all combinations are measured, with one pass through the model
+/// per picture. With --output, every row is kept, and an interrupted run can be resumed.
 #[derive(Debug, Args)]
-#[command(after_help = EVALUATE_EXAMPLES)]
+#[command(override_usage = USAGE, after_help = SHORT_END, after_long_help = EXAMPLES)]
 pub struct EvaluateArgs {
-    /// The data set's directory, or a manifest.
+    /// The data set's directory, or a manifest
     #[arg(required_unless_present = "merge")]
     pub dataset: Option<PathBuf>,
 
@@ -34,212 +39,230 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     pub metrics: MetricArgs,
 
-    /// Strengths of the contrast, separated by commas; the plain map is always measured beside it [default: 0.6; 1 with
-    /// --aggregate softmax]
-    #[arg(short, long, value_name = "LIST", value_delimiter = ',')]
-    pub strength: Vec<f64>,
-
-    /// What the bootstrap's draws follow from.
-    #[arg(long, value_name = "N", default_value_t = fieldmark::metric::Bootstrap::default().seed)]
+    /// Random seed for the bootstrap
+    #[arg(long, value_name = "SEED", default_value_t = Bootstrap::default().seed, hide_short_help = true,
+          help_heading = "Metrics")]
     pub seed: u64,
-
-    /// Only the first pictures of the data set.
-    #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
-
-    /// How activations and gradients become a map, separated by commas, or all [default: what the checkpoint recommends,
-    /// else grad-cam]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Map",
-          value_parser = PossibleValuesParser::new(method_names().chain([ALL_METHODS])))]
-    pub method: Vec<String>,
-
-    /// The blocks that are explained, separated by commas; negative counts from the end [default: the method's own,
-    /// mostly the last]
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        allow_hyphen_values = true,
-        help_heading = "Map"
-    )]
-    pub layer: Vec<i64>,
-
-    /// How several rivals are put together, separated by commas.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "mean", help_heading = "Map",
-          value_parser = PossibleValuesParser::new(objective_names()))]
-    pub aggregate: Vec<String>,
 
     #[command(flatten)]
     pub rivals: RivalArgs,
+
+    /// Strengths of the contrast, separated by commas [default: 0.6]
+    ///
+    /// The plain map is always measured as well. With --aggregate softmax, the default is 1.
+    #[arg(short, long, value_name = "STRENGTHS", value_delimiter = ',', help_heading = "Rivals")]
+    pub strength: Vec<f64>,
+
+    /// How several rivals are combined; several, separated by commas
+    #[arg(long, value_name = "OBJECTIVES", value_delimiter = ',', default_value = "mean",
+          value_parser = values::objective(), hide_short_help = true, help_heading = "Rivals")]
+    pub aggregate: Vec<String>,
+
+    /// How the maps are made; several, separated by commas, or all [default: the checkpoint's recommendation, or grad-cam]
+    ///
+    /// `fieldmark methods` lists them.
+    #[arg(long, alias = "methods", value_name = "METHODS", value_delimiter = ',', hide_possible_values = true,
+          value_parser = values::methods_or_all(), help_heading = "Map")]
+    pub method: Vec<String>,
+
+    #[command(flatten)]
+    pub layers: LayerGridArgs,
     #[command(flatten)]
     pub view: ViewArgs,
     #[command(flatten)]
     pub model: ModelArgs,
 
-    /// The directory for rows.parquet, the summary and the plots; it is made if it is missing. Without it, only the
-    /// summary is printed.
+    /// The directory for rows.parquet, the summary and the plots; created if missing
+    ///
+    /// Without it, only the summary is printed.
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     pub output: Option<PathBuf>,
 
-    /// Go on with the run in the output directory: pictures that are measured with the same settings are left alone.
-    #[arg(long, requires = "output", help_heading = "Output")]
-    pub resume: bool,
-
-    /// Only one of several parts, for many machines: I/N has the pictures whose place, from 0, leaves I when it is divided
-    /// by N. Count I from 0 or from 1, as your scheduler does: N/N is 0/N.
-    #[arg(long, value_name = "I/N", requires = "output", help_heading = "Output")]
-    pub shard: Option<Shard>,
-
-    /// Join the directories of all parts to what one run would have given; no model or data set is opened.
-    #[arg(long, value_name = "DIR", num_args = 1.., requires = "output", help_heading = "Output",
-          conflicts_with_all = ["dataset", "resume", "shard", "limit", "strength", "method", "layer", "aggregate",
-                                "pixel_limit", "DataArgs", "MetricArgs", "RivalArgs", "ViewArgs", "ModelArgs"])]
-    pub merge: Vec<PathBuf>,
-
-    /// Also write a JSON object for every line and contrasted map into this file. `-` is standard output.
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    /// Also write a JSON object per question and contrasted map into this file; - means standard output
+    #[arg(long, value_name = "FILE", hide_short_help = true, help_heading = "Output")]
     pub rows: Option<PathBuf>,
 
-    /// Print one JSON object on standard output instead of tables for people.
+    /// Print one JSON object instead of tables
     #[arg(long, help_heading = "Output")]
     pub json: bool,
 
-    /// The most pixels that an image may have; larger ones are refused before they are decoded.
-    #[arg(long, value_name = "N", default_value_t = fieldmark::PhotoOptions::default().pixel_limit,
-          help_heading = "Output")]
+    /// Continue the run in the output directory: pictures measured with the same settings are skipped
+    #[arg(long, requires = "output", help_heading = "Run")]
+    pub resume: bool,
+
+    /// Measure one part of several, to spread a run over machines, such as 0/4 to 3/4
+    ///
+    /// Part I/N has the pictures whose number, from 0, leaves I when divided by N. Count I from 0 or from 1, as your scheduler
+    /// does: N/N is 0/N.
+    #[arg(long, value_name = "I/N", requires = "output", hide_short_help = true, help_heading = "Run")]
+    pub shard: Option<Shard>,
+
+    /// Join the directories of all parts into the result of one run
+    ///
+    /// No model or data set is opened.
+    #[arg(long, value_name = "DIR", num_args = 1.., requires = "output", hide_short_help = true, help_heading = "Run",
+          conflicts_with_all = ["dataset", "resume", "shard", "limit", "strength", "method", "aggregate", "pixel_limit",
+                                "DataArgs", "MetricArgs", "RivalArgs", "LayerGridArgs", "ViewArgs", "ModelArgs"])]
+    pub merge: Vec<PathBuf>,
+
+    /// Refuse images with more pixels than this before they are decoded
+    #[arg(long, value_name = "PIXELS", default_value_t = PhotoOptions::default().pixel_limit,
+          hide_short_help = true, help_heading = "General")]
     pub pixel_limit: u64,
 }
 
-const EVALUATE_EXAMPLES: &str = "\
+const USAGE: &str = "\
+fieldmark evaluate [OPTIONS] <DATASET>
+       fieldmark evaluate --merge <DIR>... --output <DIR>";
+
+const EXAMPLES: &str = "\
 Examples:
   fieldmark evaluate birds/ --model miniature
-  fieldmark evaluate birds/ --method grad-cam,hires-cam --layer -1,-2 --strength 0.3,0.6,1 --output result
+  fieldmark evaluate birds/ --method grad-cam,hires-cam --strength 0.3,0.6,1 --output result
+  fieldmark evaluate birds/ --layers -1 --layers -2 --faithfulness rise,fill=black
   fieldmark evaluate birds/ --concepts classes --by image --shard 0/4 --output part-0
   fieldmark evaluate --merge part-0 part-1 part-2 part-3 --output result";
+
+const SHORT_END: &str = "\
+Example:
+  fieldmark evaluate CUB_200_2011 --concepts classes --output result
+
+`fieldmark evaluate --help` shows all options, their details and more examples.";
 
 /// What is read of a data set, and in which words it is asked.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Data set")]
 pub struct DataArgs {
-    /// How the files are laid out: manifest, cub, folder, coco, open-images, funny-birds or voc [default: told from what
-    /// is there]
-    #[arg(long, value_name = "NAME")]
+    /// How the files are laid out [default: detected]
+    #[arg(long, value_name = "LAYOUT", value_parser = values::layout(), hide_short_help = true)]
     pub layout: Option<Layout>,
 
-    /// The part of the set: train, test, val, val2017 [default: the layout's own, see docs/evaluation]
+    /// The part of the set: train, test, val, val2017 [default: the layout's own]
+    ///
+    /// docs/evaluation/datasets.md has the parts of each layout.
     #[arg(long, value_name = "NAME")]
     pub split: Option<String>,
 
-    /// What is asked, separated by commas [default: the layout's own, mostly class]
-    #[arg(long, value_enum, value_name = "LIST", value_delimiter = ',')]
-    pub ask: Vec<AskName>,
+    /// What to ask about, separated by commas [default: the layout's own, mostly class]
+    #[arg(long, value_name = "SUBJECTS", value_delimiter = ',', value_parser = values::ask(), hide_short_help = true)]
+    pub ask: Vec<Ask>,
 
-    /// What counts as the place of a thing, where the set knows several.
-    #[arg(long, value_enum, default_value_t = PlaceName::Finest)]
-    pub place: PlaceName,
+    /// Use only the first pictures of the data set
+    #[arg(long, value_name = "COUNT")]
+    pub limit: Option<usize>,
 
-    /// A JSON object with the prompt of each class; one that it lacks is asked about by its name.
-    #[arg(long, value_name = "FILE")]
+    /// What counts as the place of a thing, where the set knows several
+    #[arg(long, value_name = "PLACE", value_parser = values::place(), default_value_t, hide_short_help = true)]
+    pub place: Place,
+
+    /// A JSON file with the prompt of each class; classes that it lacks are asked about by name
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub prompts: Option<PathBuf>,
 
-    /// How a class is asked about, with {class} in it [default: {class}]
-    #[arg(long, value_name = "TEXT")]
+    /// How classes, parts or attributes are put into words, such as 'part=the {part} of a {class}'; repeatable
+    ///
+    /// class=TEXT has {class} in it, part=TEXT has {part} and perhaps {class}, attribute=TEXT has {value} and perhaps
+    /// {attribute} and {class}. [default: class={class}; the layout's own for parts and attributes]
+    #[arg(long, value_name = "SUBJECT=TEXT", hide_short_help = true)]
+    pub phrase: Vec<Phrase>,
+
+    /// The same as --phrase class=TEXT
+    #[arg(long, value_name = "TEXT", hide = true)]
     pub class_phrase: Option<String>,
 
-    /// How a part is asked about, with {part} and perhaps {class} in it [default: the layout's own]
-    #[arg(long, value_name = "TEXT")]
+    /// The same as --phrase part=TEXT
+    #[arg(long, value_name = "TEXT", hide = true)]
     pub part_phrase: Option<String>,
 
-    /// How an attribute is asked about, with {value} and perhaps {attribute} and {class} in it [default: the layout's own]
-    #[arg(long, value_name = "TEXT")]
+    /// The same as --phrase attribute=TEXT
+    #[arg(long, value_name = "TEXT", hide = true)]
     pub attribute_phrase: Option<String>,
 
-    /// The certainty from which on an attribute of CUB counts, from 1 to 4 [default: 3, probably]
-    #[arg(long, value_name = "N")]
+    /// The certainty from which an attribute of CUB counts, from 1 to 4 [default: 3, probably]
+    #[arg(long, value_name = "LEVEL", hide_short_help = true)]
     pub certainty: Option<u8>,
 
     /// The folder with the pictures [default: found in the usual places]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     pub images: Option<PathBuf>,
 
-    /// The folder with the masks, where they come apart [default: found in the usual places]
-    #[arg(long, value_name = "DIR")]
+    /// The folder with the masks, where they are published apart [default: found in the usual places]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     pub masks: Option<PathBuf>,
-}
-
-/// What can be asked about a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum AskName {
-    /// The thing that is shown.
-    Class,
-    /// A part of it.
-    Part,
-    /// A property of it.
-    Attribute,
-}
-
-/// What counts as the place of a thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PlaceName {
-    /// The finest that is known: its pixels, else its box.
-    Finest,
-    /// Its box, even where its pixels are known: what many papers measure against.
-    Box,
 }
 
 /// What is measured, and how.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Metrics")]
 pub struct MetricArgs {
-    /// What is measured, separated by commas: names of metrics, or localisation, faithfulness or sanity for a whole
-    /// group. The last two ask the model again, many times a map [default: localisation]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', hide_possible_values = true,
-          value_parser = PossibleValuesParser::new(metric_names()))]
+    /// What to measure: metrics or whole groups, separated by commas [default: localisation]
+    ///
+    /// The groups are localisation, faithfulness and sanity. The last two run the model many times per map.
+    #[arg(long, value_name = "METRICS", value_delimiter = ',', value_parser = values::metric(),
+          hide_possible_values = true)]
     pub metrics: Vec<String>,
 
-    /// A paper's settings for faithfulness; the metrics that it reports are measured too [default: torch-cam]
-    #[arg(long, value_name = "PRESET",
-          value_parser = PossibleValuesParser::new(PRESETS.iter().map(|preset| preset.name)))]
-    pub faithfulness: Option<String>,
+    /// Measure faithfulness with a paper's settings, such as rise or rise,fill=black [default: torch-cam]
+    ///
+    /// A preset, settings in place of its own, or both, separated by commas. The metrics that the preset's paper reports are
+    /// measured. The presets are torch-cam, finer-cam, rise, grad-eclip, transformer-explainability and road. The settings
+    /// are fill and insertion-fill (mean, black, blur or noise: what removed pixels become, and what insertion begins with),
+    /// order (most-first or least-first), step and until (shares of the pixels: between two points of a curve, and at its
+    /// end), score (probability, logit or similarity: what is followed), and space (pixels or patches: what is removed at a
+    /// time).
+    #[arg(long, value_name = "SETTINGS", value_parser = values::faithfulness(), hide_possible_values = true)]
+    pub faithfulness: Option<FaithfulnessArg>,
 
-    /// What removed pixels become [default: the preset's, mean]
-    #[arg(long, value_name = "mean, black, blur or noise")]
+    /// The same as fill in --faithfulness
+    #[arg(long, value_name = "FILL", value_parser = values::fill(), hide = true)]
     pub fill: Option<Fill>,
 
-    /// What insertion begins with [default: the preset's, mean]
-    #[arg(long, value_name = "mean, black, blur or noise")]
+    /// The same as insertion-fill in --faithfulness
+    #[arg(long, value_name = "FILL", value_parser = values::fill(), hide = true)]
     pub insertion_fill: Option<Fill>,
 
-    /// Which pixels go first in deletion and come first in insertion [default: most-first]
-    #[arg(long, value_name = "most-first or least-first")]
+    /// The same as order in --faithfulness
+    #[arg(long, value_name = "ORDER", value_parser = values::order(), hide = true)]
     pub order: Option<Order>,
 
-    /// The share of the pixels between two points of a curve [default: the preset's, 0.05]
-    #[arg(long, value_name = "X")]
+    /// The same as step in --faithfulness
+    #[arg(long, value_name = "SHARE", hide = true)]
     pub step: Option<f64>,
 
-    /// The share of the pixels at which curves end [default: the preset's, 1]
-    #[arg(long, value_name = "X")]
+    /// The same as until in --faithfulness
+    #[arg(long, value_name = "SHARE", hide = true)]
     pub until: Option<f64>,
 
-    /// What is followed while pixels change [default: probability]
-    #[arg(long, value_name = "probability, logit or similarity")]
+    /// The same as score in --faithfulness
+    #[arg(long, value_name = "SCORE", value_parser = values::score(), hide = true)]
     pub score: Option<Score>,
 
-    /// What is removed at a time [default: pixels]
-    #[arg(long, value_name = "pixels or patches")]
+    /// The same as space in --faithfulness
+    #[arg(long, value_name = "SPACE", value_parser = values::space(), hide = true)]
     pub space: Option<Space>,
 
-    /// How many of the last blocks have their weights shuffled for sanity, separated by commas [default: every number]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    /// How many of the last blocks get shuffled weights for sanity, separated by commas [default: every number]
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', hide_short_help = true)]
     pub shuffled_blocks: Vec<usize>,
 
-    /// How far in pixels beside the truth the pointing game counts a hit [default: 0; 15 around a point]
-    #[arg(long, value_name = "PIXELS")]
+    /// How many pixels beside the truth the pointing game still counts as a hit [default: 0; 15 around a point]
+    #[arg(long, value_name = "PIXELS", hide_short_help = true)]
     pub tolerance: Option<f32>,
 }
 
-/// The names of metrics and of their groups.
-fn metric_names() -> impl Iterator<Item = &'static str> {
-    Group::ALL.iter().map(|group| group.name()).chain(Metric::ALL.iter().map(|metric| metric.name()))
+impl MetricArgs {
+    /// How faithfulness is measured: the preset with what was typed in its place.
+    pub fn faithfulness(&self) -> Faithfulness {
+        let base = self.faithfulness.clone().map(FaithfulnessArg::into_inner).unwrap_or_default();
+        Faithfulness {
+            fill: self.fill.unwrap_or(base.fill),
+            insertion_fill: self.insertion_fill.unwrap_or(base.insertion_fill),
+            order: self.order.unwrap_or(base.order),
+            step: self.step.unwrap_or(base.step),
+            until: self.until.unwrap_or(base.until),
+            score: self.score.unwrap_or(base.score),
+            space: self.space.unwrap_or(base.space),
+            ..base
+        }
+    }
 }

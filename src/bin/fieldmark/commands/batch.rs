@@ -38,7 +38,7 @@ use crate::{
 const THUMBNAILS: &str = "thumbnails";
 
 pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
-    if args.images.iter().any(|image| images::is_standard_input(image)) {
+    if args.asked.images.iter().any(|image| images::is_standard_input(image)) {
         bail!(
             "-: expected files and directories, found standard input: a batch can be resumed and made again"
         );
@@ -49,7 +49,7 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
         None => {
             let strength = super::strength(&args.map.aggregate, args.strength, 0.0)?;
             let strength_in_reports = super::page_strength(&args.map.aggregate, args.strength)?;
-            let recipe = Recipe::new(args, super::settings(&args.map, strength)?)?;
+            let recipe = Recipe::new(args, super::settings(&args.map, args.method.as_deref(), strength)?)?;
             Recipe { strength_in_reports, ..recipe }
         }
     };

@@ -31,17 +31,18 @@ const MOST_IN_MATRIX: usize = 10;
 
 pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     let lineup = lineup(args)?;
-    if args.image.is_dir() {
-        bail!("{}: expected one photo, found a directory", args.image.display());
+    if args.asked.image.is_dir() {
+        bail!("{}: expected one photo, found a directory", args.asked.image.display());
     }
-    let settings = super::settings(&args.map, super::strength(&args.map.aggregate, args.strength, 0.0)?)?;
+    let methods = super::methods(&args.methods);
+    check_methods(args, methods.len())?;
+    let settings =
+        super::settings(&args.map, None, super::strength(&args.map.aggregate, args.strength, 0.0)?)?;
     let writes = args.matrix || args.save.iter().any(|kind| *kind != CompareKind::None);
     let outputs = super::prepare_output(&args.output, &args.show, writes)?;
-    let (photo, open_seconds) = images::open(&args.image, args.output.pixel_limit, terminal)?;
+    let (photo, open_seconds) = images::open(&args.asked.image, args.output.pixel_limit, terminal)?;
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
     let with = |name: String| Settings { method: Some(name), ..settings.clone() };
-    let methods = super::methods(&args.methods);
-    check_page(args, methods.len())?;
     let strength = super::page_strength(&args.map.aggregate, args.strength)?;
     let options = super::page_options(&settings, strength);
     let all = match methods.is_empty() {
@@ -76,7 +77,7 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
 
 /// What competes: the prompts, and the concepts that are not one of them by another name.
 fn lineup(args: &CompareArgs) -> Result<Lineup> {
-    let prompts = args.prompts.clone();
+    let prompts = args.asked.prompts.clone();
     let pairs = if args.matrix { Pairs::All } else { Pairs::None };
     let Some(concepts) = &args.concepts else {
         if prompts.len() < 2 {
@@ -107,7 +108,7 @@ fn save(args: &CompareArgs, photo: &Photo, compared: &mut [Compare], options: &P
 }
 
 fn save_one(args: &CompareArgs, photo: &Photo, compared: &mut Compare, options: &PageOptions) -> Result<()> {
-    let names = PhotoNames::new(&mut Names::new(), images::naming(&args.image), &prompts(compared));
+    let names = PhotoNames::new(&mut Names::new(), images::naming(&args.asked.image), &prompts(compared));
     let folder = &args.output.output;
     let drawing = Drawing::of_one(&args.pictures);
     ComparisonFiles { folder, names: &names, photo, options, drawing }.save(&args.save, compared)?;
@@ -141,7 +142,7 @@ fn save_methods(
     options: &PageOptions,
 ) -> Result<()> {
     let (mut names, folder) = (Names::new(), &args.output.output);
-    let file = images::naming(&args.image);
+    let file = images::naming(&args.asked.image);
     let image = names.for_image(file);
     if args.save.contains(&CompareKind::Sheet) {
         let path = path_of(folder, &image, "sheet", "png");
@@ -187,10 +188,16 @@ fn picture(photo: &Photo, compared: &[Compare], protocol: Protocol) -> RgbImage 
     }
 }
 
-/// A page shows one method's maps, on their grid.
-fn check_page(args: &CompareArgs, methods: usize) -> Result<()> {
-    if args.save.contains(&CompareKind::Report) && methods > 1 {
-        bail!("--save report: expected one method, found {methods}");
+/// What belongs to one method's maps is refused for several.
+fn check_methods(args: &CompareArgs, methods: usize) -> Result<()> {
+    let asked = [
+        ("--matrix", args.matrix),
+        ("--coco", args.show.coco.is_some()),
+        ("--report", args.show.report.is_some()),
+        ("--save report", args.save.contains(&CompareKind::Report)),
+    ];
+    match asked.iter().find(|(_, is_asked)| *is_asked && methods > 1) {
+        Some((option, _)) => bail!("{option}: expected one method, found {methods}"),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fieldmark::{
-    Explainer, PhotoOptions,
-    dataset::{self, Ask, Dataset, Picture, Place},
+    Explainer, PhotoOptions, Settings,
+    dataset::{self, Ask, Dataset, Picture},
     evaluate::{Evaluator, Failure, Faithfulness, Group, Metric, Options, Sanity, Summary, Tolerance},
     files::{Leftover, Registered},
     folder::Skipped,
@@ -19,7 +19,7 @@ use indicatif::ProgressBar;
 use tempfile::TempDir;
 
 use crate::{
-    args::{AskName, DataArgs, EvaluateArgs, MetricArgs, PlaceName},
+    args::{DataArgs, EvaluateArgs, MetricArgs, phrases},
     destination::Destination,
     evaluation::{Description, Evaluation},
     exit::Exit,
@@ -64,7 +64,7 @@ fn measure(
     let (explainer, _) = super::load(&args.model, terminal)?;
     options.methods = super::methods(&args.method);
     let evaluator = Evaluator::new(&explainer, options)?;
-    let pictures = args.limit.unwrap_or(usize::MAX).min(dataset.looks());
+    let pictures = args.data.limit.unwrap_or(usize::MAX).min(dataset.looks());
     let description = Description {
         fieldmark: env!("CARGO_PKG_VERSION").to_owned(),
         // What is thrown away need not be compared with anything.
@@ -115,23 +115,16 @@ fn print(summary: &Summary, args: &EvaluateArgs) -> Result<()> {
 }
 
 fn data_options(args: &DataArgs) -> dataset::Options {
-    let ask = |name: &AskName| match name {
-        AskName::Class => Ask::Class,
-        AskName::Part => Ask::Part,
-        AskName::Attribute => Ask::Attribute,
-    };
+    let phrase = |subject, old: &Option<String>| phrases::of(&args.phrase, subject).or_else(|| old.clone());
     dataset::Options {
         layout: args.layout,
         split: args.split.clone(),
-        ask: args.ask.iter().map(ask).collect(),
-        place: match args.place {
-            PlaceName::Finest => Place::Finest,
-            PlaceName::Box => Place::Box,
-        },
+        ask: args.ask.clone(),
+        place: args.place,
         prompts: args.prompts.clone(),
-        class_phrase: args.class_phrase.clone(),
-        part_phrase: args.part_phrase.clone(),
-        attribute_phrase: args.attribute_phrase.clone(),
+        class_phrase: phrase(Ask::Class, &args.class_phrase),
+        part_phrase: phrase(Ask::Part, &args.part_phrase),
+        attribute_phrase: phrase(Ask::Attribute, &args.attribute_phrase),
         certainty: args.certainty,
         images: args.images.clone(),
         masks: args.masks.clone(),
@@ -140,11 +133,12 @@ fn data_options(args: &DataArgs) -> dataset::Options {
 
 fn options(args: &EvaluateArgs, dataset: &Dataset) -> Result<Options> {
     let tolerance = args.metrics.tolerance.map(|pixels| Tolerance { area: pixels, point: pixels });
-    let faithfulness = faithfulness(&args.metrics)?;
+    let faithfulness = args.metrics.faithfulness();
+    let (layers, several) = args.layers.grid()?;
     Ok(Options {
-        settings: super::view(&args.view)?,
+        settings: Settings { layers: several, ..super::view(&args.view)? },
         methods: args.method.clone(),
-        layers: args.layer.clone(),
+        layers,
         strengths: strengths(args)?,
         aggregates: args.aggregate.clone(),
         rivals: rivals(args, dataset)?,
@@ -164,24 +158,6 @@ fn strengths(args: &EvaluateArgs) -> Result<Vec<Strength>> {
         _ if args.strength.is_empty() => Ok(vec![Strength::default()]),
         _ => Ok(args.strength.iter().map(|typed| Strength::new(*typed)).collect::<fieldmark::Result<_>>()?),
     }
-}
-
-/// A preset with what was typed in its place.
-fn faithfulness(args: &MetricArgs) -> Result<Faithfulness> {
-    let preset = match &args.faithfulness {
-        Some(preset) => Faithfulness::preset(preset)?,
-        None => Faithfulness::default(),
-    };
-    Ok(Faithfulness {
-        fill: args.fill.unwrap_or(preset.fill),
-        insertion_fill: args.insertion_fill.unwrap_or(preset.insertion_fill),
-        order: args.order.unwrap_or(preset.order),
-        step: args.step.unwrap_or(preset.step),
-        until: args.until.unwrap_or(preset.until),
-        score: args.score.unwrap_or(preset.score),
-        space: args.space.unwrap_or(preset.space),
-        ..preset
-    })
 }
 
 /// The metrics that were named, alone, by their group or by a preset, in the order of tables.

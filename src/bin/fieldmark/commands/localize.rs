@@ -38,24 +38,27 @@ use crate::{
 };
 
 pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
-    images::check_standard_input(&args.images)?;
+    images::check_standard_input(&args.asked.images)?;
     let strengths = strengths(args)?;
-    let settings = super::settings(&args.map, strengths[0])?;
-    if args.prompt.contains('.') && Path::new(&args.prompt).is_file() {
-        terminal.note(&format!("{} is taken as the prompt, which comes before the images", args.prompt));
+    let settings = super::settings(&args.map, args.method.as_deref(), strengths[0])?;
+    if args.asked.prompt.contains('.') && Path::new(&args.asked.prompt).is_file() {
+        terminal
+            .note(&format!("{} is taken as the prompt, which comes before the images", args.asked.prompt));
     }
     let waits = args.pictures.scale == ScaleRule::Run;
-    if waits && args.images.iter().any(|image| images::is_standard_input(image)) {
+    if waits && args.asked.images.iter().any(|image| images::is_standard_input(image)) {
         bail!("--scale run: expected files and directories, found standard input: each photo is read twice");
     }
     let rivals = rivals(&args.rivals)?;
     let writes = args.save.is_empty() || args.save.iter().any(|kind| *kind != Kind::None);
     let outputs = super::prepare_output(&args.output, &args.show, writes)?;
-    if args.show.report.is_some() && (args.images.len() > 1 || args.images.iter().any(|path| path.is_dir())) {
+    if args.show.report.is_some()
+        && (args.asked.images.len() > 1 || args.asked.images.iter().any(|path| path.is_dir()))
+    {
         bail!("--report: expected one photo, found several; `fieldmark batch` makes a page for each");
     }
     let (explainer, load_seconds) = super::load(&args.model, terminal)?;
-    let mut query = Query::new(&args.prompt).against(args.against.iter()).with(settings);
+    let mut query = Query::new(&args.asked.prompt).against(args.against.iter()).with(settings);
     query.rivals = rivals;
     let start = Instant::now();
     explainer.check(&query)?;
@@ -140,7 +143,8 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(&self, coco: &mut Coco) -> Result<Exit> {
-        let images::Photos { files: images, skipped } = images::expand(&self.args.images, self.terminal);
+        let images::Photos { files: images, skipped } =
+            images::expand(&self.args.asked.images, self.terminal);
         let bar = self.terminal.photos(images.len());
         let preview = super::preview(self.args.show.preview, images.len(), &self.args.output);
         let mut names = Names::new();

@@ -10,6 +10,7 @@ pub mod man;
 pub mod methods;
 pub mod models;
 pub mod prompts;
+pub mod reference;
 
 use std::{
     io::{self, ErrorKind},
@@ -21,22 +22,17 @@ use std::{
 use anyhow::{Context, Result};
 use fieldmark::{
     Error, Explainer, Settings,
-    attribution::{Combination, METHODS},
-    device::DeviceChoice,
-    geometry::Fit,
+    attribution::METHODS,
     model::hub::{HubOptions, ModelSpec, locate},
     objective::{Strength, objective, references::By},
     page::PageOptions,
-    pipeline::{Layers, LoadOptions, Rivals},
+    pipeline::{LoadOptions, Rivals},
     prompt::{ConceptList, templates},
     refine::Tiles,
 };
 
 use crate::{
-    args::{
-        ALL_METHODS, ByName, CombinationName, DeviceName, FitName, MapArgs, ModelArgs, OutputArgs, Preview,
-        RivalArgs, ShowArgs, ViewArgs,
-    },
+    args::{ALL_METHODS, MapArgs, ModelArgs, OutputArgs, Preview, RivalArgs, ShowArgs, ViewArgs},
     destination::Destination,
     exit::{Exit, is_broken_pipe},
     hashes,
@@ -69,15 +65,9 @@ fn cache_folder() -> Option<PathBuf> {
 /// Opens the checkpoint; returns it with the seconds that it took.
 fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
     let start = Instant::now();
-    let device = match args.device {
-        None => DeviceChoice::Best,
-        Some(DeviceName::Cpu) => DeviceChoice::Cpu,
-        Some(DeviceName::Cuda) => DeviceChoice::Cuda,
-        Some(DeviceName::Metal) => DeviceChoice::Metal,
-    };
     let text_cache = (!args.no_text_cache).then(cache_folder).flatten().map(|folder| folder.join("texts"));
     let precision = args.precision;
-    let options = LoadOptions { hub: hub_options(args.offline), device, precision, text_cache };
+    let options = LoadOptions { hub: hub_options(args.offline), device: args.device, precision, text_cache };
     let explainer = Explainer::load_with(&args.model, &options, terminal)?;
     let explainer = explainer.with_progress(Arc::new(terminal.clone()));
     Ok((explainer, start.elapsed().as_secs_f64()))
@@ -133,11 +123,12 @@ fn coco_description(explainer: &Explainer, map: &MapArgs) -> String {
 }
 
 /// The settings that were typed.
-fn settings(args: &MapArgs, strength: Strength) -> Result<Settings> {
+fn settings(args: &MapArgs, method: Option<&str>, strength: Strength) -> Result<Settings> {
     Ok(Settings {
         strength,
-        method: args.method.clone(),
-        layer: args.layer,
+        method: method.map(str::to_owned),
+        layer: args.layers.block(),
+        layers: args.layers.several(),
         threshold: args.threshold,
         aggregate: args.aggregate.clone(),
         ..view(&args.view)?
@@ -171,11 +162,7 @@ fn strengths(aggregate: &str, typed: &[f64]) -> Result<Vec<Strength>> {
 
 /// By which rule rivals are found among the concepts of a list.
 fn rivals(args: &RivalArgs, concepts: ConceptList, synonym_threshold: f64) -> Rivals {
-    let (by, count) = match args.by {
-        ByName::Text => (By::Text, 3),
-        ByName::Image => (By::Image, 3),
-        ByName::Group => (By::Group, 1),
-    };
+    let (by, count) = (args.by, if args.by == By::Group { 1 } else { 3 });
     Rivals {
         concepts,
         by,
@@ -201,17 +188,8 @@ fn methods(list: &[String]) -> Vec<String> {
 /// The settings that the maps of one run have in common; the others are the defaults.
 fn view(args: &ViewArgs) -> Result<Settings> {
     let sets: fieldmark::Result<Vec<_>> = args.template.iter().map(|template| templates(template)).collect();
-    let combination = match args.layers_combine {
-        CombinationName::Mean => Combination::Mean,
-        CombinationName::Product => Combination::Product,
-    };
     Ok(Settings {
-        layers: args.layers.clone().map(|layers| Layers { combination, ..layers }),
-        fit: match args.fit {
-            FitName::Whole => Fit::Whole,
-            FitName::Squash => Fit::Squash,
-            FitName::Crop => Fit::Crop,
-        },
+        fit: args.fit,
         detail: args.detail,
         tiles: args.tiles,
         artifacts: args.artifacts,
