@@ -137,7 +137,7 @@ fn every_option_stands_under_the_heading_of_its_subject() {
         let places = |title: &&str| HEADINGS.iter().position(|heading| heading == title);
         let places: Vec<usize> = titles.iter().filter_map(places).collect();
         assert!(places.is_sorted(), "{command}: {titles:?}");
-        for (title, lines) in &sections {
+        for (title, lines) in sections.iter().filter(|(title, _)| !title.starts_with("Example")) {
             for option in options(lines) {
                 // Of `compare`, the concepts are prompts that compete.
                 let is_other = (option, *title) == ("--concepts", "Prompts");
@@ -157,7 +157,8 @@ fn short_help_fits_on_a_screen_and_points_to_the_long_one() {
         let (short, long) = (help(command, "-h"), help(command, "--help"));
         let own = |help: &str| {
             let sections = sections(help);
-            let sections = sections.iter().filter(|(title, _)| *title != "General");
+            let own = |title: &str| title != "General" && !title.starts_with("Example");
+            let sections = sections.iter().filter(|(title, _)| own(title));
             sections.flat_map(|(_, lines)| options(lines)).map(str::to_owned).collect::<Vec<_>>()
         };
         let (few, all) = (own(&short), own(&long));

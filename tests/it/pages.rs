@@ -26,8 +26,20 @@ fn options(text: &str) -> Vec<&str> {
 #[test]
 fn every_option_that_the_readme_names_is_one() {
     /// Those of other programs.
-    const OTHERS: [&str; 8] =
-        ["--release", "--path", "--features", "--example", "--test", "--ignored", "--seed", "--skip"];
+    const OTHERS: [&str; 12] = [
+        "--release",
+        "--path",
+        "--features",
+        "--example",
+        "--package",
+        "--bin",
+        "--open",
+        "--test",
+        "--ignored",
+        "--skip",
+        "--count",
+        "--out",
+    ];
     let reference = output(&["reference"]);
     let known = options(&reference);
     let readme = readme();

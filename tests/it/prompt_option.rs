@@ -15,7 +15,8 @@ fn lines(outcome: &Outcome) -> Vec<Value> {
 
 /// Runs a command on the checkpoint `model` and returns its lines.
 fn answers(sandbox: &Sandbox, arguments: &[&str]) -> Vec<Value> {
-    lines(&sandbox.run(&[arguments, &["--model", "model", "--json"]].concat()))
+    let (command, rest) = arguments.split_first().expect("a command");
+    lines(&sandbox.run(&[&[command, "--model", "model", "--json"], rest].concat()))
 }
 
 #[test]
@@ -140,6 +141,7 @@ fn several_methods_have_one_spelling() {
         |options: &[&str]| answers(&sandbox, &[&["compare", "wide.png", "red", "blue"], options].concat());
     assert_eq!(of(&["--method", "grad-cam,le-grad"]), of(&["--methods", "grad-cam,le-grad"]));
     assert_eq!(of(&["--method", "le-grad"]), of(&["--methods", "le-grad"]));
+    let sandbox = Sandbox::new();
     for option in [&["--matrix"][..], &["--coco", "x.json"], &["--report", "x.html"], &["--save", "report"]] {
         let arguments =
             ["compare", "wide.png", "red", "blue", "--model", "model", "--method", "grad-cam,le-grad"];
@@ -158,7 +160,7 @@ fn values_that_have_names_are_listed() {
         ("--artifacts", "[possible values: keep, suppress]"),
         ("--aggregate", "[possible values: mean, weighted, softmax, logit]"),
         ("--fit", "[possible values: whole, squash, crop]"),
-        ("--device", "[possible values: cpu, cuda, metal]"),
+        ("--device", "[possible values: best, cpu, cuda, metal]"),
         ("--precision", "[possible values: auto, f32, bf16]"),
         ("--threshold", "peak:X with X from 0 to 1, otsu, or share:X"),
         ("--tiles", "a number of tiles above 0, auto or off"),

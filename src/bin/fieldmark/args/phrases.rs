@@ -16,9 +16,7 @@ impl FromStr for Phrase {
 
     fn from_str(typed: &str) -> Result<Self, String> {
         let (name, text) = typed.split_once('=').unwrap_or_default();
-        let subject =
-            [Ask::Class, Ask::Part, Ask::Attribute].into_iter().find(|ask| ask.name() == name.trim());
-        match subject {
+        match Ask::find(name.trim()) {
             Some(subject) => Ok(Self { subject, text: text.to_owned() }),
             None => Err(format!("expected class=TEXT, part=TEXT or attribute=TEXT, found {typed:?}")),
         }

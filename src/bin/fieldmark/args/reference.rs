@@ -19,8 +19,7 @@ Exit status:
   2        wrong usage, a model that cannot be used, or nothing done
   128 + n  ended by signal n
 
-`fieldmark COMMAND --help` shows all options of a command. docs/reference/command-line.md has
-everything on one page.";
+`fieldmark COMMAND --help` shows all options of a command.";
 
 const INTRODUCTION: &str = "\
 # Command line
@@ -29,6 +28,7 @@ This page is made from the program's own help texts by `fieldmark reference`; a 
 
 Options can stand anywhere, before or behind prompts and photos. Where several values are separated by commas, the option
 can also be repeated. `--` ends the options: what follows is a prompt or a photo even if it begins with `-`.
+
 ";
 
 /// Variables of the environment, and what they mean.
@@ -95,6 +95,9 @@ pub fn page(mut all: Command) -> Result<String, fmt::Error> {
     general.into_iter().try_for_each(|arg| write_arg(&mut page, arg))?;
     write_table(&mut page, "Environment", "variable", &ENVIRONMENT)?;
     write_table(&mut page, "Exit status", "status", &STATUSES)?;
+    while page.contains("\n\n\n") {
+        page = page.replace("\n\n\n", "\n\n");
+    }
     Ok(page)
 }
 
@@ -145,16 +148,22 @@ fn usage(command: &Command) -> String {
 }
 
 fn write_arg(page: &mut String, arg: &Arg) -> fmt::Result {
-    write!(page, "- `{}`: {}", spelled(arg), Text(&summary(arg)))?;
+    let summary = summary(arg);
+    // A default that depends on other options is a part of the text.
+    let (meaning, default_in_text) = summary.split_once(" [default: ").unwrap_or((&summary, ""));
+    write!(page, "- `{}`: {}", spelled(arg), Text(meaning))?;
     let aliases = arg.get_all_aliases().unwrap_or_default();
     if !aliases.is_empty() {
         let aliases: Vec<String> = aliases.iter().map(|alias| format!("`--{alias}`")).collect();
         write!(page, ". Also {}", aliases.join(", "))?;
     }
     let takes_value = arg.get_action().takes_values();
-    let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-    if takes_value && !defaults.is_empty() {
-        write!(page, ". Default: `{}`", defaults.join(","))?;
+    let fixed =
+        arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",");
+    match default_in_text {
+        "" if fixed.is_empty() || !takes_value => {}
+        "" => write!(page, ". Default: `{fixed}`")?,
+        text => write!(page, ". Default: {}", Text(text.trim_end_matches(']')))?,
     }
     writeln!(page)?;
     if let Some(details) = details(arg) {
