@@ -470,9 +470,12 @@ fn sends_no_token_to_another_host() {
 #[test]
 fn follows_a_renamed_repository_with_the_token() {
     let repository = Repository::usual();
-    let server = Server::start(move |request| match request.path.contains("old/") {
-        true => Answer::status(307).with("Location", request.path.replacen("old/", "org/", 1)),
-        false => repository.answer(request),
+    let server = Server::start(move |request| {
+        if request.path.contains("old/") {
+            Answer::status(307).with("Location", request.path.replacen("old/", "org/", 1))
+        } else {
+            repository.answer(request)
+        }
     });
     let mut machine = Machine::new(&server);
     machine.options.token = Some("hf_secret".into());

@@ -232,12 +232,13 @@ impl Coco {
 
     fn truth(&self, instances: Vec<Instance>, size: Option<Size>) -> Truth {
         let has_shapes = instances.iter().any(|instance| !instance.shapes.is_empty());
-        match has_shapes && self.place == Place::Finest {
-            true => Truth::Region(Region {
+        if has_shapes && self.place == Place::Finest {
+            Truth::Region(Region {
                 shapes: instances.into_iter().flat_map(Instance::into_shapes).collect(),
                 size,
-            }),
-            false => Truth::Boxes(instances.into_iter().map(|instance| instance.area).collect()),
+            })
+        } else {
+            Truth::Boxes(instances.into_iter().map(|instance| instance.area).collect())
         }
     }
 }
@@ -291,10 +292,12 @@ fn annotation_file(path: &Path, split: Option<&str>) -> Result<PathBuf> {
 fn usual_folders(path: &Path, file: &Path) -> Vec<PathBuf> {
     let beside = file.parent().unwrap_or(Path::new(""));
     let is_inner = file_name(beside) == ANNOTATIONS && !path.is_dir();
-    let root = match path.is_dir() {
-        true => path,
-        false if is_inner => beside.parent().unwrap_or(beside),
-        false => beside,
+    let root = if path.is_dir() {
+        path
+    } else if is_inner {
+        beside.parent().unwrap_or(beside)
+    } else {
+        beside
     };
     let name = file_name(file);
     let stem = name.strip_suffix(".json").unwrap_or(&name);

@@ -25,9 +25,10 @@ impl Instance {
     /// Its shapes, or its box as one.
     pub(super) fn into_shapes(self) -> Vec<Shape> {
         let Rect { x0, y0, x1, y1 } = self.area;
-        match self.shapes.is_empty() {
-            true => vec![Shape::Polygon(vec![[x0, y0], [x1, y0], [x1, y1], [x0, y1]])],
-            false => self.shapes,
+        if self.shapes.is_empty() {
+            vec![Shape::Polygon(vec![[x0, y0], [x1, y0], [x1, y1], [x0, y1]])]
+        } else {
+            self.shapes
         }
     }
 }

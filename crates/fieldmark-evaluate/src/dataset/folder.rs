@@ -43,13 +43,11 @@ impl Folder {
             concepts.add(&prompt, &[]);
             classes.push(Class { folder, label, prompt });
         }
-        match classes.is_empty() {
-            true => {
-                let reason = "expected folders with pictures, one for each class, found none".into();
-                Err(Error::Dataset { path: root, reason })
-            }
-            false => Ok(Self { root, classes, concepts }),
+        if classes.is_empty() {
+            let reason = "expected folders with pictures, one for each class, found none".into();
+            return Err(Error::Dataset { path: root, reason });
         }
+        Ok(Self { root, classes, concepts })
     }
 }
 

@@ -76,9 +76,10 @@ impl OpenImages {
     /// [`Error::Read`], [`Error::Dataset`] or [`Error::Option`], as [`Dataset::open`](super::Dataset::open).
     pub(super) fn open(path: &Path, options: &Options) -> Result<Self> {
         let wording = Wording::new(options, &Phrases::default())?;
-        let file = match path.is_dir() {
-            true => only(path, files_ending(path, ENDING)?, options.split.as_deref(), "point labels")?,
-            false => named_file(path, options.split.as_deref())?,
+        let file = if path.is_dir() {
+            only(path, files_ending(path, ENDING)?, options.split.as_deref(), "point labels")?
+        } else {
+            named_file(path, options.split.as_deref())?
         };
         let root = file.parent().unwrap_or(Path::new("")).to_owned();
         let odd = PassedOver::new(&file, "lines");

@@ -136,9 +136,10 @@ impl Phrase {
             return error(&format!("a text with {} in it", known[0]));
         }
         let rest = known.iter().fold(text.clone(), |rest, place| rest.replace(place, ""));
-        match rest.contains(['{', '}']) {
-            true => error(&format!("no braces but {}", known.join(", "))),
-            false => Ok(Self { text }),
+        if rest.contains(['{', '}']) {
+            error(&format!("no braces but {}", known.join(", ")))
+        } else {
+            Ok(Self { text })
         }
     }
 

@@ -63,11 +63,12 @@ impl Kind {
             Self::Real | Self::Reals => ("double", ""),
             Self::Flag => ("boolean", ""),
         };
-        match self.is_list() {
-            true => format!(
+        if self.is_list() {
+            format!(
                 "{repetition} group {name} (LIST) {{ repeated group list {{ required {physical} element{logical}; }} }}"
-            ),
-            false => format!("{repetition} {physical} {name}{logical};"),
+            )
+        } else {
+            format!("{repetition} {physical} {name}{logical};")
         }
     }
 }

@@ -81,14 +81,13 @@ pub fn wilcoxon(differences: &[f64]) -> Option<f64> {
     }
     let ranks = ranks(&differences.iter().map(|value| value.abs()).collect::<Vec<_>>());
     let positive: f64 = ranks.iter().zip(&differences).filter(|(_, d)| **d > 0.0).map(|(rank, _)| rank).sum();
-    match differences.len() <= EXACT {
-        true => Some(exact(&ranks, positive)),
-        false => {
-            // The variance of Σ ± r / 2 over all signs, which knows of equal ranks.
-            let deviation = ranks.iter().map(|rank| rank * rank).sum::<f64>().sqrt() / 2.0;
-            let from_middle = positive - ranks.iter().sum::<f64>() / 2.0;
-            Some(two_sided(from_middle / deviation))
-        }
+    if differences.len() <= EXACT {
+        Some(exact(&ranks, positive))
+    } else {
+        // The variance of Σ ± r / 2 over all signs, which knows of equal ranks.
+        let deviation = ranks.iter().map(|rank| rank * rank).sum::<f64>().sqrt() / 2.0;
+        let from_middle = positive - ranks.iter().sum::<f64>() / 2.0;
+        Some(two_sided(from_middle / deviation))
     }
 }
 

@@ -72,9 +72,10 @@ pub fn choose(scores: &[f64], similarities: &[f64], count: usize, synonym_thresh
         if choice.chosen.len() == count {
             break;
         }
-        match similarities[index] > synonym_threshold {
-            true => choice.passed_over.push(index),
-            false => choice.chosen.push((index, place + 1)),
+        if similarities[index] > synonym_threshold {
+            choice.passed_over.push(index);
+        } else {
+            choice.chosen.push((index, place + 1));
         }
     }
     choice

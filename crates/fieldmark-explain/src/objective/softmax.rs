@@ -51,9 +51,6 @@ impl Objective for Softmax {
     }
 
     fn unit(&self, competing: usize, strength: Strength) -> Unit {
-        match competing < 2 || strength.get() == 0.0 {
-            true => Unit::Logits,
-            false => Unit::Probability,
-        }
+        if competing < 2 || strength.get() == 0.0 { Unit::Logits } else { Unit::Probability }
     }
 }

@@ -176,10 +176,7 @@ fn groups(text: &str) -> Result<Vec<String>, String> {
 /// A name with single spaces between its words.
 fn named(text: &str, what: &str) -> Result<String, String> {
     let name = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match name.is_empty() {
-        true => Err(format!("expected {what}, found nothing beside the = or <")),
-        false => Ok(name),
-    }
+    if name.is_empty() { Err(format!("expected {what}, found nothing beside the = or <")) } else { Ok(name) }
 }
 
 #[cfg(test)]

@@ -21,9 +21,10 @@ impl Template {
     /// # Errors
     /// [`Error::Option`] if `{}` is not in it.
     pub fn new(text: &str) -> Result<Self> {
-        match text.contains(PLACE) {
-            true => Ok(Self(text.into())),
-            false => Err(error(&format!("expected a text with {PLACE} in it, found {text:?}"))),
+        if text.contains(PLACE) {
+            Ok(Self(text.into()))
+        } else {
+            Err(error(&format!("expected a text with {PLACE} in it, found {text:?}")))
         }
     }
 

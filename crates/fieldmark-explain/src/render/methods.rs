@@ -60,12 +60,11 @@ const MOST_NOTE_LINES: usize = 4;
 pub fn methods(photo: &RgbImage, columns: &[MethodColumn], rows: &[MethodRow]) -> RgbImage {
     let small = fitted(photo, side(columns.len()), side(columns.len()));
     let count = blocks(columns.len(), rows.len(), small.height());
-    let blocks: Vec<_> = match rows.is_empty() {
-        true => vec![block(photo, columns, rows, &small)],
-        false => {
-            let each = rows.chunks(rows.len().div_ceil(count));
-            each.map(|rows| block(photo, columns, rows, &small)).collect()
-        }
+    let blocks: Vec<_> = if rows.is_empty() {
+        vec![block(photo, columns, rows, &small)]
+    } else {
+        let each = rows.chunks(rows.len().div_ceil(count));
+        each.map(|rows| block(photo, columns, rows, &small)).collect()
     };
     let width = blocks.iter().map(RgbImage::width).sum();
     let tallest = blocks.iter().map(RgbImage::height).max().unwrap_or(0);
@@ -172,10 +171,7 @@ fn label_height(row: &MethodRow) -> u32 {
 
 /// Room for the words below maps that are nowhere above zero.
 fn blank_height(row: &MethodRow) -> u32 {
-    match row.maps.iter().any(|map| map.max() <= 0.0) {
-        true => lines_height(1, NOTE) + WORD_GAP / 2,
-        false => 0,
-    }
+    if row.maps.iter().any(|map| map.max() <= 0.0) { lines_height(1, NOTE) + WORD_GAP / 2 } else { 0 }
 }
 
 /// The value that gets the last colour; none if no map of the row has any.

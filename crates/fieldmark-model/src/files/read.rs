@@ -32,10 +32,7 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
             .map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
         // The bound holds for a file that grows while it is read, too.
         File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 > limit {
-            true => Err(too_large(&"more")),
-            false => Ok(bytes),
-        }
+        if bytes.len() as u64 > limit { Err(too_large(&"more")) } else { Ok(bytes) }
     };
     read().map_err(|source| Error::Read { path: path.into(), source })
 }

@@ -110,9 +110,12 @@ impl<'e> FaithfulnessTest<'e> {
             .map(|(_, change)| change)
             .collect();
         let answers = self.answers(&wanted, &ranking, prompts)?;
-        let curve = |metric: Metric| match self.options.metrics.contains(&metric) {
-            true => self.curve(metric, ranking.units, &answers),
-            false => Curve::default(),
+        let curve = |metric: Metric| {
+            if self.options.metrics.contains(&metric) {
+                self.curve(metric, ranking.units, &answers)
+            } else {
+                Curve::default()
+            }
         };
         Ok(Faithful {
             marks: asked().map(|metric| (metric, self.mark(metric, ranking.units, &answers))).collect(),

@@ -232,9 +232,10 @@ impl Faithfulness {
             let reason = format!("expected at most {MOST_POINTS} points of a curve, found more");
             return refuse("step", reason);
         }
-        match self.road_noise >= 0.0 && self.road_noise.is_finite() {
-            true => Ok(()),
-            false => refuse("road noise", format!("expected 0 or more, found {}", self.road_noise)),
+        if self.road_noise >= 0.0 && self.road_noise.is_finite() {
+            Ok(())
+        } else {
+            refuse("road noise", format!("expected 0 or more, found {}", self.road_noise))
         }
     }
 }

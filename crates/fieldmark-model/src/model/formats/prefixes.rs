@@ -193,10 +193,8 @@ mod tests {
 
     #[test]
     fn a_part_of_a_model_is_found_and_what_is_none_is_not() {
-        let without = |name: &str| match name.contains("layers.0.mlp") {
-            true => vec![],
-            false => vec![format!("model.{name}")],
-        };
+        let without =
+            |name: &str| if name.contains("layers.0.mlp") { vec![] } else { vec![format!("model.{name}")] };
         assert_eq!(found(without), Ok(Some(("model.".into(), false))));
         assert_eq!(found(|name| vec![format!("{name}s")]), Ok(None));
     }

@@ -44,9 +44,10 @@ pub(super) fn beside(file: &Path) -> Result<ModelFiles> {
     let mut files =
         names.into_iter().map(|name| describe(directory.join(&name), name)).collect::<Result<Vec<_>>>()?;
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let shards = match name.ends_with(".json") {
-        true => selection::shards(&crate::model::formats::read_text_file(file)?).unwrap_or_default(),
-        false => Vec::new(),
+    let shards = if name.ends_with(".json") {
+        selection::shards(&crate::model::formats::read_text_file(file)?).unwrap_or_default()
+    } else {
+        Vec::new()
     };
     for name in shards.into_iter().filter(|name| directory.join(name).is_file()) {
         files.push(describe(directory.join(&name), name)?);

@@ -155,9 +155,10 @@ impl CustomOp3 for LayerNormOp {
 /// # Errors
 /// If the tensor computation fails.
 pub fn softmax(scores: &Tensor) -> Result<Tensor> {
-    match scores.device().is_cpu() {
-        true => scores.contiguous()?.apply_op1(SoftmaxOp),
-        false => candle_nn::ops::softmax(scores, D::Minus1),
+    if scores.device().is_cpu() {
+        scores.contiguous()?.apply_op1(SoftmaxOp)
+    } else {
+        candle_nn::ops::softmax(scores, D::Minus1)
     }
 }
 

@@ -247,14 +247,12 @@ impl VisionTower {
                 continue;
             }
             let onward = index < highest || index + 1 < depth || pooled;
-            hidden = match recording.keeps(index) {
-                true => {
-                    let each = hidden.into_iter().zip(&mut kept);
-                    let leaving =
-                        each.map(|(hidden, (_, recorded))| recorded.pass(index, block, hidden, onward));
-                    leaving.collect::<Result<_>>()?
-                }
-                false => forward_each(std::slice::from_ref(block), hidden)?,
+            hidden = if recording.keeps(index) {
+                let each = hidden.into_iter().zip(&mut kept);
+                let leaving = each.map(|(hidden, (_, recorded))| recorded.pass(index, block, hidden, onward));
+                leaving.collect::<Result<_>>()?
+            } else {
+                forward_each(std::slice::from_ref(block), hidden)?
             };
         }
         Ok(kept)
