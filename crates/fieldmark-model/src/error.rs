@@ -223,6 +223,14 @@ pub(crate) fn one_line(reason: &str) -> String {
     })
 }
 
+/// A text of a message, cut where it gets longer than so many characters.
+pub fn cut(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// The first line of candle's message: the rest is a backtrace.
 pub(crate) fn first_line(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()

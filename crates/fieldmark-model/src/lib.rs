@@ -6,7 +6,7 @@ pub mod error;
 pub mod named;
 pub mod guard;
 mod digest;
-mod json;
+pub mod json;
 pub mod device;
 pub mod files;
 pub mod geometry;

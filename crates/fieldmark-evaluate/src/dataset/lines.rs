@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
 };
 
-use fieldmark_model::error::{Error, Result};
+use fieldmark_model::error::{self, Error, Result};
 
 /// The longest line that is read, in bytes.
 const LONGEST_LINE: u64 = 1 << 20;
@@ -139,9 +139,10 @@ impl<'a> Fields<'a> {
     /// The next field as a finite number.
     pub(super) fn finite(&mut self, name: &str) -> Result<f64> {
         let number: f64 = self.number(name, "a number")?;
-        match number.is_finite() {
-            true => Ok(number),
-            false => Err(self.wrong(name, "a finite number", &number.to_string())),
+        if number.is_finite() {
+            Ok(number)
+        } else {
+            Err(self.wrong(name, "a finite number", &number.to_string()))
         }
     }
 
@@ -163,10 +164,7 @@ impl<'a> Fields<'a> {
 /// A text, cut to what a message can carry.
 pub(super) fn cut(text: &str) -> String {
     const LONGEST: usize = 60;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{} ...", &text[..end]),
-        None => text.to_owned(),
-    }
+    error::cut(text, LONGEST)
 }
 
 #[cfg(test)]

@@ -221,9 +221,10 @@ impl Entries<'_> {
     fn area(&self) -> Result<Truth, String> {
         let [x, y, width, height] = self.0.numbers("box", "[x, y, width, height]")?;
         let area = Rect { x0: x, y0: y, x1: x + width, y1: y + height };
-        match width > 0.0 && height > 0.0 && area.x1.is_finite() && area.y1.is_finite() {
-            true => Ok(Truth::Box(area)),
-            false => Err(format!("\"box\": expected a width and a height above 0, found {width} x {height}")),
+        if width > 0.0 && height > 0.0 && area.x1.is_finite() && area.y1.is_finite() {
+            Ok(Truth::Box(area))
+        } else {
+            Err(format!("\"box\": expected a width and a height above 0, found {width} x {height}"))
         }
     }
 }
@@ -304,6 +305,6 @@ mod tests {
     fn long_values_are_cut_in_messages() {
         let long = "ä".repeat(200);
         let found = reason(&format!(r#"{{"image": "a", "prompt": "p", "present": "{long}"}}"#));
-        assert!(found.ends_with("ä ...") && found.chars().count() < 120, "{found}");
+        assert!(found.ends_with("ä...") && found.chars().count() < 120, "{found}");
     }
 }

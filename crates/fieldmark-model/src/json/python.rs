@@ -17,24 +17,35 @@ const NAMES: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 ///
 /// # Errors
 /// What is wrong with the text.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Error> {
+pub fn parse(bytes: &[u8]) -> Result<Value, Error> {
     let strict = serde_json::from_slice(bytes);
     match strict {
         Ok(value) => Ok(value),
-        Err(error) => match with_texts_for_numbers(bytes) {
+        Err(error) => match replaced(bytes, |name| format!("\"{MARK}{name}\"")) {
             Some(changed) => serde_json::from_slice(&changed),
             None => Err(error),
         },
     }
 }
 
+/// Parses JSON. Numbers that JSON does not have are read as `null`.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_with_nulls(bytes: &[u8]) -> Result<Value, Error> {
+    serde_json::from_slice(bytes).or_else(|error| match replaced(bytes, |_| "null".into()) {
+        Some(changed) => serde_json::from_slice(&changed),
+        None => Err(error),
+    })
+}
+
 /// A text field's value; none for a number that JSON does not have.
-pub(crate) fn text(value: &Value) -> Option<&str> {
+pub fn text(value: &Value) -> Option<&str> {
     value.as_str().filter(|text| !text.starts_with(MARK))
 }
 
 /// A value as its file has it, for errors.
-pub(crate) fn shown(found: &str) -> String {
+pub fn shown(found: &str) -> String {
     if !found.contains(MARK) {
         return found.to_owned();
     }
@@ -42,8 +53,8 @@ pub(crate) fn shown(found: &str) -> String {
     NAMES.iter().fold(found.to_owned(), |text, name| quoted(&text, name)).replace(MARK, "")
 }
 
-/// The file with texts in the place of numbers that JSON does not have; none if it has no such numbers.
-fn with_texts_for_numbers(bytes: &[u8]) -> Option<Vec<u8>> {
+/// The text with something else in the place of numbers that JSON does not have; none if it has no such numbers.
+fn replaced(bytes: &[u8], replacement: impl Fn(&str) -> String) -> Option<Vec<u8>> {
     let mut changed = Vec::with_capacity(bytes.len() + 64);
     let mut at = 0;
     let mut any = false;
@@ -52,7 +63,7 @@ fn with_texts_for_numbers(bytes: &[u8]) -> Option<Vec<u8>> {
         let token = &bytes[at..at + length];
         match number_without_json(token) {
             Some(name) => {
-                changed.extend(format!("\"{MARK}{name}\"").bytes());
+                changed.extend(replacement(name).bytes());
                 any = true;
             }
             None => changed.extend_from_slice(token),
@@ -110,6 +121,14 @@ mod tests {
         assert_eq!(text_of(&value["b"]), "[Infinity,-Infinity,Infinity,-Infinity]");
         assert_eq!((super::text(&value["a"]), super::text(&value["c"])), (None, Some("NaN, \"Infinity")));
         assert_eq!(value["a"].as_f64(), None);
+    }
+
+    #[test]
+    fn numbers_of_python_are_null_where_that_is_asked_for() {
+        let read = |text: &str| parse_with_nulls(text.as_bytes()).map_err(|error| error.to_string());
+        let expected = serde_json::json!({"a": [null, null, -1], "NaN \\\" NaN": null});
+        assert_eq!(read(r#"{"a": [NaN, -Infinity, -1], "NaN \\\" NaN": Infinity}"#), Ok(expected));
+        assert!(read("[nan]").is_err() && read("[NaNa]").is_err());
     }
 
     fn text_of(value: &Value) -> String {

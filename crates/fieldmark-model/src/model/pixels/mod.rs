@@ -2,4 +2,4 @@
 
 pub mod preprocess;
 
-mod resample;
+pub(crate) mod resample;

@@ -12,17 +12,18 @@ mod vocabulary;
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 pub use super::names::{OpenClipNames, TensorNames, TimmNames, VisionNames};
 use super::read_config_file;
 pub use crate::model::text::cleaning::Cleaning;
 use crate::{
-    error::{Error, Result},
+    error::Result,
     geometry::Grid,
-    json,
+    json::{ConfigFile, parse_object},
 };
 pub use open_clip::OpenClipConfig;
+pub(crate) use section::Section;
 pub use vocabulary::ClosedVocabulary;
 
 /// The nonlinearity between the two layers of an MLP.
@@ -287,27 +288,17 @@ impl ClipConfig {
     /// # Errors
     /// [`Error::Config`] names the field, what was expected and what was found.
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
-        transformers::parse(&json_object(bytes, path)?, path)
+        transformers::parse(&parse_object(bytes, &ConfigFile(path))?, path)
     }
 }
 
 /// Whether a `config.json` is for other code than transformers' own: it names classes that come with the checkpoint
 /// (`auto_map`), or cannot be read as one of the models that are supported.
 pub(crate) fn is_foreign(path: &Path) -> bool {
-    let Ok(values) = read_config_file(path).and_then(|bytes| json_object(&bytes, path)) else {
+    let Ok(values) = read_config_file(path).and_then(|bytes| parse_object(&bytes, &ConfigFile(path))) else {
         return true;
     };
     let classes = values.get("auto_map").and_then(Value::as_object);
     let names_model = classes.is_some_and(|classes| classes.contains_key("AutoModel"));
     names_model || transformers::parse(&values, path).is_err()
-}
-
-/// The JSON object that a file holds.
-fn json_object(bytes: &[u8], path: &Path) -> Result<Map<String, Value>> {
-    let error = |reason: String| Error::Config { path: path.into(), reason };
-    match json::parse(bytes) {
-        Ok(Value::Object(values)) => Ok(values),
-        Ok(_) => Err(error("expected a JSON object".into())),
-        Err(source) => Err(error(format!("not valid JSON: {source}"))),
-    }
 }

@@ -10,11 +10,11 @@ use serde_json::{Map, Value};
 
 use super::{
     Activation, ClipConfig, ClosedVocabulary, EndOfText, ProbabilityKind, Projection, Splitter,
-    TextAttention, TextConfig, TextPooling, TowerConfig, VisionConfig, VisionPooling, json_object,
-    section::Section, timm,
+    TextAttention, TextConfig, TextPooling, TowerConfig, VisionConfig, VisionPooling, section::Section, timm,
 };
 use crate::{
     error::Result,
+    json::{ConfigFile, parse_object},
     model::{
         formats::{
             names::{OpenClipNames, TensorNames, VisionNames},
@@ -50,11 +50,11 @@ impl OpenClipConfig {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) names the field, what was expected and what was found.
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
-        let root = json_object(bytes, path)?;
-        let top = Section { path, name: "", values: &root };
+        let root = parse_object(bytes, &ConfigFile(path))?;
+        let top = Section::new(&root, ConfigFile(path));
         let preprocess = top.object("preprocess_cfg")?.cloned().unwrap_or_default();
         let whole = top.object("model_cfg")?;
-        let mut model = model(&Section { path, name: "", values: whole.unwrap_or(&root) })?;
+        let mut model = model(&Section::new(whole.unwrap_or(&root), ConfigFile(path)))?;
         model.closed_vocabulary = ClosedVocabulary::read(&top)?;
         Ok(Self { model, preprocess: Value::Object(preprocess) })
     }
@@ -67,20 +67,20 @@ fn model(top: &Section) -> Result<ClipConfig> {
     let missing = |key| top.error(key, "an object", "none");
     let vision = top.object("vision_cfg")?.ok_or_else(|| missing("vision_cfg"))?;
     let text = top.object("text_cfg")?.ok_or_else(|| missing("text_cfg"))?;
-    let vision = Section { path: top.path, name: "vision_cfg.", values: vision };
-    let text = Section { path: top.path, name: "text_cfg.", values: text };
+    let vision = top.inner(vision, "vision_cfg.");
+    let text = top.inner(text, "text_cfg.");
     if top.get("embed_dim").is_none() {
         return Err(top.error("embed_dim", "a number", "none"));
     }
     let embedding = top.size("embed_dim", 512)?;
-    let quick = top.flag("quick_gelu", false)?;
+    let quick = top.flag("quick_gelu")?.unwrap_or(false);
     let (vision, vision_names) = match vision.text("timm_model_name")? {
         Some(name) => timm::vision(&vision, name, embedding)?,
         None => (own_vision(&vision, quick)?, VisionNames::OpenClip),
     };
     let text = text_config(&text, quick)?;
     let names = OpenClipNames {
-        custom_text: top.flag("custom_text", false)?,
+        custom_text: top.flag("custom_text")?.unwrap_or(false),
         text_projection_layer: text.projection == Projection::LinearWithBias,
         vision: vision_names,
     };
@@ -110,13 +110,15 @@ fn own_vision(section: &Section, quick: bool) -> Result<VisionConfig> {
     if section.get("attentional_pool").is_some_and(|pool| *pool != Value::Bool(false)) {
         return Err(section.error("attentional_pool", "none", "one (CoCa)"));
     }
-    let pooling =
-        match (section.text("pool_type")?.unwrap_or("tok"), section.flag("final_ln_after_pool", false)?) {
-            ("tok", _) => VisionPooling::ClassToken,
-            ("avg", false) => VisionPooling::MeanOfPatches,
-            ("avg", true) => VisionPooling::MeanBeforeNorm,
-            (other, _) => return Err(section.error("pool_type", "\"tok\" or \"avg\"", format!("{other:?}"))),
-        };
+    let pooling = match (
+        section.text("pool_type")?.unwrap_or("tok"),
+        section.flag("final_ln_after_pool")?.unwrap_or(false),
+    ) {
+        ("tok", _) => VisionPooling::ClassToken,
+        ("avg", false) => VisionPooling::MeanOfPatches,
+        ("avg", true) => VisionPooling::MeanBeforeNorm,
+        (other, _) => return Err(section.error("pool_type", "\"tok\" or \"avg\"", format!("{other:?}"))),
+    };
     let image_size = side(section, "image_size", 224)?;
     let patch = side(section, "patch_size", 16)?;
     if patch > image_size {
@@ -132,7 +134,7 @@ fn own_vision(section: &Section, quick: bool) -> Result<VisionConfig> {
         patch,
         class_token: true,
         patch_bias: false,
-        pre_norm: !section.flag("no_ln_pre", false)?,
+        pre_norm: !section.flag("no_ln_pre")?.unwrap_or(false),
         pooling,
         projection: Projection::Linear,
     })
@@ -153,7 +155,7 @@ pub(super) fn side(section: &Section, key: &str, default: usize) -> Result<usize
                 }
             };
             let alone = Map::from_iter([(key.to_owned(), square.clone())]);
-            Section { values: &alone, ..*section }.size(key, default)
+            section.with_values(&alone).size(key, default)
         }
         _ => section.size(key, default),
     }
@@ -182,7 +184,7 @@ fn refuse_other_blocks(section: &Section) -> Result<()> {
     let switches =
         ["qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc"];
     for switch in switches {
-        if section.flag(switch, false)? {
+        if section.flag(switch)?.unwrap_or(false) {
             return Err(section.error(switch, "false", true));
         }
     }
@@ -213,7 +215,7 @@ fn epsilon(section: &Section) -> Result<f64> {
     if let Some(other) = values.keys().find(|key| *key != "eps") {
         return Err(section.error("norm_kwargs", "eps alone", other));
     }
-    Section { path: section.path, name: section.name, values }.epsilon("eps", 1e-5)
+    section.with_values(values).epsilon("eps", 1e-5)
 }
 
 fn text_config(section: &Section, quick: bool) -> Result<TextConfig> {
@@ -221,16 +223,17 @@ fn text_config(section: &Section, quick: bool) -> Result<TextConfig> {
         let expected = "none (open_clip's own text transformer)";
         return Err(section.error("hf_model_name", expected, format!("{name:?}")));
     }
-    if section.flag("embed_cls", false)? {
+    if section.flag("embed_cls")?.unwrap_or(false) {
         return Err(section.error("embed_cls", "false", "true (CoCa)"));
     }
     let (width, heads) = (section.size("width", 512)?, section.size("heads", 8)?);
     if width % heads != 0 {
         return Err(section.error("heads", format!("a divisor of width {width}"), heads));
     }
-    let attention = match section.flag("no_causal_mask", false)? {
-        true => TextAttention::Bidirectional,
-        false => TextAttention::Causal,
+    let attention = if section.flag("no_causal_mask")?.unwrap_or(false) {
+        TextAttention::Bidirectional
+    } else {
+        TextAttention::Causal
     };
     let (splitter, cleaning) = tokenizer(section)?;
     Ok(TextConfig {
@@ -253,7 +256,7 @@ fn text_pooling(section: &Section) -> Result<TextPooling> {
         "eos" => {
             match section.get("eos_id").map_or(Some(2), Value::as_u64).and_then(|id| u32::try_from(id).ok()) {
                 Some(id) => TextPooling::End(EndOfText::Id(id)),
-                None => return Err(section.error("eos_id", "a token id", &section.values["eos_id"])),
+                None => return Err(section.error("eos_id", "a token id", &section.values()["eos_id"])),
             }
         }
         "last" => TextPooling::Last,
@@ -266,7 +269,7 @@ fn text_pooling(section: &Section) -> Result<TextPooling> {
 }
 
 fn text_projection(section: &Section) -> Result<Projection> {
-    match (section.text("proj_type")?.unwrap_or("linear"), section.flag("proj_bias", false)?) {
+    match (section.text("proj_type")?.unwrap_or("linear"), section.flag("proj_bias")?.unwrap_or(false)) {
         ("none", _) => Ok(Projection::None),
         ("linear", false) => Ok(Projection::Linear),
         ("linear", true) => Ok(Projection::LinearWithBias),
@@ -283,7 +286,7 @@ fn tokenizer(section: &Section) -> Result<(Splitter, Cleaning)> {
     let wrapped = section.text("hf_tokenizer_name")?.is_some();
     let empty = Map::new();
     let values = section.object("tokenizer_kwargs")?.unwrap_or(&empty);
-    let own = Section { path: section.path, name: "text_cfg.tokenizer_kwargs.", values };
+    let own = section.inner(values, "text_cfg.tokenizer_kwargs.");
     if let Some((key, value)) =
         values.iter().find(|(key, value)| *key != "clean" && **value != Value::Bool(false))
     {

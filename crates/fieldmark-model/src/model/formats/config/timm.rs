@@ -142,9 +142,9 @@ impl Family {
 /// What makes the summary the embedding, and what it is called: a layer of open_clip's behind timm's network, timm's
 /// own last layer, or nothing.
 fn projection(section: &Section) -> Result<(Projection, &'static str)> {
-    let bias = section.flag("timm_proj_bias", false)?;
+    let bias = section.flag("timm_proj_bias")?.unwrap_or(false);
     // Null is not the same as missing.
-    let kind = match section.values.get("timm_proj") {
+    let kind = match section.values().get("timm_proj") {
         None => "linear",
         Some(value) if value.is_null() => "",
         Some(_) => section.text("timm_proj")?.unwrap_or_default(),
@@ -194,11 +194,13 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::json::ConfigFile;
     use serde_json::{Value, json};
 
     fn read(values: &Value, embedding: usize) -> Result<(VisionConfig, VisionNames)> {
         let values = values.as_object().expect("an object");
-        let section = Section { path: Path::new("open_clip_config.json"), name: "vision_cfg.", values };
+        let top = Section::new(values, ConfigFile(Path::new("open_clip_config.json")));
+        let section = top.inner(values, "vision_cfg.");
         vision(&section, section.text("timm_model_name")?.expect("is there"), embedding)
     }
 

@@ -13,7 +13,7 @@ use super::{
     Projection, Splitter, TextAttention, TextConfig, TextPooling, TowerConfig, VisionConfig, VisionPooling,
     section::Section,
 };
-use crate::{error::Result, model::formats::names::TensorNames};
+use crate::{error::Result, json::ConfigFile, model::formats::names::TensorNames};
 
 /// Which of transformers' models a file is for.
 #[derive(Clone, Copy)]
@@ -39,11 +39,11 @@ const SIGLIP: Defaults = Defaults { activation: Activation::GeluTanh, epsilon: 1
 
 /// Reads the fields of a whole file; `path` is only named in errors.
 pub(super) fn parse(root: &Map<String, Value>, path: &Path) -> Result<ClipConfig> {
-    let top = Section { path, name: "", values: root };
+    let top = Section::new(root, ConfigFile(path));
     let family = family(&top)?;
     let (text, vision) = (merged(&top, "text_config", family)?, merged(&top, "vision_config", family)?);
-    let text = Section { path, name: "text_config.", values: &text };
-    let vision = Section { path, name: "vision_config.", values: &vision };
+    let text = top.inner(&text, "text_config.");
+    let vision = top.inner(&vision, "vision_config.");
     match family {
         Family::Clip => clip(&top, &text, &vision),
         Family::Siglip => siglip(&top, &text, &vision),
@@ -108,7 +108,7 @@ fn clip(top: &Section, text: &Section, vision: &Section) -> Result<ClipConfig> {
 }
 
 fn siglip(top: &Section, text: &Section, vision: &Section) -> Result<ClipConfig> {
-    if !vision.flag("vision_use_head", true)? {
+    if !vision.flag("vision_use_head")?.unwrap_or(true) {
         return Err(vision.error("vision_use_head", "true", false));
     }
     let own = Own::read(top)?;
@@ -210,7 +210,7 @@ impl Own {
     fn read(top: &Section) -> Result<Self> {
         let empty = Map::new();
         let values = top.object("fieldmark")?.unwrap_or(&empty);
-        let own = Section { path: top.path, name: "fieldmark.", values };
+        let own = top.inner(values, "fieldmark.");
         let presence = match (own.share("present")?, own.share("absent")?) {
             (None, None) => None,
             (Some(present), Some(absent)) if absent <= present => Some(PresenceBounds { present, absent }),
@@ -282,7 +282,7 @@ mod tests {
                 r#"{"model_type": "clip", "fieldmark": {"present": 0.5}}"#,
                 "fieldmark.present: expected it and absent, which is not above it, found 0.5 and none",
             ),
-            (r#"[]"#, "expected a JSON object"),
+            (r#"[]"#, "expected a JSON object, found []"),
             (
                 r#"{"model_type": "clip", "text_config": {"num_attention_heads": 0}}"#,
                 "text_config.num_attention_heads: expected a whole number from 1 to 1048576, found 0",

@@ -19,7 +19,7 @@ impl ClosedVocabulary {
     pub(super) fn read(top: &Section) -> Result<Option<Self>> {
         let empty = Map::new();
         let values = top.object("fieldmark")?.unwrap_or(&empty);
-        let own = Section { path: top.path, name: "fieldmark.", values };
+        let own = top.inner(values, "fieldmark.");
         let Some(found) = own.get("vocabulary") else { return Ok(None) };
         let word = |word: &Value| Some(word.as_str().filter(|word| !word.is_empty())?.to_lowercase());
         let listed = found.as_array().and_then(|list| list.iter().map(word).collect::<Option<BTreeSet<_>>>());
@@ -92,10 +92,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::json::ConfigFile;
 
     fn vocabulary(json: &str) -> Result<Option<ClosedVocabulary>> {
         let Ok(Value::Object(values)) = serde_json::from_str(json) else { panic!("an object") };
-        ClosedVocabulary::read(&Section { path: Path::new("config.json"), name: "", values: &values })
+        ClosedVocabulary::read(&Section::new(&values, ConfigFile(Path::new("config.json"))))
     }
 
     fn unknown(text: &str) -> Vec<String> {

@@ -17,7 +17,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, cut},
     guard::guarded,
     json,
     model::formats::{
@@ -95,9 +95,10 @@ impl PromptTokenizer {
         }
         let (vocabulary, merges) = (directory.join(VOCABULARY), directory.join(MERGES));
         if !(vocabulary.is_file() && merges.is_file()) {
-            let reason = match directory.join(SENTENCE_PIECE).is_file() {
-                true => format!("expected {TOKENIZER}, found the same tokenizer only as {SENTENCE_PIECE}"),
-                false => format!("neither {TOKENIZER} nor {VOCABULARY} with {MERGES} is there"),
+            let reason = if directory.join(SENTENCE_PIECE).is_file() {
+                format!("expected {TOKENIZER}, found the same tokenizer only as {SENTENCE_PIECE}")
+            } else {
+                format!("neither {TOKENIZER} nor {VOCABULARY} with {MERGES} is there")
             };
             return Err(Error::Tokenizer { path: directory.into(), reason });
         }
@@ -236,10 +237,7 @@ impl PromptTokenizer {
 
 /// The beginning of a prompt, for messages.
 fn beginning(prompt: &str) -> String {
-    match prompt.char_indices().nth(LONGEST_SHOWN) {
-        Some((end, _)) => format!("{}...", &prompt[..end]),
-        None => prompt.to_owned(),
-    }
+    cut(prompt, LONGEST_SHOWN)
 }
 
 /// The `tokenizer.json` that transformers makes of `vocab.json` and `merges.txt` for CLIP.

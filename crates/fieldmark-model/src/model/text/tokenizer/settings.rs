@@ -8,15 +8,15 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokenizers::{
     NormalizerWrapper,
     normalizers::{self, Replace, Strip},
 };
 
 use crate::{
-    error::{Error, Result},
-    json,
+    error::Result,
+    json::{self, Object, TokenizerFile, read_object},
     model::formats::read_text_file,
 };
 
@@ -29,9 +29,10 @@ pub(super) const FILES: [&str; 2] = [SETTINGS, SPECIAL_TOKENS];
 const PUNCTUATION: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]"##;
 
 /// At which end of a text its padding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Side {
     Left,
+    #[default]
     Right,
 }
 
@@ -55,38 +56,35 @@ pub(super) struct Cleaning {
 pub(super) struct Settings {
     pub(super) cleaning: Cleaning,
     pad_token: Option<String>,
-    left: bool,
+    side: Side,
 }
 
 impl Settings {
     /// Reads a directory; a file that is missing says nothing.
     pub(super) fn read(directory: &Path) -> Result<Self> {
         let file = directory.join(SETTINGS);
-        let values = read_object(&file)?;
+        let values = read(&file)?;
+        let settings = Object::new(&values, TokenizerFile(&file));
         let class = values.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
         let class = class.trim_end_matches("Fast");
-        let lower_case = match values.get("do_lower_case") {
-            None | Some(Value::Null) => class == "SiglipTokenizer",
-            Some(Value::Bool(lower_case)) => *lower_case,
-            Some(other) => return Err(unexpected(&file, "do_lower_case", "true or false", other)),
-        };
-        let left = match values.get("padding_side") {
-            None | Some(Value::Null) => false,
-            Some(Value::String(side)) if side == "left" || side == "right" => side == "left",
-            Some(other) => return Err(unexpected(&file, "padding_side", "\"left\" or \"right\"", other)),
-        };
+        let lower_case = settings.flag("do_lower_case")?.unwrap_or(class == "SiglipTokenizer");
+        let side = settings.read("padding_side", "\"left\" or \"right\"", |side| match side.as_str()? {
+            "left" => Some(Side::Left),
+            "right" => Some(Side::Right),
+            _ => None,
+        })?;
         let cleaning = Cleaning {
             lower_case: lower_case || class == "Siglip2Tokenizer",
             without_punctuation: class == "SiglipTokenizer",
         };
-        let pad_token = match pad_token(&values, &file)? {
+        let pad_token = match pad_token(&settings)? {
             Some(token) => Some(token),
             None => {
                 let file = directory.join(SPECIAL_TOKENS);
-                pad_token(&read_object(&file)?, &file)?
+                pad_token(&Object::new(&read(&file)?, TokenizerFile(&file)))?
             }
         };
-        Ok(Self { cleaning, pad_token, left })
+        Ok(Self { cleaning, pad_token, side: side.unwrap_or_default() })
     }
 
     /// The padding: the token that these files name, else `other`, which the tokenizer itself or `config.json` names.
@@ -103,7 +101,7 @@ impl Settings {
             None => other,
         };
         let id = id.ok_or("no padding token is named, and the model reads its padding")?;
-        Ok(Padding { id, side: if self.left { Side::Left } else { Side::Right } })
+        Ok(Padding { id, side: self.side })
     }
 }
 
@@ -127,36 +125,20 @@ impl Cleaning {
 }
 
 /// The padding token's text: a text itself, or the `content` of an object.
-fn pad_token(values: &Value, file: &Path) -> Result<Option<String>> {
-    match values.get("pad_token") {
-        None | Some(Value::Null) => Ok(None),
-        Some(token) => match json::text(token.get("content").unwrap_or(token)) {
-            Some(token) => Ok(Some(token.to_owned())),
-            None => Err(unexpected(file, "pad_token", "a token", token)),
-        },
-    }
+fn pad_token(settings: &Object<TokenizerFile>) -> Result<Option<String>> {
+    let content = |token: &Value| Some(json::text(token.get("content").unwrap_or(token))?.to_owned());
+    settings.read("pad_token", "a token", content)
 }
 
-fn read_object(file: &Path) -> Result<Value> {
-    if !file.is_file() {
-        return Ok(Value::Object(Default::default()));
-    }
-    let error = |reason: String| Error::Tokenizer { path: file.into(), reason };
-    match json::parse(&read_text_file(file)?) {
-        Ok(Value::Object(values)) => Ok(Value::Object(values)),
-        Ok(_) => Err(error("expected a JSON object".into())),
-        Err(source) => Err(error(format!("not valid JSON: {source}"))),
-    }
-}
-
-fn unexpected(file: &Path, key: &str, expected: &str, found: &Value) -> Error {
-    let found = json::shown(&found.to_string());
-    Error::Tokenizer { path: file.into(), reason: format!("{key}: expected {expected}, found {found}") }
+/// The fields of a file; none if it is missing.
+fn read(file: &Path) -> Result<Map<String, Value>> {
+    Ok(read_object(file, &TokenizerFile(file), read_text_file)?.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     fn settings(config: &str, special: &str) -> Result<Settings> {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -203,7 +185,7 @@ mod tests {
         let side = message(r#"{"padding_side": "top"}"#);
         assert!(side.ends_with(r#"padding_side: expected "left" or "right", found "top""#), "{side}");
         assert!(message(r#"{"do_lower_case": 1}"#).ends_with("expected true or false, found 1"));
-        assert!(message("[]").ends_with("expected a JSON object"));
+        assert!(message("[]").ends_with("expected a JSON object, found []"));
         assert!(message("{").contains("not valid JSON"));
     }
 }
