@@ -32,6 +32,7 @@ use fieldmark_model::{
 
 /// What the model says of one prompt.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Score {
     /// The prompt as it was given.
     pub prompt: String,
@@ -61,6 +62,7 @@ impl Score {
 
 /// What the model says of a rival, and how it became one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Reference {
     /// What the model says of it.
     #[serde(flatten)]
@@ -72,6 +74,7 @@ pub struct Reference {
 
 /// A prompt's place among all that competed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Ranked {
     /// From 1, the highest logit first.
     pub rank: usize,
@@ -82,6 +85,7 @@ pub struct Ranked {
 
 /// What tells one prompt from another: the map of the one minus the map of the other, both plain.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Pair {
     /// The one.
     pub prompt: String,
@@ -144,6 +148,7 @@ impl Place {
 
 /// What a map's values count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MapUnit {
     /// Logits: similarities times the checkpoint's logit scale.
     Logits,
@@ -188,6 +193,7 @@ impl MapUnit {
 
 /// The tiles that a photo was looked at in, beside the look at the whole of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Tiling {
     /// Rows of tiles.
     pub rows: usize,
@@ -201,6 +207,7 @@ pub struct Tiling {
 
 /// The tile that fits a prompt best.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct BestTile {
     /// Pixels of the photo to the left of it.
     pub x: u32,
@@ -217,6 +224,7 @@ pub struct BestTile {
 
 /// Tokens that are not about their place, and what became of their evidence.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Outliers {
     /// What became of it.
     pub handling: Artifacts,
@@ -308,6 +316,7 @@ pub struct Drawn {
 /// their times add up to more than the run's; of photos that pass the trunk together each has a share of the trunk's time
 /// by its size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Seconds {
     /// Finding and opening the checkpoint, once a run.
     pub load: f64,
@@ -342,6 +351,7 @@ impl Seconds {
 
 /// One target on one photo: a line of `localize --json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Localization {
     /// The photo's file.
     #[serde(flatten, serialize_with = "image")]

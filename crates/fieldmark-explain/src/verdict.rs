@@ -32,6 +32,7 @@ pub const MARGIN: f64 = 0.01;
 
 /// Whether the model sees the concept in the photo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Verdict {
     /// It does.
     Present,
@@ -47,6 +48,7 @@ named!(Verdict, "verdict", Present => "present", Weak => "weak", Absent => "abse
 
 /// How the checkpoint can tell.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Presence {
     /// By a calibrated sigmoid.
     Sigmoid {

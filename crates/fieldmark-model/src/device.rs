@@ -7,6 +7,7 @@ use crate::named;
 
 /// The device to compute on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DeviceChoice {
     /// CUDA or Metal where that was compiled in, else the CPU.
     #[default]
@@ -45,6 +46,7 @@ impl DeviceChoice {
 /// With how many digits the blocks of the vision tower multiply that pass without a graph. What is differentiated,
 /// attention, sums, the text tower and maps are in float32 whatever it says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Precision {
     /// [`F32`](Self::F32), until bfloat16 is shown to leave maps as they are.
     #[default]

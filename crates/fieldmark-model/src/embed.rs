@@ -9,6 +9,7 @@ use crate::{
 
 /// What the model says of one image and several prompts. All lists are in the prompts' order.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Scores {
     /// Cosines of image and prompt, from -1 to 1.
     pub similarities: Vec<f64>,

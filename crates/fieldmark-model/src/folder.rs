@@ -48,6 +48,7 @@ const THUMBNAILS: &str = "thumbnails";
 /// How many entries of folders are not photos, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Skipped {
     /// Files and folders whose names begin with a dot, such as macOS's `._photo.jpg`.
     #[serde(skip_serializing_if = "is_zero")]
@@ -125,6 +126,7 @@ impl fmt::Display for Skipped {
 
 /// The photos in a folder, and what is not one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Folder {
     /// The photos' files, sorted by their names' bytes.
     pub photos: Vec<PathBuf>,

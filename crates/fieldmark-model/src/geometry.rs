@@ -82,6 +82,7 @@ impl Grid {
 
 /// How a photo of any shape becomes the model's input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Fit {
     /// The whole photo at its own aspect, on as many patches as the model was trained on.
     #[default]

@@ -17,6 +17,7 @@ thread_local! {
 /// What a guarded call said when it panicked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("its decoder failed: {message}")]
+#[non_exhaustive]
 pub struct Panicked {
     /// The first line of the panic's message.
     pub message: String,

@@ -149,7 +149,7 @@ fn shown_choice(chosen: &Chosen) -> String {
     match by {
         By::Text => format!("text {similarity:.3}, rank {rank}"),
         By::Image => format!("photo, rank {rank}, text {similarity:.3}"),
-        By::Group => format!("group, text {similarity:.3}"),
+        by => format!("{by}, text {similarity:.3}"),
     }
 }
 

@@ -10,6 +10,7 @@ use fieldmark_model::named::alternatives;
 
 /// How the files of a data set are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Layout {
     /// A JSON object a line: [`Manifest`](super::Manifest).
     Manifest,

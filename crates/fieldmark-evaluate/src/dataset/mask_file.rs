@@ -16,6 +16,7 @@ use fieldmark_model::{
 
 /// Which pixels of a mask's file are inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Inside {
     /// Those that are neither black nor fully transparent.
     NotBlack,

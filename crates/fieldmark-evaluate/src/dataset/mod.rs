@@ -67,6 +67,7 @@ pub struct Picture {
 
 /// A concept, its rivals, and what is known about it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Question {
     /// Where the data set's file asks it: the line, or the place in a JSON list or among the pictures where there are
     /// no lines; the first is 1.

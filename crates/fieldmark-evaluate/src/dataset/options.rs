@@ -90,6 +90,7 @@ impl Options {
 
 /// What can be asked about a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Ask {
     /// The thing that is shown.
     Class,
@@ -103,6 +104,7 @@ named!(Ask, "ask", Class => "class", Part => "part", Attribute => "attribute");
 
 /// What counts as the place of a thing, where a set knows several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Place {
     /// The finest that is known: its pixels, else its box.
     #[default]

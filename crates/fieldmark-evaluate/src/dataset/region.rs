@@ -14,6 +14,7 @@ pub struct Region {
 
 /// One shape.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Shape {
     /// A closed line through `[x, y]`, in pixels of the photo: pixels whose centre it encloses are inside, and where it
     /// crosses itself, those that it encloses an odd number of times. (pycocotools draws the line itself too, on a grid

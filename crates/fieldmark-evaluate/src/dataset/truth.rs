@@ -13,6 +13,7 @@ use fieldmark_model::{
 
 /// Where a concept is, in pixels of the upright photo.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Truth {
     /// A PNG of the photo's size: pixels that are neither black nor fully transparent are inside.
     Mask(PathBuf),
@@ -46,6 +47,7 @@ pub enum Truth {
 
 /// How much a truth says about the place of a concept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Extent {
     /// All of its pixels, or a box around them.
     Area,
@@ -70,6 +72,7 @@ pub struct PointLabels {
 
 /// What the position of a point is counted in, from the upright photo's left and top edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PointUnit {
     /// Pixels.
     Pixel,
@@ -79,6 +82,7 @@ pub enum PointUnit {
 
 /// [`PointLabels`] as numbers of pixels, which are counted row by row; what is said of a pixel twice is there twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PointPixels {
     /// Those on the concept.
     pub yes: Vec<usize>,

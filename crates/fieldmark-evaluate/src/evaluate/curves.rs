@@ -12,6 +12,7 @@ use super::{
 
 /// A number that changes with another one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Curve {
     /// Where: rising.
     pub at: Vec<f64>,

@@ -5,6 +5,7 @@ use fieldmark_model::named;
 /// A number that says how good a map is. [`crate::metric`] has the formulas; what is measured with the model
 /// itself is put together in [`faithfulness`](super::faithfulness) and [`sanity`](super::sanity).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Metric {
     /// Whether the largest value lies in the truth, or near it: 0 to 1.
     PointingGame,
@@ -105,6 +106,7 @@ named!(Metric, "metric",
 
 /// What a metric is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Group {
     /// Does the map find what is known to be there?
     Localisation,
@@ -118,6 +120,7 @@ named!(Group, "group", Localisation => "localisation", Faithfulness => "faithful
 
 /// Which direction is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Better {
     /// More is better.
     Higher,
@@ -148,6 +151,7 @@ impl Better {
 
 /// What must be known for a metric to have a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Needs {
     /// Nothing but that the concept is in the picture.
     Presence,

@@ -138,6 +138,7 @@ pub struct Evaluator<'a> {
 
 /// What one picture gave.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Measured {
     /// One for every question.
     pub answers: Vec<Answer>,

@@ -23,6 +23,7 @@ use fieldmark_model::error::{Error, Result};
 
 /// A plot, ready to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Plot {
     /// A name for its file.
     pub name: String,

@@ -25,6 +25,7 @@ impl<T> Sides<T> {
 
 /// What tells one setting of a run from another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Setting {
     /// The method's name.
     pub method: String,

@@ -16,6 +16,7 @@ use fieldmark_model::{error::Result, files::serialize_path, folder::Skipped};
 
 /// A run's result: what `evaluate --json` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Summary {
     /// The data set's file.
     #[serde(flatten, serialize_with = "dataset")]
@@ -43,6 +44,7 @@ pub struct Summary {
 
 /// How intervals were made: percentiles of the means of resampled pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Resampling {
     /// How many times the pictures were drawn anew.
     pub rounds: usize,
@@ -120,6 +122,7 @@ pub struct Compared {
 
 /// A curve of plain and contrasted maps, over the same lines.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ComparedCurve {
     /// Where.
     pub at: Vec<f64>,
@@ -130,6 +133,7 @@ pub struct ComparedCurve {
 
 /// What one setting gave.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct SettingSummary {
     /// Which.
     #[serde(flatten)]

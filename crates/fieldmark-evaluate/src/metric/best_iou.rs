@@ -4,6 +4,7 @@ use super::counts_by_threshold;
 
 /// The best overlap that any threshold gives.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct BestIou {
     /// Intersection over union of the mask and the pixels at or above the threshold, 0 to 1.
     pub iou: f64,

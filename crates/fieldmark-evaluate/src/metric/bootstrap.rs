@@ -4,6 +4,7 @@ use fieldmark_model::random::Random;
 
 /// A mean and the interval that holds it.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Interval {
     /// The mean of the values as they are.
     pub mean: f64,

@@ -2,6 +2,7 @@
 
 /// How often a prediction was right and wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Confusion {
     /// In both.
     pub true_positives: usize,

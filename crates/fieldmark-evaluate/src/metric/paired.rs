@@ -10,6 +10,7 @@ use fieldmark_model::random::Random;
 /// all ways to set the signs whose mean is at least as far from 0, two-sided. Nothing is assumed of the differences
 /// beyond that; pictures must be independent, so pass one difference a picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SignFlip {
     /// How many ways are drawn where there are more than that; where there are not, all are counted.
     pub rounds: usize,

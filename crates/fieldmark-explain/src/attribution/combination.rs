@@ -6,6 +6,7 @@ use fieldmark_model::named;
 
 /// How the maps of several layers become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Combination {
     /// Their mean. It keeps sign and unit, and is linear in the gradient where the method is. pytorch-grad-cam
     /// rectifies and scales each layer's map first; then a layer with hardly any evidence counts like the others.

@@ -54,6 +54,7 @@ pub trait Objective: Send + Sync {
 
 /// What an objective's value counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unit {
     /// Similarities times the checkpoint's logit scale.
     Logits,

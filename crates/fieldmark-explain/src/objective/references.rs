@@ -19,6 +19,7 @@ pub const SYNONYM_THRESHOLD: f64 = 0.95;
 
 /// By what references are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum By {
     /// The cosine of their text embedding with the target's: the same for every photo.
     #[default]
@@ -53,6 +54,7 @@ pub struct PassedOver {
 
 /// Which candidates become references; both lists hold their indices, the best first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Choice {
     /// Those chosen, each with its rank from 1.
     pub chosen: Vec<(usize, usize)>,

@@ -60,6 +60,7 @@ pub struct View {
 
 /// What a page can show.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Maps<'a> {
     /// Every prompt's plain map. The method is linear in the gradient, so any contrast is a mix of them.
     Plain(&'a [ConceptMap]),

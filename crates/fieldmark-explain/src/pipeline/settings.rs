@@ -219,6 +219,7 @@ pub struct Lineup {
 
 /// Which pairs of prompts are told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Pairs {
     /// None.
     #[default]

@@ -22,6 +22,7 @@ const LARGEST_LIST: u64 = 4 << 20;
 
 /// A concept of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Concept {
     /// The words that the model reads.
     pub name: String,

@@ -20,6 +20,7 @@ pub const FACTOR: f64 = 2.0;
 
 /// What becomes of evidence on tokens that are not about their place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Artifacts {
     /// It stays; that there are such tokens is told.
     #[default]

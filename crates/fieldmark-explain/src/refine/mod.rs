@@ -17,6 +17,7 @@ use fieldmark_model::named;
 
 /// A way to refine a finished map. Of several, the order is that of the list: first on the grid, then on the pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Refinement {
     /// On the grid: evidence is shared between patches that attend to each other ([`Affinity`]).
     Affinity,

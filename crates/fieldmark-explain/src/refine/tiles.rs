@@ -35,6 +35,7 @@ const WHOLE_SHARE: f32 = 0.5;
 
 /// Whether a photo is looked at in tiles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Tiles {
     /// Only as a whole.
     #[default]

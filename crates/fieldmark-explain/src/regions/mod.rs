@@ -31,6 +31,7 @@ pub const LEAST_SHARE: f64 = 0.01;
 
 /// The pixel of the photo with the largest evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Peak {
     /// Pixels to the left of it.
     pub x: u32,

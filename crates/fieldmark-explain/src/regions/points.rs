@@ -10,6 +10,7 @@ pub const MOST_POINTS: usize = 10;
 
 /// What a point says about its pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Label {
     /// It shows the concept.
     Concept,

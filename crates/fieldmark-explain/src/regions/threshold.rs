@@ -20,6 +20,7 @@ const BINS: usize = 256;
 ///
 /// As text: `peak:0.5`, `otsu`, `share:0.8`.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Threshold {
     /// At least this fraction of the largest evidence, 0 to 1.
     Peak(f64),

@@ -12,6 +12,7 @@ use fieldmark_model::named;
 
 /// Which evidence a colour map shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sign {
     /// Only the evidence for the concept.
     Positive,

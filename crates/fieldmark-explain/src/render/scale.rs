@@ -10,6 +10,7 @@ use fieldmark_model::error::{Error, Result};
 
 /// The evidence, in the map's unit, that gets the last colour of a colour map.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub enum Scale {
     /// The map's own largest evidence (with a diverging colour map its largest absolute value). Several maps
     /// on one sheet: the largest of all.

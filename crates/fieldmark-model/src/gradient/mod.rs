@@ -59,6 +59,7 @@ enum Head<'a> {
 
 /// How a [`LayerTrace`] differentiates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Differentiation {
     /// In closed form where there is one.
     Fastest,

@@ -19,6 +19,7 @@ const FACTS: &str = include_str!("catalogue.json");
 
 /// Checkpoints of one origin.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
 pub struct Family {
     /// What people call it.
     pub name: String,
@@ -32,6 +33,7 @@ pub struct Family {
 
 /// One checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[non_exhaustive]
 pub struct Checkpoint {
     /// The id of its repository on the Hub, or `miniature`.
     pub id: String,
@@ -47,6 +49,7 @@ pub struct Checkpoint {
 
 /// A checkpoint and what the cache has of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Listed {
     /// What is known of it.
     #[serde(flatten)]

@@ -89,6 +89,7 @@ pub struct Blocks {
 
 /// The vision tower.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Vision {
     /// Its blocks.
     #[serde(flatten)]
@@ -105,6 +106,7 @@ pub struct Vision {
 
 /// The text tower.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Text {
     /// Its blocks.
     #[serde(flatten)]
@@ -117,6 +119,7 @@ pub struct Text {
 
 /// How a photo becomes the model's input with the checkpoint's own preprocessing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Pixels {
     /// Which side gets the length that `size` gives: `shorter`, `longer` or `both`; `none` keeps the photo as it is.
     pub resize: &'static str,

@@ -170,7 +170,7 @@ fn metrics(args: &MetricArgs, faithfulness: &Faithfulness) -> Vec<Metric> {
             let asked = args.faithfulness.is_some() || is_named(Group::Faithfulness.name());
             asked && faithfulness.metrics.contains(metric)
         }
-        Group::Sanity => is_named(Group::Sanity.name()),
+        group => is_named(group.name()),
     };
     Metric::ALL.iter().copied().filter(is_wanted).collect()
 }

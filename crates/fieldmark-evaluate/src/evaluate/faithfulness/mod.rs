@@ -43,6 +43,7 @@ pub struct FaithfulnessTest<'e> {
 
 /// What was measured of one map.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Faithful {
     /// The metrics that were asked for, in the order of the list; none where one has no meaning.
     pub marks: Vec<(Metric, Option<f64>)>,
@@ -58,6 +59,7 @@ pub struct Faithful {
 
 /// A score that changes with the share of pixels.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Curve {
     /// Shares of the pixels, 0 to 1, rising.
     pub shares: Vec<f64>,

@@ -9,6 +9,7 @@ use fieldmark_model::named;
 
 /// What removed pixels become.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Fill {
     /// The mean colour of the checkpoint's training pictures, which is 0 after normalisation.
     #[default]
@@ -23,6 +24,7 @@ pub enum Fill {
 
 /// Which pixels are removed, or put in, first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Order {
     /// Those with the largest values of the map.
     #[default]
@@ -44,6 +46,7 @@ impl Order {
 
 /// The number that is followed while pixels are removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Score {
     /// The target's probability among it and its rivals, 0 to 1. With no rival it says nothing where the checkpoint's
     /// probabilities are a softmax.
@@ -57,6 +60,7 @@ pub enum Score {
 
 /// What is removed at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Space {
     /// Pixels of the model's input, ranked by the map at their centres. Not those of the photo: the model sees no
     /// others.
@@ -101,6 +105,7 @@ pub struct Faithfulness {
 
 /// A paper's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Preset {
     /// The name on the command line.
     pub name: &'static str,

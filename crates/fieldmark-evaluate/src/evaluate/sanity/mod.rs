@@ -44,6 +44,7 @@ pub struct SanityTest<'e> {
 
 /// What two maps have in common, on their grid.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Likeness {
     /// Spearman's rank correlation, -1 to 1; none where a map is flat.
     pub rank: Option<f64>,
@@ -53,6 +54,7 @@ pub struct Likeness {
 
 /// What was measured of one map.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Sane {
     /// Every metric of sanity; none where one has no meaning.
     pub marks: Vec<(Metric, Option<f64>)>,

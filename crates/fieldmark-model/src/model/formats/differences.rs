@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A tensor that a configuration asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Expected {
     /// Its name in the file.
     pub name: String,
@@ -13,6 +14,7 @@ pub struct Expected {
 
 /// Where the tensors of a checkpoint are not those that its configuration asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Differences {
     /// What is not there.
     pub missing: Vec<Expected>,

@@ -17,6 +17,7 @@ pub enum TensorNames {
 
 /// What differs between open_clip's checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OpenClipNames {
     /// Whether all names of the text tower begin with `text.`.
     pub custom_text: bool,
@@ -28,6 +29,7 @@ pub struct OpenClipNames {
 
 /// Whose vision tower it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum VisionNames {
     /// open_clip's own.
     OpenClip,
@@ -37,6 +39,7 @@ pub enum VisionNames {
 
 /// What differs between timm's vision transformers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TimmNames {
     /// The layer that makes the embedding; empty if there is none.
     pub projection: &'static str,

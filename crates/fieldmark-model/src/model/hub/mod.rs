@@ -62,6 +62,7 @@ const LOCAL_SCHEME: &str = "local-dir:";
 
 /// Which checkpoint is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ModelSpec {
     /// A local directory.
     Directory(PathBuf),
@@ -183,6 +184,7 @@ impl fmt::Display for ModelSpec {
 
 /// One file of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ModelFile {
     /// Its name in the repository.
     pub name: String,
@@ -194,6 +196,7 @@ pub struct ModelFile {
 
 /// Where a checkpoint's files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ModelFiles {
     /// The directory that holds them under their own names: the local one, or the snapshot in the cache.
     pub directory: PathBuf,
@@ -206,6 +209,7 @@ pub struct ModelFiles {
 
 /// A repository of which the cache has something.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cached {
     /// `org/name`.
     pub repo: String,

@@ -9,6 +9,7 @@ use crate::json;
 
 /// Whose files a checkpoint is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Layout {
     /// transformers': `config.json` with `model.safetensors`, whole or in shards, or `pytorch_model.bin`.
     Transformers,
@@ -18,6 +19,7 @@ pub enum Layout {
 
 /// The files of a repository that a checkpoint needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Selection {
     /// Whose files they are.
     pub layout: Layout,
@@ -33,6 +35,7 @@ pub struct Selection {
 
 /// Why a list of files holds no usable checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lack {
     /// The file that is missing first.
     pub file: String,

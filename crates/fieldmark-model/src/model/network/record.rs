@@ -71,6 +71,7 @@ pub struct BlockRecord {
 
 /// What follows attention in a block, for some of its tokens.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct AfterAttention {
     /// The residual stream with what attention adds: [rows, width].
     pub middle: Tensor,

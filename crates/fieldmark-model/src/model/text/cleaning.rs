@@ -13,6 +13,7 @@ use tokenizers::NormalizedString;
 
 /// What becomes of a prompt before it is split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cleaning {
     /// Nothing: the checkpoint's tokenizer does what is to be done, as in transformers.
     None,

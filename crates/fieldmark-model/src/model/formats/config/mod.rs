@@ -28,6 +28,7 @@ pub use vocabulary::ClosedVocabulary;
 
 /// The nonlinearity between the two layers of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Activation {
     /// x · sigmoid(1.702 x), as in OpenAI's own checkpoints.
     QuickGelu,
@@ -91,6 +92,7 @@ pub struct TowerConfig {
 
 /// The linear layer between a tower's summary and the embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Projection {
     /// There is none: the summary is the embedding.
     None,
@@ -102,6 +104,7 @@ pub enum Projection {
 
 /// Which token of a text is its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EndOfText {
     /// The first token with this id.
     Id(u32),
@@ -112,6 +115,7 @@ pub enum EndOfText {
 
 /// Which token of a text becomes its embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TextPooling {
     /// The end token.
     End(EndOfText),
@@ -123,6 +127,7 @@ pub enum TextPooling {
 
 /// Which tokens of a text a token sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TextAttention {
     /// Itself and those before it, so padding behind the end token has no effect.
     Causal,
@@ -132,6 +137,7 @@ pub enum TextAttention {
 
 /// Who splits a text into tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Splitter {
     /// The tokenizer in the checkpoint's files, whatever it is.
     Files,
@@ -141,6 +147,7 @@ pub enum Splitter {
 
 /// The text tower.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct TextConfig {
     /// The blocks.
     pub tower: TowerConfig,
@@ -171,6 +178,7 @@ impl TextConfig {
 
 /// How the vision tower's tokens, after its last norm unless it says otherwise, become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum VisionPooling {
     /// The class token.
     ClassToken,
@@ -218,6 +226,7 @@ impl VisionConfig {
 
 /// What a probability of this checkpoint means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ProbabilityKind {
     /// The softmax of the logits over the prompts that compete: which of them fits best. They sum to 1.
     Softmax,

@@ -29,6 +29,7 @@ pub(super) const SUPPORTED: &str = "a plain vision transformer";
 
 /// What an `open_clip_config.json` says.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct OpenClipConfig {
     /// The model.
     pub model: ClipConfig,

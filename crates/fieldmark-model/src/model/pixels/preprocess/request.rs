@@ -23,6 +23,7 @@ pub struct FitRequest {
 
 /// A model's input.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Prepared {
     /// Normalised values, `[3, height, width]`: channel by channel, each row by row.
     pub pixels: Vec<f32>,

@@ -42,6 +42,7 @@ pub struct Preprocess {
 
 /// Which of transformers' image processors a checkpoint is for, where its files do not say so themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ProcessorKind {
     /// CLIPImageProcessor.
     Clip,
@@ -51,6 +52,7 @@ pub enum ProcessorKind {
 
 /// How large a photo is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Resize {
     /// As it is.
     Keep,
@@ -76,6 +78,7 @@ pub struct CenterCrop {
 
 /// Where a centred cut begins when the middle is between two pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CropRounding {
     /// At the lower one, as transformers has it.
     Floor,

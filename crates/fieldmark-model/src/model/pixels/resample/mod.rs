@@ -22,6 +22,7 @@ const HALF: i32 = 1 << (PRECISION - 1);
 
 /// How pixels are weighed when a picture is resized; antialiased, but for `Nearest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Resample {
     /// The pixel under the new pixel's centre.
     Nearest,

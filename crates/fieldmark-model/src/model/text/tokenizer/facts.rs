@@ -8,6 +8,7 @@ use crate::error::Result;
 
 /// What a tokenizer does, in a few facts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct TokenizerFacts {
     /// How it splits words: `BPE`, `Unigram`, `WordPiece` or `WordLevel`.
     pub kind: &'static str,

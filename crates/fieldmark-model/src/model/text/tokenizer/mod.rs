@@ -46,6 +46,7 @@ const LONGEST_SHOWN: usize = 60;
 
 /// A text in the model's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Tokens {
     /// Token ids with the special tokens around them; padded to the context where the model sees padding, and not
     /// otherwise.
