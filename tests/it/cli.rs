@@ -471,7 +471,7 @@ fn numbers_that_make_no_sense_are_refused() {
     }
     let outcome = sandbox.localize(PROMPT, &["wide.png", "--strength", "much"]);
     assert_eq!((outcome.status, outcome.stdout.as_str()), (Some(2), ""));
-    assert!(outcome.stderr.contains("'much' for '--strength <LIST>'"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("'much' for '--strength <STRENGTHS>'"), "{}", outcome.stderr);
 }
 
 #[test]

@@ -26,13 +26,12 @@ fn options(text: &str) -> Vec<&str> {
 #[test]
 fn every_option_that_the_readme_names_is_one() {
     /// Those of other programs.
-    const OTHERS: [&str; 12] = [
+    const OTHERS: [&str; 11] = [
         "--release",
         "--path",
         "--features",
         "--example",
-        "--package",
-        "--bin",
+        "--install",
         "--open",
         "--test",
         "--ignored",

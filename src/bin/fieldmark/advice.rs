@@ -11,8 +11,8 @@ pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
 fn for_error(error: &Error) -> Option<&'static str> {
     match error {
         Error::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(
-            "check the path; without --prompt the order is `localize PROMPT IMAGE...`, `compare IMAGE PROMPT PROMPT...` \
-             and `batch PROMPTS IMAGE...`, with --prompt all positions are photos; a prompt of several words needs quotes",
+            "check the path: with --prompt every position is a photo, without it prompts come first in `localize` and \
+             `batch`, and the photo in `compare` and `report`; a prompt of several words needs quotes",
         ),
         Error::WebAddress { .. } => {
             Some("download the photo first, or pass it on: `curl -L ADDRESS | fieldmark localize PROMPT -`")

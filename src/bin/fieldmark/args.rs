@@ -11,20 +11,20 @@ mod layers;
 mod localize;
 pub mod phrases;
 pub mod reference;
+pub mod settings;
 mod shared;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{Arg, ArgAction, Args, Parser, Subcommand, builder::PossibleValue};
 
 pub use batch::BatchArgs;
 pub use compare::CompareArgs;
 pub use evaluate::{DataArgs, EvaluateArgs, MetricArgs};
 pub use kinds::{CompareKind, Kind, Preview};
 pub use localize::LocalizeArgs;
-pub use shared::{MapArgs, ModelArgs, OutputArgs, PictureArgs, RivalArgs, ShowArgs, ViewArgs};
-pub use values::ALL_METHODS;
+pub use shared::{MapArgs, ModelArgs, OutputArgs, PictureArgs, RivalArgs, ShowArgs};
 
 /// Shows where in a photograph a CLIP-family model sees a concept, and what sets it apart from its rivals
 #[derive(Debug, Parser)]
@@ -53,16 +53,22 @@ const END: &str = "\
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    #[command(mut_arg("method", listing_values))]
     Localize(LocalizeArgs),
+    #[command(mut_arg("methods", listing_values))]
     Compare(CompareArgs),
     /// Write an interactive page for one photo, in which target, rivals, strength and colours can be changed
     ///
     /// The same as `compare --save report`: one file, <image>.report.html, that works without a network.
-    #[command(mut_arg("save", |save| save.default_value("report")), mut_arg("matrix", |matrix| matrix.hide_short_help(true)),
+    #[command(mut_arg("methods", listing_values), mut_arg("save", |save| save.default_value("report")), mut_arg("matrix", |matrix| matrix.hide_short_help(true)),
               mut_arg("report", |report| report.hide_short_help(true)), override_usage = compare::REPORT_USAGE,
               after_help = compare::REPORT_SHORT_END, after_long_help = compare::REPORT_EXAMPLES)]
     Report(CompareArgs),
+    #[command(mut_arg("method", listing_values))]
     Batch(BatchArgs),
+    #[command(mut_arg("method", listing_values), mut_arg("metrics", listing_values),
+              mut_arg("template", |template| template.help_heading("Data set")),
+              mut_arg("concepts", |concepts| concepts.help(evaluate::CONCEPTS_HELP)))]
     Evaluate(Box<EvaluateArgs>),
     Methods(MethodsArgs),
     Prompts(PromptsArgs),
@@ -153,4 +159,12 @@ pub struct CompletionsArgs {
 pub struct ManArgs {
     /// The command that the page is about [default: all of fieldmark]
     pub command: Option<String>,
+}
+
+/// An option whose many values only the long help lists.
+fn listing_values(arg: Arg) -> Arg {
+    let values = arg.get_possible_values();
+    let names: Vec<&str> = values.iter().map(PossibleValue::get_name).collect();
+    let text = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
+    arg.hide_possible_values(true).long_help(format!("{text}\n\n[possible values: {}]", names.join(", ")))
 }

@@ -7,6 +7,7 @@
 
 mod advice;
 mod args;
+mod checkpoint;
 mod commands;
 mod csv;
 mod destination;
@@ -20,6 +21,7 @@ mod later;
 mod listing;
 mod manifest;
 mod output;
+mod output_folder;
 mod preview;
 mod results;
 mod run_folder;

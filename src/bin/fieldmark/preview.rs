@@ -7,6 +7,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use fieldmark::files::png;
 use image::{RgbImage, imageops};
 
+use crate::{
+    args::{OutputArgs, Preview},
+    output,
+};
+
 /// How pictures are sent to the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -96,6 +101,21 @@ impl Protocol {
             Self::Blocks => blocks(&resized(columns, rows * 2), exact_color),
             Self::Blocks256 => blocks(&resized(columns, rows * 2), nearest_color),
         }
+    }
+}
+
+/// How the results of so many photos are shown in the terminal, if they are.
+pub fn protocol(wish: Preview, photos: usize, output: &OutputArgs) -> Option<Protocol> {
+    let detect = || Protocol::detect(&|name| std::env::var(name).ok());
+    match wish {
+        _ if output.json => None,
+        Preview::Never => None,
+        Preview::Auto => detect().filter(|_| photos == 1 && output::is_terminal()),
+        Preview::Always => detect().or(Some(Protocol::Blocks256)),
+        Preview::Kitty => Some(Protocol::Kitty),
+        Preview::Iterm2 => Some(Protocol::Iterm2),
+        Preview::Sixel => Some(Protocol::Sixel),
+        Preview::Blocks => Some(Protocol::Blocks),
     }
 }
 

@@ -31,7 +31,7 @@ pub struct CompareArgs {
 
     /// How much of all other prompts is subtracted from each [default: 0]
     ///
-    /// Interactive pages can change it, and open at 0.6 unless it is given.
+    /// Interactive pages can change it, and open at 0.6 (1 with --aggregate softmax) unless it is given.
     #[arg(short, long, value_name = "STRENGTH", allow_negative_numbers = true, help_heading = "Rivals")]
     pub strength: Option<f64>,
 

@@ -111,6 +111,10 @@ pub struct EvaluateArgs {
     pub pixel_limit: u64,
 }
 
+/// What `--concepts` takes here.
+pub const CONCEPTS_HELP: &str =
+    "Find rivals in a list of concepts: one that ships, a file, or `classes` for those of the data set";
+
 const USAGE: &str = "\
 fieldmark evaluate [OPTIONS] <DATASET>
        fieldmark evaluate --merge <DIR>... --output <DIR>";

@@ -202,7 +202,9 @@ fn summary(arg: &Arg) -> String {
 /// What the long help says beyond the short one.
 fn details(arg: &Arg) -> Option<String> {
     let long = arg.get_long_help()?.to_string();
-    let rest = long.strip_prefix(&summary(arg)).unwrap_or(&long).trim();
+    // Values are listed apart.
+    let (long, _) = long.split_once("\n\n[possible values: ").unwrap_or((&long, ""));
+    let rest = long.strip_prefix(&summary(arg)).unwrap_or(long).trim();
     (!rest.is_empty()).then(|| rest.to_owned())
 }
 

@@ -16,12 +16,13 @@ use fieldmark::{
 };
 use image::RgbImage;
 
-use super::Outputs;
 use crate::{
-    args::{CompareArgs, CompareKind},
+    args::{CompareArgs, CompareKind, settings},
+    checkpoint,
     exit::Exit,
     images, output,
-    preview::Protocol,
+    output_folder::{Outputs, coco_description, prepare_output},
+    preview::{self, Protocol},
     saving::{ComparisonFiles, Drawing, PhotoNames},
     terminal::Terminal,
 };
@@ -34,17 +35,17 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     if args.asked.image.is_dir() {
         bail!("{}: expected one photo, found a directory", args.asked.image.display());
     }
-    let methods = super::methods(&args.methods);
+    let methods = settings::methods(&args.methods);
     check_methods(args, methods.len())?;
     let settings =
-        super::settings(&args.map, None, super::strength(&args.map.aggregate, args.strength, 0.0)?)?;
+        settings::settings(&args.map, None, settings::strength(&args.map.aggregate, args.strength, 0.0)?)?;
     let writes = args.matrix || args.save.iter().any(|kind| *kind != CompareKind::None);
-    let outputs = super::prepare_output(&args.output, &args.show, writes)?;
+    let outputs = prepare_output(&args.output, &args.show, writes)?;
     let (photo, open_seconds) = images::open(&args.asked.image, args.output.pixel_limit, terminal)?;
-    let (explainer, load_seconds) = super::load(&args.model, terminal)?;
+    let (explainer, load_seconds) = checkpoint::load(&args.model, terminal)?;
     let with = |name: String| Settings { method: Some(name), ..settings.clone() };
-    let strength = super::page_strength(&args.map.aggregate, args.strength)?;
-    let options = super::page_options(&settings, strength);
+    let strength = settings::page_strength(&args.map.aggregate, args.strength)?;
+    let options = settings::page_options(&settings, strength);
     let all = match methods.is_empty() {
         true => vec![settings],
         false => methods.into_iter().map(with).collect(),
@@ -55,11 +56,11 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     save(args, &photo, &mut compared, &options)?;
     save_page_of(&photo, &mut compared, &options, &outputs)?;
     if let Some(file) = &outputs.coco {
-        let coco = Coco::new(super::coco_description(&explainer, &args.map));
+        let coco = Coco::new(coco_description(&explainer, &args.map));
         file.write(|out| regions(&photo, &compared, coco).write(out))?;
     }
-    let preview =
-        super::preview(args.show.preview, 1, &args.output).map(|way| (picture(&photo, &compared, way), way));
+    let preview = preview::protocol(args.show.preview, 1, &args.output)
+        .map(|way| (picture(&photo, &compared, way), way));
     for compared in &mut compared {
         let seconds = &mut compared.report.seconds;
         seconds.render = start.elapsed().as_secs_f64();

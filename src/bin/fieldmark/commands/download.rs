@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use fieldmark::model::hub::{self, ModelSpec};
 use serde::Serialize;
 
-use crate::{args::DownloadArgs, exit::Exit, output, terminal::Terminal};
+use crate::{args::DownloadArgs, checkpoint, exit::Exit, output, terminal::Terminal};
 
 /// A line of `download --json`.
 #[derive(Serialize)]
@@ -45,7 +45,7 @@ fn one(model: &OsStr, args: &DownloadArgs, terminal: &Terminal) -> Result<Downlo
     if let ModelSpec::Directory(path) | ModelSpec::WeightsFile(path) = &spec {
         bail!("{}: is a local path, so there is nothing to fetch", path.display());
     }
-    let found = hub::download(&spec, &super::hub_options(args.offline), terminal)?;
+    let found = hub::download(&spec, &checkpoint::hub_options(args.offline), terminal)?;
     let files = found.files.into_iter().map(|file| File { name: file.name, bytes: file.size });
     let directory = found.directory.to_string_lossy().into_owned();
     let model = model.to_string_lossy().into_owned();

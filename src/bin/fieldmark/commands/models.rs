@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use anyhow::Result;
 use fieldmark::model::{catalogue, inspect::Inspection, source::ModelSpec};
 
-use crate::{args::ModelsArgs, exit::Exit, listing, output, terminal::Terminal};
+use crate::{args::ModelsArgs, checkpoint, exit::Exit, listing, output, terminal::Terminal};
 
 pub fn run(args: &ModelsArgs, terminal: &Terminal) -> Result<Exit> {
     match &args.model {
@@ -15,7 +15,7 @@ pub fn run(args: &ModelsArgs, terminal: &Terminal) -> Result<Exit> {
 }
 
 fn list(args: &ModelsArgs) -> Result<Exit> {
-    let listed = catalogue::list(&super::hub_options(args.offline))?;
+    let listed = catalogue::list(&checkpoint::hub_options(args.offline))?;
     match args.json {
         true => listed.iter().try_for_each(output::json)?,
         false => output::write(&listing::catalogue(&listed))?,
@@ -24,7 +24,8 @@ fn list(args: &ModelsArgs) -> Result<Exit> {
 }
 
 fn inspect(model: &OsStr, args: &ModelsArgs, terminal: &Terminal) -> Result<Exit> {
-    let inspection = Inspection::new(&ModelSpec::parse(model)?, &super::hub_options(args.offline), terminal)?;
+    let inspection =
+        Inspection::new(&ModelSpec::parse(model)?, &checkpoint::hub_options(args.offline), terminal)?;
     match args.json {
         true => output::json(&inspection)?,
         false => output::write(&listing::inspection(&inspection))?,
