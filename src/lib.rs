@@ -92,6 +92,7 @@
 //! | [`page`] | records, maps and photo into pages that can be played with |
 //! | [`coco`] | regions of many photos into COCO-style annotations |
 //! | [`pipeline`] | a photo and a query into the answer: the only module that knows all stages |
+//! | [`run`] | many photos into results, in their order, with a journal from which a run goes on |
 //! | [`evaluate`] | a data set and a checkpoint into figures, with their intervals |
 //!
 //! # Where to go
@@ -122,7 +123,7 @@ pub use candle_core;
 #[cfg(feature = "evaluate")]
 pub use fieldmark_evaluate::{dataset, evaluate, metric};
 pub use fieldmark_explain::{
-    attribution, coco, objective, page, pipeline, prompt, refine, regions, render, report, verdict,
+    attribution, coco, objective, page, pipeline, prompt, refine, regions, render, report, run, verdict,
 };
 pub use fieldmark_model::{
     device, embed, error, files, folder, geometry, gradient, guard, model, named, photo, progress, random,

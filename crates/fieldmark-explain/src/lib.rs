@@ -13,5 +13,6 @@ pub mod report;
 pub mod page;
 pub mod coco;
 pub mod pipeline;
+pub mod run;
 
 pub use pipeline::{Explainer, Query, Settings};

@@ -312,9 +312,10 @@ pub struct Drawn {
     pub heatmap: Option<f32>,
 }
 
-/// Where the time went, in seconds. What was not done took none. Photos that are worked on at once share the cores, so
-/// their times add up to more than the run's; of photos that pass the trunk together each has a share of the trunk's time
-/// by its size.
+/// Where the time went, in seconds. What was not done took none. Of photos that pass the trunk together each has a share
+/// of the trunk's time by its size. Photos of a run that are at work at once share its time, so the stages of all photos
+/// add up to the time in which the run worked ([`Outcome::seconds`](crate::run::Outcome::seconds)); what is done once a
+/// run, `load` and most of `text`, is the same in all records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Seconds {
@@ -341,6 +342,25 @@ impl Seconds {
     /// With what further passes over the photo took.
     pub(crate) fn and_tower(self, other: &Self) -> Self {
         Self { decode: self.decode + other.decode, trunk: self.trunk + other.trunk, ..self }
+    }
+
+    /// The stages that each photo goes through, in the same proportions, so that they add up to its share of a run's time;
+    /// what is done once a run stays.
+    #[must_use]
+    pub fn adding_up_to(self, total: f64) -> Self {
+        let sum = self.decode + self.text + self.trunk + self.head + self.render;
+        if sum <= 0.0 {
+            return Self { head: total, ..self };
+        }
+        let share = |stage: f64| total * (stage / sum);
+        Self {
+            load: self.load,
+            decode: share(self.decode),
+            text: share(self.text),
+            trunk: share(self.trunk),
+            head: share(self.head),
+            render: share(self.render),
+        }
     }
 
     /// With the texts' time, and that of everything after the passes over the photo.
@@ -480,6 +500,16 @@ fn files<S: Serializer>(files: &BTreeMap<String, PathBuf>, serializer: S) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_stages_of_a_photo_add_up_to_its_share() {
+        let seconds = Seconds { load: 9.0, decode: 1.0, text: 0.5, trunk: 4.0, head: 2.0, render: 0.5 };
+        let shared = seconds.adding_up_to(4.0);
+        let half = Seconds { load: 9.0, decode: 0.5, text: 0.25, trunk: 2.0, head: 1.0, render: 0.25 };
+        assert_eq!(shared, half);
+        let unknown = Seconds { load: 9.0, ..Seconds::default() };
+        assert_eq!(unknown.adding_up_to(4.0), Seconds { head: 4.0, ..unknown });
+    }
 
     #[test]
     fn small_probabilities_of_a_sigmoid_keep_their_digits() {

@@ -3,6 +3,7 @@
 //! A message names the thing, what was expected and what was found; it gives no advice, because advice
 //! (which flag to type, which function to call) depends on who is asking.
 
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 /// The result of everything in this library that can fail.
@@ -18,7 +19,7 @@ pub enum Error {
         /// The file or directory.
         path: PathBuf,
         /// What the operating system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A file or directory could not be written.
     #[error("{path}: cannot be written")]
@@ -26,7 +27,7 @@ pub enum Error {
         /// The file or directory.
         path: PathBuf,
         /// What the operating system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A file is not an image that can be decoded.
     #[error("{path}: {reason}")]
@@ -188,9 +189,60 @@ pub enum Error {
         /// The line or field, what was expected and what was found.
         reason: String,
     },
+    /// A folder that photos were to come from has none.
+    #[error("{path}: no image is in this directory")]
+    NoPhotos {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder of a run, or a file in it, cannot be used.
+    #[error("{path}: {reason}")]
+    Run {
+        /// The folder or file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        reason: String,
+    },
+    /// A run was cancelled before it was done.
+    #[error("the run was cancelled")]
+    Cancelled,
+    /// The work on a photo panicked.
+    #[error("a fault in fieldmark: {reason}")]
+    Fault {
+        /// The panic's message.
+        reason: String,
+    },
     /// candle failed.
     #[error("tensor computation failed")]
     Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// Whether an error would come again with every photo of a run: what is wrong is the model, or the place of the
+    /// results.
+    pub fn would_come_again(&self) -> bool {
+        match self {
+            Self::Weights { .. } | Self::Config { .. } | Self::Tokenizer { .. } => true,
+            Self::Write { source, .. } => is_about_the_place(source),
+            _ => false,
+        }
+    }
+}
+
+/// Whether nothing can be written in a place any more, rather than one file of it.
+fn is_about_the_place(error: &io::Error) -> bool {
+    /// An error of input or output.
+    const EIO: i32 = 5;
+    match error.kind() {
+        ErrorKind::StorageFull
+        | ErrorKind::QuotaExceeded
+        | ErrorKind::ReadOnlyFilesystem
+        | ErrorKind::NotFound
+        | ErrorKind::NotADirectory
+        | ErrorKind::StaleNetworkFileHandle
+        | ErrorKind::PermissionDenied => true,
+        _ => cfg!(unix) && error.raw_os_error() == Some(EIO),
+    }
 }
 
 /// What kind of files a format that is not decoded is for.

@@ -42,6 +42,18 @@ pub enum Event {
     },
     /// All of them are done.
     PassesFinished,
+    /// A run over many photos begins.
+    PhotosStarted {
+        /// How many, where that is known.
+        photos: Option<usize>,
+    },
+    /// Some of them are done, or could not be done.
+    PhotosAdvanced {
+        /// How many since the event before.
+        photos: usize,
+    },
+    /// The run is over.
+    PhotosFinished,
     /// Something that the user should know, but that stops nothing.
     Warning(Warning),
 }

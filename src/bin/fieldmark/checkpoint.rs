@@ -7,9 +7,10 @@ use fieldmark::{
     Explainer,
     model::hub::{HubOptions, ModelSpec, locate},
     pipeline::LoadOptions,
+    run::hashes,
 };
 
-use crate::{args::ModelArgs, hashes, terminal::Terminal};
+use crate::{args::ModelArgs, terminal::Terminal};
 
 /// The Hub as the environment and the command line describe it.
 pub fn hub_options(offline: bool) -> HubOptions {

@@ -10,19 +10,19 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use fieldmark::{
+    dataset::Picture,
     evaluate::{Answer, Failure, Record, RowsFile, RowsWriter, Summary, pairs, plots},
     files::{escaped, read_bounded, unescaped, write_atomically},
     folder::Skipped,
     metric::Bootstrap,
+    run::{Content, Journal, Reading, hashes::Hasher, run_name},
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
     destination::Destination,
-    journal::{Content, Journal, Reading},
     manifest::{Described, described, difference},
     run_folder::RunFolder,
-    seal::run_name,
     shard::Shard,
 };
 
@@ -130,6 +130,18 @@ struct Head {
     failed: Option<IgnoredAny>,
 }
 
+/// The SHA-256 of what a data set asks: of every picture's name and questions, in their order.
+pub fn hash_of_questions(
+    pictures: impl Iterator<Item = fieldmark::Result<Picture>>,
+) -> fieldmark::Result<String> {
+    let mut hash = Hasher::new();
+    for picture in pictures {
+        let Picture { name, questions, .. } = picture?;
+        hash.add(format!("{name:?} {questions:?}\n").as_bytes());
+    }
+    Ok(hash.finish())
+}
+
 /// The folder of a run that is under way.
 pub struct Evaluation {
     folder: RunFolder,
@@ -218,9 +230,10 @@ impl Evaluation {
         self.folder.path().join(name)
     }
 
-    /// Whether a picture is still to be measured.
-    pub fn wants(&self, picture: usize) -> bool {
-        self.description.has(picture) && !self.journal.has(&picture)
+    /// Whether each picture of the whole run is still to be measured by this one.
+    pub fn wanted(&self) -> Vec<bool> {
+        let is_wanted = |picture| self.description.has(picture) && !self.journal.has(&picture);
+        (0..self.description.pictures).map(is_wanted).collect()
     }
 
     /// How many pictures are still to be measured.
@@ -239,7 +252,7 @@ impl Evaluation {
     }
 
     fn keep(&mut self, line: Line) -> Result<()> {
-        self.journal.add(line.picture, &serde_json::to_string(&line)?)
+        Ok(self.journal.add(line.picture, &serde_json::to_string(&line)?)?)
     }
 
     /// Makes the files of the lines; `rows`: also a file with a JSON object for every line and contrasted setting.

@@ -11,9 +11,9 @@ use std::{
     time::SystemTime,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use fieldmark::{
-    Photo, PhotoOptions,
+    Error, Photo, PhotoOptions,
     attribution::ConceptMap,
     files::{path_of, read_npy},
     geometry::{Grid, Placement, Rect, Size},
@@ -21,13 +21,13 @@ use fieldmark::{
     regions::Threshold,
     render::{Scale, ScaleRule},
     report::{Drawn, MapUnit, Setup},
+    run::{hashes, unless_it_panics},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     args::Kind,
-    hashes, images,
-    in_order::unless_it_panics,
+    images,
     saving::{Files, Look},
 };
 
@@ -100,11 +100,11 @@ impl Identity {
 
 impl Waiting {
     /// A photo that was looked at, and whose maps have this setup. It must be a file that can be read a second time.
-    pub fn new(photo: &Photo, setup: &Setup, names: Vec<String>) -> Result<Self> {
+    pub fn new(photo: &Photo, setup: &Setup, names: Vec<String>) -> fieldmark::Result<Self> {
         let (image, is_guided) = (photo.path().to_owned(), setup.refined.contains(&Refinement::Guided));
         if !image.is_file() {
-            let image = image.display();
-            bail!("{image}: expected a regular file, since --scale run reads each photo twice");
+            let reason = "expected a regular file, since --scale run reads each photo twice".into();
+            return Err(Error::Run { path: image, reason });
         }
         let identity = Identity::stamp(&image);
         Ok(Self {
@@ -118,16 +118,14 @@ impl Waiting {
         })
     }
 
-    fn map(&self, folder: &Path, name: &str) -> Result<ConceptMap> {
+    fn map(&self, folder: &Path, name: &str) -> fieldmark::Result<ConceptMap> {
         let path = path_of(folder, name, "map", "npy");
         let (values, [rows, columns]) = read_npy(&path, MOST_CELLS)?;
         let [x0, y0, x1, y1] = self.covers;
         let (grid, covers) = (Grid::new(rows, columns), Rect { x0, y0, x1, y1 });
         if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
-            bail!(
-                "{}: expected a map, found {rows} x {columns} values, not all of them finite",
-                path.display()
-            );
+            let reason = format!("expected a map, found {rows} x {columns} values, not all of them finite");
+            return Err(Error::Run { path, reason });
         }
         Ok(ConceptMap::new(values, Placement { photo: self.size, input: self.size, grid, covers }))
     }
@@ -160,15 +158,16 @@ impl Later<'_> {
     }
 
     /// Draws the pictures of one photo; a panic is an error of this photo.
-    pub fn draw(&self, waiting: &Waiting, scale: RunScale) -> Result<()> {
+    pub fn draw(&self, waiting: &Waiting, scale: RunScale) -> fieldmark::Result<()> {
         unless_it_panics(|| self.draw_photo(waiting, scale))
     }
 
-    fn draw_photo(&self, waiting: &Waiting, scale: RunScale) -> Result<()> {
+    fn draw_photo(&self, waiting: &Waiting, scale: RunScale) -> fieldmark::Result<()> {
         let image = &waiting.image;
         let bytes = images::bytes(image, &self.photo)?;
         if !waiting.identity.is_of(image, &bytes) {
-            bail!("{}: the photo changed during the run", image.display());
+            let reason = "the photo changed during the run".into();
+            return Err(Error::Run { path: image.clone(), reason });
         }
         let photo = Photo::from_bytes(image, &bytes, &self.photo)?;
         drop(bytes);

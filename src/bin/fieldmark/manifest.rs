@@ -20,6 +20,7 @@ use fieldmark::{
     prompt::Template,
     refine::{Artifacts, Refinement},
     render::ScaleRule,
+    run::run_name,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -28,7 +29,6 @@ use crate::{
     args::{BatchArgs, CompareKind},
     later::RunScale,
     saving::Drawing,
-    seal::run_name,
 };
 
 /// A million photos' hashes and files take less.

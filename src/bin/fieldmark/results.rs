@@ -2,18 +2,18 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use anyhow::Result;
 use fieldmark::{
+    Error, Result,
     geometry::Size,
     page::{Shot, Tile},
     refine::Refinement,
     report::{Comparison, MapUnit},
+    run::{Content, Journal, Reading},
     verdict::Verdict,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    journal::{Content, Journal, Reading},
     later::{Identity, Waiting},
     manifest::{Image, Input},
 };
@@ -148,9 +148,11 @@ impl Results {
             input: &'a Input,
             result: &'a Comparison,
         }
-        let line = serde_json::to_string(&Line { input, result })?;
+        let unwritable =
+            |error: serde_json::Error| Error::Run { path: input.image.path(), reason: error.to_string() };
+        let line = serde_json::to_string(&Line { input, result }).map_err(unwritable)?;
         self.0.add(input.image.clone(), &line)?;
-        Ok(serde_json::from_str(&line)?)
+        serde_json::from_str(&line).map_err(unwritable)
     }
 
     /// Puts the lines of these photos into their order, and drops all others.

@@ -6,9 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Result;
 use fieldmark::{
-    Photo,
+    Photo, Result,
     attribution::ConceptMap,
     files::{Names, path_of, save_indexed_png, save_npy, save_png, write_atomically},
     page::PageOptions,
@@ -269,7 +268,7 @@ impl ComparisonFiles<'_> {
 
 /// Writes a page or a table.
 pub fn save_text(path: &Path, text: &str) -> Result<()> {
-    Ok(write_atomically(path, |file| file.write_all(text.as_bytes()))?)
+    write_atomically(path, |file| file.write_all(text.as_bytes()))
 }
 
 impl Kind {

@@ -20,6 +20,7 @@ pub struct Terminal {
     bars: MultiProgress,
     download: Arc<Mutex<Option<ProgressBar>>>,
     passes: Arc<Mutex<Option<ProgressBar>>>,
+    photos: Arc<Mutex<Option<ProgressBar>>>,
     said: Arc<Mutex<HashSet<String>>>,
 }
 
@@ -28,7 +29,8 @@ impl Terminal {
         let draws = !quiet && std::io::stderr().is_terminal();
         let target = if draws { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bars = MultiProgress::with_draw_target(target);
-        Self { quiet, draws, bars, download: Arc::default(), passes: Arc::default(), said: Arc::default() }
+        let (download, passes, photos) = Default::default();
+        Self { quiet, draws, bars, download, passes, photos, said: Arc::default() }
     }
 
     /// Says what went wrong, and what could be typed instead. Where several inputs fail alike, the advice is
@@ -49,16 +51,6 @@ impl Terminal {
 
     pub fn warn(&self, warnings: &[Warning]) {
         warnings.iter().for_each(|warning| self.note(&warning.to_string()));
-    }
-
-    /// A bar for a number of photos, where there are several.
-    pub fn photos(&self, count: usize) -> ProgressBar {
-        let bar = match count {
-            0 | 1 => ProgressBar::hidden(),
-            _ => self.bars.add(ProgressBar::new(count as u64)),
-        };
-        bar.set_style(style("{bar:30} {pos}/{len} photos, {eta} left"));
-        bar
     }
 
     /// Does something that prints while the bars are out of the way.
@@ -125,6 +117,21 @@ impl Terminal {
         }
     }
 
+    /// The bar of a run's photos, where there are several.
+    fn begin_photos(&self, photos: Option<usize>) {
+        let bar = photos.filter(|photos| *photos > 1).map(|photos| {
+            let bar = self.bars.add(ProgressBar::new(photos as u64));
+            bar.with_style(style("{bar:30} {pos}/{len} photos, {eta} left"))
+        });
+        if let Some(done) = std::mem::replace(&mut *self.photos(), bar) {
+            done.finish_and_clear();
+        }
+    }
+
+    fn photos(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.photos.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn passes(&self) -> MutexGuard<'_, Option<ProgressBar>> {
         self.passes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,6 +146,9 @@ impl ProgressHandler for Terminal {
             Event::PassesStarted { passes } => self.begin_passes(Some(passes)),
             Event::PassesAdvanced { passes } => self.passes().iter().for_each(|bar| bar.inc(passes as u64)),
             Event::PassesFinished => self.begin_passes(None),
+            Event::PhotosStarted { photos } => self.begin_photos(photos),
+            Event::PhotosAdvanced { photos } => self.photos().iter().for_each(|bar| bar.inc(photos as u64)),
+            Event::PhotosFinished => self.begin_photos(None),
             Event::Warning(warning) => self.note(&warning.to_string()),
             _ => {}
         }

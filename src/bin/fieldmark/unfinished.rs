@@ -4,13 +4,14 @@
 //! A run that was killed has drawn some pictures, or none. They are drawn again unless the manifest says that they have
 //! the scale which the run has now; the manifest says so only when all of them are drawn.
 
-use anyhow::{Result, anyhow};
-use fieldmark::report::Comparison;
+use anyhow::Result;
+use fieldmark::{
+    Error,
+    report::Comparison,
+    run::{EachAlone, Outcome, Runner, memory},
+};
 
 use crate::{
-    commands::would_come_again,
-    images,
-    in_order::{AT_ONCE, Ended, groups, in_order},
     later::{Later, Lines, RunScale, Waiting},
     manifest::Failed,
     output,
@@ -65,13 +66,13 @@ impl<'a> Unfinished<'a> {
         let waiting: Vec<_> = entries.iter().map(Entry::waiting).collect();
         let scale = later.scale(waiting.iter().flatten());
         let has_scale = drawn_at == Some(scale);
-        let draw = |(is_new, waiting, entry): Item| {
-            let drawn = match &waiting {
-                Some(waiting) if !is_new && has_scale && later.are_drawn(waiting) => Ok(()),
-                Some(waiting) => later.draw(waiting, scale),
-                None => Err(anyhow!("{}: its maps are not saved", entry.input.image.shown())),
-            };
-            (is_new, entry, drawn)
+        let draw = |(is_new, waiting, entry): &Item| match waiting {
+            Some(waiting) if !is_new && has_scale && later.are_drawn(waiting) => Ok(()),
+            Some(waiting) => later.draw(waiting, scale),
+            None => {
+                let (path, reason) = (entry.input.image.path(), "its maps are not saved".into());
+                Err(Error::Run { path, reason })
+            }
         };
         let items: Vec<Item> = is_new
             .into_iter()
@@ -79,29 +80,29 @@ impl<'a> Unfinished<'a> {
             .map(|(is_new, (waiting, entry))| (is_new, waiting, entry))
             .collect();
         let mut lines = lines.map(|lines| lines.read(scale)).transpose()?;
-        let (bar, mut failed) = (terminal.photos(items.len()), Vec::new());
-        let memory = |item: &Item| item.1.as_ref().map_or(0, |waiting| images::memory(&waiting.image));
-        let groups = groups(items.into_iter(), 1, memory);
-        let work = |group: Vec<Item>, _: &Ended| group.into_iter().map(draw).collect::<Vec<_>>();
-        in_order(groups, AT_ONCE, work, |group| {
-            for (is_new, entry, drawn) in group {
+        let needed = |item: &Item| item.1.as_ref().map_or(0, |waiting| memory(&waiting.image));
+        let runner = Runner::new().expecting(items.len()).with_progress(terminal);
+        let mut failed = Vec::new();
+        runner.run(
+            items.into_iter().map(Ok),
+            &EachAlone::new(needed, draw),
+            |Outcome { input, result, .. }| {
+                let Some((is_new, _, entry)) = input else { return Ok(()) };
                 let line = lines.as_mut().filter(|_| is_new).and_then(Iterator::next).transpose()?;
-                match drawn {
+                match result {
                     Ok(()) => {
                         line.map_or(Ok(()), |line| terminal.without_bars(|| output::text(&line)))?;
                         entries.push(entry);
                     }
-                    Err(error) if would_come_again(&error) => return Err(error),
                     Err(error) => {
+                        let error = error.into();
                         terminal.error(&error);
                         failed.push(Failed { image: entry.input.image, reason: format!("{error:#}") });
                     }
                 }
-                bar.inc(1);
-            }
-            Ok(())
-        })?;
-        bar.finish_and_clear();
+                Ok::<_, anyhow::Error>(())
+            },
+        )?;
         Ok((scale, failed))
     }
 }

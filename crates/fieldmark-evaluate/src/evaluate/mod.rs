@@ -34,6 +34,8 @@ pub use rows_file::{METADATA, RowsFile, RowsWriter};
 pub use sanity::Sanity;
 pub use summary::{Compared, ComparedCurve, Counts, Estimate, Failure, Resampling, SettingSummary, Summary};
 
+use std::borrow::Borrow;
+
 use rayon::prelude::*;
 
 use crate::dataset::{Picture, Question};
@@ -195,8 +197,8 @@ impl<'a> Evaluator<'a> {
 
     /// Measures pictures, which pass the vision tower together ([`Explainer::look`]), in their order. Each one's numbers
     /// are those that it has alone.
-    pub fn measure_each(&self, pictures: &[Picture]) -> Vec<Result<Measured>> {
-        let open = |picture: &Picture| Photo::open_with(&picture.path, &self.options.photo);
+    pub fn measure_each<P: Borrow<Picture> + Sync>(&self, pictures: &[P]) -> Vec<Result<Measured>> {
+        let open = |picture: &P| Photo::open_with(&picture.borrow().path, &self.options.photo);
         let opened: Vec<Result<Photo>> = pictures.par_iter().map(open).collect();
         let mut photos = Vec::with_capacity(pictures.len());
         let failed: Vec<_> =
@@ -205,7 +207,7 @@ impl<'a> Evaluator<'a> {
         let mut looks = self.explainer.look_for(&photos, settings).into_iter();
         let measured = pictures.iter().zip(failed).filter_map(|(picture, failed)| match failed {
             Some(error) => Some(Err(error)),
-            None => Some(self.measure_seen(picture, looks.next()?)),
+            None => Some(self.measure_seen(picture.borrow(), looks.next()?)),
         });
         measured.collect()
     }

@@ -16,14 +16,13 @@ use fieldmark::{
     page::{self, Gallery, PageOptions},
     pipeline::{Compare, Looks},
     report::Comparison,
+    run::{self, Ended, Open, Opening, Outcome, Photos, Reading, Work, hashes},
 };
 
 use crate::{
     args::{BatchArgs, CompareKind},
     exit::Exit,
-    hashes, images,
-    in_order::{Ended, Opening, groups, in_order, in_steps},
-    journal::Reading,
+    images,
     later::{Later, RunScale},
     manifest::{Described, Failed, Input, Manifest, Recipe},
     output,
@@ -120,10 +119,15 @@ fn tell_differences(new: &Manifest, earlier: &Manifest, terminal: &Terminal) {
     }
 }
 
-/// A photo that is to be answered, the names of its files and the seconds that opening it took.
+/// A photo's file, and the names of its results.
+struct Named {
+    names: PhotoNames,
+    path: PathBuf,
+}
+
+/// A photo that is to be answered, and the seconds that opening it took.
 struct Opened {
     input: Input,
-    names: PhotoNames,
     photo: Photo,
     seconds: f64,
 }
@@ -160,47 +164,35 @@ impl Run<'_> {
     ) -> Result<Exit> {
         let results = Mutex::new(self.results(&manifest.run_name()?)?);
         let recipe = manifest.recipe.clone();
-        let images::Photos { files: images, skipped } = distinct(&recipe.images(), self.terminal);
+        let Photos { files: images, skipped } = distinct(&recipe.images(), self.terminal);
         manifest.skipped = skipped;
         // Only now: a run that ends here leaves no new description beside old results.
         manifest.write(&self.folder.join("run.json"))?;
-        let bar = self.terminal.photos(images.len());
-        let mut names = Names::new();
-        let mut named = |image: PathBuf| (PhotoNames::new(&mut names, &image, &recipe.prompts), image);
-        let images: Vec<_> = images.into_iter().map(|image| image.map(&mut named)).collect();
         let mut entries: Vec<Entry> = Vec::new();
         let mut unfinished = self.unfinished(drawn_at)?;
-        let (at_once, together) = super::at_once(self.explainer, &self.settings)?;
-        let memory = |image: &Result<(PhotoNames, PathBuf)>| {
-            image.as_ref().map_or(0, |(_, image)| images::memory(image))
-        };
-        let groups = groups(images.into_iter(), together, memory);
-        let work = |group: Vec<Result<(PhotoNames, PathBuf)>>, ended: &Ended| {
-            let path = |image: &Result<(PhotoNames, PathBuf)>| Some(image.as_ref().ok()?.1.clone());
-            let paths: Vec<Option<PathBuf>> = group.iter().map(path).collect();
-            paths.into_iter().zip(self.some(group, &recipe, &results, ended)).collect::<Vec<_>>()
-        };
-        let ended = in_order(groups, at_once, work, |group| {
-            for (image, result) in group {
-                match result {
-                    Ok(answered) => {
-                        let entry = self.entry(answered, &results, &mut unfinished)?;
-                        self.tell_change(&entry.input, earlier);
-                        entries.push(entry);
-                    }
-                    Err(error) if super::would_come_again(&error) => return Err(error),
-                    Err(error) => {
-                        let error = images::named(error, &image);
-                        self.terminal.error(&error);
-                        let path = image.unwrap_or_default();
-                        manifest.failed.push(Failed { image: path.into(), reason: format!("{error:#}") });
-                    }
+        let runner = super::runner(self.explainer, &self.settings, self.terminal)?.expecting(images.len());
+        let mut names = Names::new();
+        let mut named =
+            |path: PathBuf| Named { names: PhotoNames::new(&mut names, &path, &recipe.prompts), path };
+        let answering = Answering { run: self, recipe: &recipe, results: &results };
+        let images = images.into_iter().map(|image| image.map(&mut named));
+        let ended = runner.run(images, &answering, |Outcome { input, result, seconds }| {
+            match result {
+                Ok(answered) => {
+                    let entry = self.entry(answered, seconds, &results, &mut unfinished)?;
+                    self.tell_change(&entry.input, earlier);
+                    entries.push(entry);
                 }
-                bar.inc(1);
+                Err(error) => {
+                    let path = input.map(|photo| photo.path);
+                    let error = images::named(error, path.as_deref());
+                    self.terminal.error(&error);
+                    let image = path.unwrap_or_default().into();
+                    manifest.failed.push(Failed { image, reason: format!("{error:#}") });
+                }
             }
-            Ok(())
+            Ok::<_, anyhow::Error>(())
         });
-        bar.finish_and_clear();
         if let Err(error) = ended {
             return super::ended_early(error, entries.len(), self.terminal);
         }
@@ -230,44 +222,20 @@ impl Run<'_> {
             self.terminal
                 .note("the results in the output directory are replaced; --resume would go on with them");
         }
-        Results::begin(path, run)
-    }
-
-    /// Answers photos that pass the vision tower together, or finds the answers of before.
-    fn some(
-        &self,
-        group: Vec<Result<(PhotoNames, PathBuf)>>,
-        recipe: &Recipe,
-        results: &Mutex<Results>,
-        ended: &Ended,
-    ) -> Vec<Result<Answered>> {
-        let open = |image: Result<(PhotoNames, PathBuf)>| {
-            let (names, image) = image?;
-            self.open(&image, names, recipe, results)
-        };
-        let answer = |opened: &[Opened]| {
-            let looks = self.explainer.look(opened.iter().map(|opened| &opened.photo), &self.settings);
-            let compare = |mut looks: Looks| {
-                ended.check()?;
-                Ok(looks.compare(&recipe.prompts, &self.settings)?)
-            };
-            super::if_unchanged(self.explainer, looks.into_iter().map(compare).collect())
-        };
-        in_steps(group, ended, open, answer, |opened, compared| self.save(opened, compared))
+        Ok(Results::begin(path, run)?)
     }
 
     /// Opens a photo, or finds its answer of before.
     fn open(
         &self,
-        image: &Path,
-        names: PhotoNames,
+        Named { names, path: image }: &Named,
         recipe: &Recipe,
         results: &Mutex<Results>,
-    ) -> Result<Opening<Opened, Answered>> {
+    ) -> fieldmark::Result<Opening<Opened, Answered>> {
         let start = Instant::now();
         let bytes = images::bytes(image, &recipe.photo_options())?;
         let input = Input {
-            image: image.to_owned().into(),
+            image: image.clone().into(),
             bytes: bytes.len() as u64,
             sha256: hashes::of_bytes(&bytes),
         };
@@ -276,18 +244,23 @@ impl Run<'_> {
             let results = results.lock().unwrap_or_else(PoisonError::into_inner);
             let later = if self.drawing.waits { &PICTURES[..] } else { &[] };
             if let Some(entry) = results.known(&input, self.folder, &thumbnails, later)? {
-                return Ok(Opening::Done(Answered::Before(entry)));
+                return Ok(Opening::Known(Answered::Before(entry)));
             }
         }
         let photo = Photo::from_bytes(image, &bytes, &recipe.photo_options())?;
         self.terminal.warn(photo.warnings());
         let seconds = start.elapsed().as_secs_f64();
-        Ok(Opening::Open(Opened { input, names, photo, seconds }))
+        Ok(Opening::Photo(Opened { input, photo, seconds }))
     }
 
     /// Writes a photo's files.
-    fn save(&self, opened: &Opened, mut compared: Compare) -> Result<Answered> {
-        let Opened { input, names, photo, seconds: open_seconds } = opened;
+    fn save(
+        &self,
+        names: &PhotoNames,
+        opened: &Opened,
+        mut compared: Compare,
+    ) -> fieldmark::Result<Answered> {
+        let Opened { input, photo, seconds: open_seconds } = opened;
         self.terminal.warn(&compared.warnings);
         let start = Instant::now();
         let files = ComparisonFiles {
@@ -302,33 +275,36 @@ impl Run<'_> {
         let mut report = compared.report;
         report.seconds.render = start.elapsed().as_secs_f64();
         report.seconds.decode += open_seconds;
-        report.seconds.load = self.load_seconds;
         // What the journal has is on the disk.
         [self.folder, &self.folder.join(THUMBNAILS)].into_iter().try_for_each(sync_folder)?;
         Ok(Answered::Now(input.clone(), Box::new(report)))
     }
 
-    /// Tells of a photo and enters it into the journal, unless it is there.
+    /// Prints a photo's record and enters it into the journal, unless it is there. The photo had so many seconds of the
+    /// run.
     fn entry(
         &self,
         answered: Answered,
+        seconds: f64,
         results: &Mutex<Results>,
         unfinished: &mut Option<Unfinished>,
     ) -> Result<Entry> {
-        let (input, report) = match answered {
+        let (input, mut report) = match answered {
             Answered::Before(entry) => {
                 unfinished.iter_mut().for_each(Unfinished::add_known);
                 return Ok(entry);
             }
             Answered::Now(input, report) => (input, *report),
         };
+        report.seconds = report.seconds.adding_up_to(seconds);
+        report.seconds.load = self.load_seconds;
         match unfinished {
             Some(unfinished) => unfinished.add(&report)?,
             None if self.args.output.json => self.terminal.without_bars(|| output::json(&report))?,
             None => {}
         }
         let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-        results.add(&input, &inside(report, self.folder))
+        Ok(results.add(&input, &inside(report, self.folder))?)
     }
 
     /// The pictures that are drawn when all photos are answered, if there are any.
@@ -343,7 +319,12 @@ impl Run<'_> {
         Unfinished::new(later, drawn_at, self.args.output.json, self.terminal).map(Some)
     }
 
-    fn save_thumbnails(&self, photo: &Photo, compared: &mut Compare, names: &PhotoNames) -> Result<()> {
+    fn save_thumbnails(
+        &self,
+        photo: &Photo,
+        compared: &mut Compare,
+        names: &PhotoNames,
+    ) -> fieldmark::Result<()> {
         let pictures = page::thumbnails(photo.rgb(), &compared.maps)?;
         let prompts = compared.report.prompts.iter_mut().zip(pictures);
         for ((prompt, picture), name) in prompts.zip(&names.prompts) {
@@ -386,13 +367,50 @@ impl Run<'_> {
     }
 }
 
+/// What the run does with each photo.
+struct Answering<'r> {
+    run: &'r Run<'r>,
+    recipe: &'r Recipe,
+    results: &'r Mutex<Results>,
+}
+
+impl Work for Answering<'_> {
+    type Input = Named;
+    type Opened = Opened;
+    type Answer = Compare;
+    type Output = Answered;
+
+    fn memory(&self, photo: &Named) -> u64 {
+        run::memory(&photo.path)
+    }
+
+    fn open(&self, photo: &Named) -> fieldmark::Result<Opening<Opened, Answered>> {
+        self.run.open(photo, self.recipe, self.results)
+    }
+
+    fn answer(&self, opened: &[Open<'_, Named, Opened>], ended: &Ended) -> Vec<fieldmark::Result<Compare>> {
+        let Run { explainer, settings, .. } = self.run;
+        let looks = explainer.look(opened.iter().map(|open| &open.photo.photo), settings);
+        let compare = |mut looks: Looks| {
+            ended.check()?;
+            looks.compare(&self.recipe.prompts, settings)
+        };
+        let answers = looks.into_iter().map(compare);
+        super::if_unchanged(explainer, answers)
+    }
+
+    fn finish(&self, open: &Open<'_, Named, Opened>, compared: Compare) -> fieldmark::Result<Answered> {
+        self.run.save(&open.input.names, &open.photo, compared)
+    }
+}
+
 /// The small picture of one prompt on one photo, relative to the run's folder.
 fn thumbnail(name: &str) -> String {
     format!("{THUMBNAILS}/{name}.jpg")
 }
 
 /// The photos behind the paths of a recipe, each once.
-fn distinct(paths: &[PathBuf], terminal: &Terminal) -> images::Photos {
+fn distinct(paths: &[PathBuf], terminal: &Terminal) -> Photos {
     let mut seen = HashSet::new();
     let mut images = images::expand(paths, terminal);
     images.files.retain(|image| image.as_ref().map_or(true, |image| seen.insert(image.clone())));

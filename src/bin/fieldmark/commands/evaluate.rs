@@ -7,25 +7,25 @@ use anyhow::{Context, Result, bail};
 use fieldmark::{
     Explainer, PhotoOptions, Settings,
     dataset::{self, Ask, Dataset, Picture},
-    evaluate::{Evaluator, Failure, Faithfulness, Group, Metric, Options, Sanity, Summary, Tolerance},
+    evaluate::{
+        Evaluator, Failure, Faithfulness, Group, Measured, Metric, Options, Sanity, Summary, Tolerance,
+    },
     files::{Leftover, Registered},
     folder::Skipped,
     metric::Bootstrap,
     objective::{Strength, references::SYNONYM_THRESHOLD},
     pipeline::Rivals,
     prompt::ConceptList,
+    run::{Ended, Open, Opening, Outcome, Runner, Work, memory},
 };
-use indicatif::ProgressBar;
 use tempfile::TempDir;
 
 use crate::{
     args::{DataArgs, EvaluateArgs, MetricArgs, phrases},
     destination::Destination,
-    evaluation::{Description, Evaluation},
+    evaluation::{Description, Evaluation, hash_of_questions},
     exit::Exit,
-    hashes, images,
-    in_order::{all_or_each, groups},
-    output,
+    images, output,
     run_folder::RunFolder,
     terminal::Terminal,
 };
@@ -74,15 +74,16 @@ fn measure(
             .and_then(|_| super::model_hash(&args.model, terminal).transpose())
             .transpose()?,
         dataset: dataset.path().into(),
-        questions_sha256: hashes::of_questions(dataset.pictures()?.take(pictures))?,
+        questions_sha256: hash_of_questions(dataset.pictures()?.take(pictures))?,
         pictures,
         shard: args.shard,
         record: evaluator.record(),
     };
     let mut evaluation = open(args, folder, description, terminal)?;
-    let run = Run { evaluator: &evaluator, explainer: &explainer, terminal };
+    let measuring = Measuring { evaluator: &evaluator, explainer: &explainer };
     let missing = evaluation.missing();
-    if let Err(error) = run.all(dataset.pictures()?.take(pictures), pictures, &mut evaluation) {
+    let ended = run_all(&measuring, dataset.pictures()?.take(pictures), &mut evaluation, terminal);
+    if let Err(error) = ended {
         return super::ended_early(error, missing - evaluation.missing(), terminal);
     }
     finish(args, evaluation, rows, skipped)
@@ -237,74 +238,64 @@ fn open(
     Evaluation::begin(folder, description)
 }
 
-struct Run<'a> {
-    evaluator: &'a Evaluator<'a>,
-    explainer: &'a Explainer,
-    terminal: &'a Terminal,
+/// Measures the pictures that are not there yet. One that cannot be measured does not stop the others; where the data set
+/// cannot be read any further, the run ends after the pictures before it.
+fn run_all(
+    measuring: &Measuring,
+    pictures: impl Iterator<Item = fieldmark::Result<Picture>>,
+    evaluation: &mut Evaluation,
+    terminal: &Terminal,
+) -> Result<()> {
+    let wanted = evaluation.wanted();
+    let is_wanted = |(place, picture): &(usize, fieldmark::Result<Picture>)| {
+        picture.is_err() || wanted.get(*place).copied().unwrap_or(false)
+    };
+    let pictures = pictures.enumerate().filter(is_wanted);
+    let pictures = pictures.map(|(place, picture)| picture.map(|picture| (place, picture)));
+    let together = measuring.evaluator.pictures_together()?;
+    let runner = Runner::new().at_once(1).together(together).with_progress(terminal);
+    runner.expecting(evaluation.missing()).run(pictures, measuring, |Outcome { input, result, .. }| {
+        match (input, result) {
+            (Some((place, _)), Ok(measured)) => {
+                terminal.warn(&measured.warnings);
+                evaluation.add(place, measured.answers)
+            }
+            (Some((place, picture)), Err(error)) => {
+                let error = images::named(error, Some(&picture.path));
+                terminal.error(&error);
+                evaluation.fail(place, Failure::new(&picture, format!("{error:#}")))
+            }
+            (None, result) => Ok(result.map(drop)?),
+        }
+    })
 }
 
-impl Run<'_> {
-    /// Measures the pictures that are not there yet. One that cannot be measured does not stop the others.
-    fn all(
-        &self,
-        pictures: impl Iterator<Item = fieldmark::Result<Picture>>,
-        places: usize,
-        evaluation: &mut Evaluation,
-    ) -> Result<()> {
-        let bar = self.terminal.photos(evaluation.missing());
-        let wanted: Vec<bool> = (0..places).map(|place| evaluation.wants(place)).collect();
-        let is_wanted = |(place, picture): &(usize, fieldmark::Result<Picture>)| {
-            picture.is_err() || wanted.get(*place).copied().unwrap_or(false)
-        };
-        let memory = |(_, picture): &(usize, fieldmark::Result<Picture>)| {
-            picture.as_ref().map_or(0, |picture| images::memory(&picture.path))
-        };
-        let pictures = pictures.enumerate().filter(is_wanted);
-        for group in groups(pictures, self.evaluator.pictures_together()?, memory) {
-            self.some(group.items, evaluation, &bar)?;
-        }
-        bar.finish_and_clear();
-        Ok(())
+/// What the run does with each picture: those of a batch are opened and measured together.
+struct Measuring<'a> {
+    evaluator: &'a Evaluator<'a>,
+    explainer: &'a Explainer,
+}
+
+impl Work for Measuring<'_> {
+    type Input = (usize, Picture);
+    type Opened = ();
+    type Answer = Measured;
+    type Output = Measured;
+
+    fn memory(&self, (_, picture): &(usize, Picture)) -> u64 {
+        memory(&picture.path)
     }
 
-    /// Measures pictures that pass the vision tower together. If the data set cannot be read any further, that is said
-    /// after those before it.
-    fn some(
-        &self,
-        group: Vec<(usize, fieldmark::Result<Picture>)>,
-        evaluation: &mut Evaluation,
-        bar: &ProgressBar,
-    ) -> Result<()> {
-        let (mut places, mut pictures, mut end) = (Vec::new(), Vec::new(), Ok(()));
-        for (place, picture) in group {
-            match picture {
-                Ok(picture) => {
-                    places.push(place);
-                    pictures.push(picture);
-                }
-                Err(error) => end = Err(error),
-            }
-        }
-        let measure = |pictures: &[Picture]| {
-            let measured = self.evaluator.measure_each(pictures).into_iter();
-            super::if_unchanged(self.explainer, measured.map(|measured| Ok(measured?)).collect())
-        };
-        let measured = all_or_each(&pictures, measure);
-        for ((place, picture), measured) in places.into_iter().zip(&pictures).zip(measured) {
-            match measured {
-                Ok(measured) => {
-                    self.terminal.warn(&measured.warnings);
-                    evaluation.add(place, measured.answers)?;
-                }
-                Err(error) if super::would_come_again(&error) => return Err(error),
-                Err(error) => {
-                    let error = images::named(error, &Some(picture.path.clone()));
-                    self.terminal.error(&error);
-                    evaluation.fail(place, Failure::new(picture, format!("{error:#}")))?;
-                }
-            }
-            bar.inc(1);
-        }
-        Ok(end?)
+    fn open(&self, _: &(usize, Picture)) -> fieldmark::Result<Opening<(), Measured>> {
+        Ok(Opening::Photo(()))
+    }
+
+    fn answer(&self, open: &[Open<'_, (usize, Picture), ()>], _: &Ended) -> Vec<fieldmark::Result<Measured>> {
+        let pictures: Vec<&Picture> = open.iter().map(|open| &open.input.1).collect();
+        super::if_unchanged(self.explainer, self.evaluator.measure_each(&pictures))
+    }
+
+    fn finish(&self, _: &Open<'_, (usize, Picture), ()>, measured: Measured) -> fieldmark::Result<Measured> {
+        Ok(measured)
     }
 }

@@ -20,6 +20,7 @@ use fieldmark::{
     regions::Instance,
     render::{RenderOptions, Scale, ScaleRule, overlay},
     report::{Localization, Setup},
+    run::{EachAlone, Ended, Open, Opening, Outcome, Photos, Runner, Work, memory},
 };
 use image::RgbImage;
 use serde::Serialize;
@@ -29,7 +30,6 @@ use crate::{
     args::{Kind, LocalizeArgs, OutputArgs, RivalArgs},
     exit::Exit,
     images,
-    in_order::{AT_ONCE, Ended, Opening, groups, in_order, in_steps},
     later::{Later, Lines, Waiting},
     output,
     preview::Protocol,
@@ -90,10 +90,14 @@ fn rivals(args: &RivalArgs) -> Result<Option<Rivals>> {
     Ok(Some(super::rivals(args, ConceptList::open(concepts)?, SYNONYM_THRESHOLD)))
 }
 
-/// A photo, the name of its files and the seconds that opening it took.
-struct Opened {
+/// A photo's file, and the name of its results.
+struct Named {
     name: String,
     path: PathBuf,
+}
+
+/// A photo, and the seconds that opening it took.
+struct Opened {
     photo: Photo,
     seconds: f64,
 }
@@ -108,6 +112,8 @@ struct Answers {
     instances: Option<(PathBuf, Size, Vec<Vec<Instance>>)>,
     /// The pictures that are drawn when all photos are done, if there are any.
     waiting: Option<Waiting>,
+    /// The page, if it is wanted.
+    page: Option<String>,
 }
 
 /// A line of `--json`.
@@ -143,44 +149,31 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(&self, coco: &mut Coco) -> Result<Exit> {
-        let images::Photos { files: images, skipped } =
-            images::expand(&self.args.asked.images, self.terminal);
-        let bar = self.terminal.photos(images.len());
+        let Photos { files: images, skipped } = images::expand(&self.args.asked.images, self.terminal);
         let preview = super::preview(self.args.show.preview, images.len(), &self.args.output);
-        let mut names = Names::new();
-        let mut named =
-            |image: PathBuf| (names.for_prompt(images::naming(&image), &self.query.target), image);
-        let images: Vec<_> = images.into_iter().map(|image| image.map(&mut named)).collect();
-        let (at_once, together) = super::at_once(self.explainer, &self.query.settings)?;
-        let memory =
-            |image: &Result<(String, PathBuf)>| image.as_ref().map_or(0, |(_, image)| images::memory(image));
-        let groups = groups(images.into_iter(), together, memory);
-        let (mut done, mut failed) = (0, 0);
         let lines = self.drawing.waits.then(Lines::new).transpose()?;
         let mut unfinished = Unfinished { skipped, photos: Vec::new(), lines };
-        let shows = preview.is_some();
-        let work = |group: Vec<_>, ended: &Ended| {
-            let paths: Vec<_> = group.iter().map(path_of_image).collect();
-            paths.into_iter().zip(self.some(group, shows, ended)).collect::<Vec<_>>()
-        };
-        let ended = in_order(groups, at_once, work, |group| {
-            for (path, answers) in group {
-                match answers {
-                    Ok(answers) => {
-                        self.tell(answers, preview, coco, &mut unfinished)?;
-                        done += 1;
-                    }
-                    Err(error) if super::would_come_again(&error) => return Err(error),
-                    Err(error) => {
-                        self.terminal.error(&images::named(error, &path));
-                        failed += 1;
-                    }
+        let (mut done, mut failed) = (0, 0);
+        let runner =
+            super::runner(self.explainer, &self.query.settings, self.terminal)?.expecting(images.len());
+        let mut names = Names::new();
+        let mut named =
+            |path: PathBuf| Named { name: names.for_prompt(images::naming(&path), &self.query.target), path };
+        let asking = Asking { run: self, shows: preview.is_some() };
+        let ended = runner.run(images.into_iter().map(|image| image.map(&mut named)), &asking, |outcome| {
+            match outcome.result {
+                Ok(answers) => {
+                    self.show((answers, outcome.seconds), preview, coco, &mut unfinished)?;
+                    done += 1;
                 }
-                bar.inc(1);
+                Err(error) => {
+                    let path = outcome.input.as_ref().map(|photo| &*photo.path);
+                    self.terminal.error(&images::named(error, path));
+                    failed += 1;
+                }
             }
             self.go_on()
         });
-        bar.finish_and_clear();
         if let Err(error) = ended {
             return super::ended_early(error, done, self.terminal);
         }
@@ -199,29 +192,21 @@ impl Run<'_> {
         let later = Later { folder, kinds, bar: self.drawing.bar, photo };
         let scale = later.scale(photos.iter().map(|(photo, _)| photo));
         let (mut lines, mut lost) = (lines.read(scale)?, 0);
-        let bar = self.terminal.photos(photos.len());
-        let draw = |(photo, count): (Waiting, usize)| (count, later.draw(&photo, scale));
-        let work = |group: Vec<_>, _: &Ended| group.into_iter().map(draw).collect::<Vec<_>>();
-        let groups = groups(photos.into_iter(), 1, |(photo, _)| images::memory(&photo.image));
-        in_order(groups, AT_ONCE, work, |group| {
-            for (count, drawn) in group {
-                let mut lines = lines.by_ref().take(count);
-                match drawn {
-                    Ok(()) => {
-                        lines.try_for_each(|line| self.terminal.without_bars(|| output::text(&line?)))?
-                    }
-                    Err(error) if super::would_come_again(&error) => return Err(error),
-                    Err(error) => {
-                        lines.try_for_each(|line| line.map(drop))?;
-                        self.terminal.error(&error);
-                        lost += 1;
-                    }
+        let runner = Runner::new().expecting(photos.len()).with_progress(self.terminal);
+        let needed = |(photo, _): &(Waiting, usize)| memory(&photo.image);
+        let drawing = EachAlone::new(needed, |(photo, _): &(Waiting, usize)| later.draw(photo, scale));
+        runner.run(photos.into_iter().map(Ok), &drawing, |Outcome { input, result, .. }| {
+            let mut lines = lines.by_ref().take(input.map_or(0, |(_, count)| count));
+            match result {
+                Ok(()) => lines.try_for_each(|line| self.terminal.without_bars(|| output::text(&line?)))?,
+                Err(error) => {
+                    lines.try_for_each(|line| line.map(drop))?;
+                    self.terminal.error(&error.into());
+                    lost += 1;
                 }
-                bar.inc(1);
             }
-            Ok(())
+            Ok::<_, anyhow::Error>(())
         })?;
-        bar.finish_and_clear();
         Ok(lost)
     }
 
@@ -243,7 +228,7 @@ impl Run<'_> {
     }
 
     /// The photo with its pictures that are drawn later.
-    fn waiting(&self, photo: &Photo, name: &str, answers: &[Found]) -> Result<Option<Waiting>> {
+    fn waiting(&self, photo: &Photo, name: &str, answers: &[Found]) -> fieldmark::Result<Option<Waiting>> {
         let waits = self.drawing.waits && self.kinds().iter().any(|kind| kind.picture().is_some());
         let Some(first) = answers.first().filter(|_| waits) else { return Ok(None) };
         let names = answers.iter().map(|found| self.name(name, found)).collect();
@@ -257,34 +242,15 @@ impl Run<'_> {
         if writes { Ok(()) } else { output::check_printed() }
     }
 
-    /// The answers on photos that pass the vision tower together, with their files written.
-    fn some(
-        &self,
-        group: Vec<Result<(String, PathBuf)>>,
-        shows: bool,
-        ended: &Ended,
-    ) -> Vec<Result<Answers>> {
-        let open = |image: Result<(String, PathBuf)>| {
-            let (name, path) = image?;
-            let (photo, seconds) = images::open(&path, self.args.output.pixel_limit, self.terminal)?;
-            Ok(Opening::Open(Opened { name, path, photo, seconds }))
-        };
-        let answer = |opened: &[Opened]| {
-            let photos = opened.iter().map(|opened| &opened.photo);
-            let looks = self.explainer.look(photos, &self.query.settings);
-            let sweep = |mut looks: Looks| {
-                ended.check()?;
-                Ok(looks.sweep(&self.query, &self.strengths)?)
-            };
-            super::if_unchanged(self.explainer, looks.into_iter().map(sweep).collect())
-        };
-        in_steps(group, ended, open, answer, |opened, answers| self.finish(opened, answers, shows))
-    }
-
     /// A photo's answers, one for every strength, with their files written; and the picture of them, if it is to be
     /// shown.
-    fn finish(&self, opened: &Opened, mut answers: Vec<Found>, shows: bool) -> Result<Answers> {
-        let Opened { name, path, photo, seconds: open_seconds } = opened;
+    fn finish(
+        &self,
+        Named { name, path }: &Named,
+        Opened { photo, seconds }: &Opened,
+        mut answers: Vec<Found>,
+        shows: bool,
+    ) -> fieldmark::Result<Answers> {
         let picture = match &answers[..] {
             [found] if shows => Some(self.preview(photo, found)),
             _ if shows => strip_at(photo, &answers, self.drawing.of_all()),
@@ -293,7 +259,7 @@ impl Run<'_> {
         let start = Instant::now();
         let waiting = self.waiting(photo, name, &answers)?;
         self.save(photo, name, &mut answers)?;
-        self.save_page(photo, &mut answers)?;
+        let page = self.page(photo, &mut answers)?;
         let instances = self.args.show.coco.is_some().then(|| {
             (path.clone(), photo.size(), answers.iter().map(|found| found.instances(photo)).collect())
         });
@@ -302,24 +268,30 @@ impl Run<'_> {
         let finished = |found: Found| {
             let mut report = found.report;
             report.seconds.render = render_seconds;
-            report.seconds.decode += open_seconds;
-            report.seconds.load = self.load_seconds;
-            report.seconds.text += self.text_seconds;
+            report.seconds.decode += seconds;
             report
         };
         let found = answers.into_iter().map(finished).collect();
-        Ok(Answers { found, warnings, picture, instances, waiting })
+        Ok(Answers { found, warnings, picture, instances, waiting, page })
     }
 
-    /// Tells what a photo gave.
-    fn tell(
+    /// Shows what a photo gave, which had so many seconds of the run.
+    fn show(
         &self,
-        answers: Answers,
+        (mut answers, seconds): (Answers, f64),
         preview: Option<Protocol>,
         coco: &mut Coco,
         unfinished: &mut Unfinished,
     ) -> Result<()> {
         self.terminal.warn(&answers.warnings);
+        for Localization { seconds: stages, .. } in &mut answers.found {
+            *stages = stages.adding_up_to(seconds);
+            stages.load = self.load_seconds;
+            stages.text += self.text_seconds;
+        }
+        if let Some((file, page)) = self.outputs.report.as_ref().zip(answers.page) {
+            file.write(|out| out.write_all(page.as_bytes()))?;
+        }
         if let Some((image, size, instances)) = &answers.instances {
             let id = coco.add_image(image, *size);
             for found in instances {
@@ -343,21 +315,19 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The page of the first strength, if it is wanted. It shows every prompt alone, too: that is a pass of its own.
-    fn save_page(&self, photo: &Photo, answers: &mut [Found]) -> Result<()> {
-        let (Some(file), Some(found)) = (&self.outputs.report, answers.first_mut()) else { return Ok(()) };
+    /// The page of the first strength, if it is wanted. It also shows every prompt alone: that is a pass of its own.
+    fn page(&self, photo: &Photo, answers: &mut [Found]) -> fieldmark::Result<Option<String>> {
+        let (Some(file), Some(found)) = (&self.outputs.report, answers.first_mut()) else { return Ok(None) };
         let rivals = found.report.against.iter().map(|rival| &rival.score.prompt);
         let prompts: Vec<String> =
             std::iter::once(&found.report.target.prompt).chain(rivals).cloned().collect();
         let compared = self.explainer.compare(photo, &prompts, &self.query.settings)?;
-        let page = compared.page(photo, &super::page_options(&self.query.settings, None))?;
-        file.write(|out| out.write_all(page.as_bytes()))?;
         found.report.files.insert("report".into(), file.path().into());
-        Ok(())
+        compared.page(photo, &super::page_options(&self.query.settings, None)).map(Some)
     }
 
     /// Writes the files of all strengths; where there are several, a file of one of them has it in its name.
-    fn save(&self, photo: &Photo, name: &str, answers: &mut [Found]) -> Result<()> {
+    fn save(&self, photo: &Photo, name: &str, answers: &mut [Found]) -> fieldmark::Result<()> {
         let (folder, kinds) = (&self.args.output.output, self.kinds());
         let strip = match kinds.contains(&Kind::Strip) {
             true => strip_at(photo, answers, self.drawing.of_all()),
@@ -400,7 +370,46 @@ impl Run<'_> {
     }
 }
 
-/// The photo's file, for messages; none of a folder that has none.
-fn path_of_image(image: &Result<(String, PathBuf)>) -> Option<PathBuf> {
-    image.as_ref().ok().map(|(_, path)| path.clone())
+/// What the run does with each photo.
+struct Asking<'r> {
+    run: &'r Run<'r>,
+    /// Whether pictures are shown in the terminal.
+    shows: bool,
+}
+
+impl Work for Asking<'_> {
+    type Input = Named;
+    type Opened = Opened;
+    type Answer = Vec<Found>;
+    type Output = Answers;
+
+    fn memory(&self, photo: &Named) -> u64 {
+        images::memory(&photo.path)
+    }
+
+    fn open(&self, photo: &Named) -> fieldmark::Result<Opening<Opened, Answers>> {
+        let Run { args, terminal, .. } = self.run;
+        let (photo, seconds) = images::open(&photo.path, args.output.pixel_limit, terminal)?;
+        Ok(Opening::Photo(Opened { photo, seconds }))
+    }
+
+    fn answer(
+        &self,
+        opened: &[Open<'_, Named, Opened>],
+        ended: &Ended,
+    ) -> Vec<fieldmark::Result<Vec<Found>>> {
+        let Run { explainer, query, strengths, .. } = self.run;
+        let photos = opened.iter().map(|open| &open.photo.photo);
+        let looks = explainer.look(photos, &query.settings);
+        let sweep = |mut looks: Looks| {
+            ended.check()?;
+            looks.sweep(query, strengths)
+        };
+        let answers = looks.into_iter().map(sweep);
+        super::if_unchanged(explainer, answers)
+    }
+
+    fn finish(&self, open: &Open<'_, Named, Opened>, answers: Vec<Found>) -> fieldmark::Result<Answers> {
+        self.run.finish(open.input, &open.photo, answers, self.shows)
+    }
 }

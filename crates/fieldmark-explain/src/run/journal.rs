@@ -1,5 +1,5 @@
-//! A journal: a line for each piece of work that is done, written in one go when it is, with a checksum and the name of
-//! its run. A run that was interrupted at any moment can go on from it. What is in memory is where each line is, not the
+//! A journal: a line of JSON for each piece of work that is done, written in one go when it is, with a checksum and the
+//! name of its run. A run that was interrupted at any moment can go on from it. In memory is where each line is, not the
 //! lines.
 
 use std::{
@@ -10,13 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
-use fieldmark::{
-    Error,
+use super::seal::{Seal, seal, sealed};
+use fieldmark_model::{
+    error::{Error, Result},
     files::{uninterrupted, write_atomically},
 };
-
-use crate::seal::{Seal, seal, sealed};
 
 /// The longest line that is read, and so that is written.
 const LONGEST_LINE: u64 = 256 << 20;
@@ -25,6 +23,8 @@ const LONGEST_LINE: u64 = 256 << 20;
 const MOST_NAMED: usize = 5;
 
 /// The lines of this run and of those that it goes on from, by what they are about.
+///
+/// A line is a JSON object; the journal adds the fields `run` and `check` at its end.
 pub struct Journal<K> {
     path: PathBuf,
     file: File,
@@ -53,7 +53,7 @@ pub enum Content<K> {
 /// How to read a journal that is there.
 #[derive(Clone, Copy)]
 pub struct Reading<'r> {
-    /// The name of the run.
+    /// The [name](super::run_name) of the run.
     pub run: &'r str,
     /// Whether the run's description agrees: then lines of earlier versions, which do not know their run, are of it.
     pub described: bool,
@@ -61,7 +61,7 @@ pub struct Reading<'r> {
 
 /// The lines that do not count.
 #[derive(Debug, Default)]
-pub struct LeftOut {
+struct LeftOut {
     /// Number and reason.
     damaged: Vec<(u64, &'static str)>,
     /// How many are of a run with other settings.
@@ -72,7 +72,7 @@ pub struct LeftOut {
 
 impl LeftOut {
     /// A sentence for each kind; those that are damaged are named.
-    pub fn notes(&self, path: &Path) -> Vec<String> {
+    fn notes(&self, path: &Path) -> Vec<String> {
         let path = path.display();
         let named = self.damaged.iter().take(MOST_NAMED);
         let mut notes: Vec<String> = named
@@ -92,14 +92,20 @@ impl LeftOut {
 
 impl<K: Eq + Hash> Journal<K> {
     /// Begins a journal, in place of another.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if it cannot be written, [`Error::Run`] if something else than a file is in its place.
     pub fn begin(path: &Path, run: &str) -> Result<Self> {
         let journal = Self::open(path, run)?;
-        journal.file.set_len(0).with_context(|| unwritable(path))?;
+        journal.file.set_len(0).map_err(unwritable(path))?;
         Ok(journal)
     }
 
     /// Goes on with a journal, if there is one. `content` says what a line is about, or that it is no line of such a
     /// journal; of several about the same the last counts. What was not written to its end is cut off.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin), and [`Error::Read`] if it cannot be read.
     pub fn resume(
         path: &Path,
         reading: Reading,
@@ -107,13 +113,16 @@ impl<K: Eq + Hash> Journal<K> {
     ) -> Result<Self> {
         let mut journal = Self::open(path, reading.run)?;
         journal.find_lines(reading.described, content)?;
-        journal.file.set_len(journal.end).with_context(|| unwritable(path))?;
+        journal.file.set_len(journal.end).map_err(unwritable(path))?;
         Ok(journal)
     }
 
     /// Reads a journal and leaves it as it is; nothing can be added.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if it cannot be read, [`Error::Run`] if it is not a file.
     pub fn read(path: &Path, reading: Reading, content: impl Fn(&str) -> Option<Content<K>>) -> Result<Self> {
-        let file = File::open(path).with_context(|| unreadable(path))?;
+        let file = File::open(path).map_err(unreadable(path))?;
         let mut journal = Self::of(path, file, reading.run)?;
         journal.find_lines(reading.described, content)?;
         Ok(journal)
@@ -121,23 +130,24 @@ impl<K: Eq + Hash> Journal<K> {
 
     fn open(path: &Path, run: &str) -> Result<Self> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path);
-        Self::of(path, file.with_context(|| unwritable(path))?, run)
+        Self::of(path, file.map_err(unwritable(path))?, run)
     }
 
     fn of(path: &Path, file: File, run: &str) -> Result<Self> {
-        if !file.metadata().with_context(|| unreadable(path))?.is_file() {
-            bail!("{}: expected a regular file, found something else", path.display());
+        if !file.metadata().map_err(unreadable(path))?.is_file() {
+            let reason = "expected a regular file, found something else".into();
+            return Err(Error::Run { path: path.into(), reason });
         }
         let (path, run) = (path.into(), run.into());
         Ok(Self { path, file, run, end: 0, places: HashMap::new(), left_out: LeftOut::default() })
     }
 
     fn find_lines(&mut self, described: bool, content: impl Fn(&str) -> Option<Content<K>>) -> Result<()> {
-        let mut reader = BufReader::new(self.file.try_clone().with_context(|| unreadable(&self.path))?);
+        let mut reader = BufReader::new(self.file.try_clone().map_err(unreadable(&self.path))?);
         let mut line = Vec::new();
         let mut may_be_bare = described;
         for number in 1.. {
-            let length = read_line(&mut reader, &mut line).with_context(|| unreadable(&self.path))?;
+            let length = read_line(&mut reader, &mut line).map_err(unreadable(&self.path))?;
             let Some(length) = length else { break };
             let place = Place { start: self.end, length: line.len() };
             self.end += length;
@@ -184,7 +194,7 @@ impl<K: Eq + Hash> Journal<K> {
         }
     }
 
-    /// The lines that do not count.
+    /// What is to be said of lines that are there, but do not count: a sentence each.
     pub fn left_out(&self) -> Vec<String> {
         self.left_out.notes(&self.path)
     }
@@ -200,30 +210,35 @@ impl<K: Eq + Hash> Journal<K> {
     }
 
     /// The line about this, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if it cannot be read.
     pub fn line(&self, key: &K) -> Result<Option<String>> {
         let Some(place) = self.places.get(key) else { return Ok(None) };
         let mut line = vec![0; place.length];
         let mut file = &self.file;
         let read = file.seek(SeekFrom::Start(place.start)).and_then(|_| file.read_exact(&mut line));
-        read.with_context(|| unreadable(&self.path))?;
-        Ok(Some(String::from_utf8(line).with_context(|| unreadable(&self.path))?))
+        read.map_err(unreadable(&self.path))?;
+        let text = String::from_utf8(line).map_err(io::Error::other);
+        Ok(Some(text.map_err(unreadable(&self.path))?))
     }
 
     /// Adds a line, in one write: it is there or it is not, and it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if it cannot be written; the journal is then as it was. [`Error::Run`] if it is longer than any
+    /// that is read.
     pub fn add(&mut self, key: K, line: &str) -> Result<()> {
         let line = sealed(line, &self.run);
         if line.len() as u64 >= LONGEST_LINE {
-            bail!(
-                "{}: expected lines of less than {LONGEST_LINE} bytes, found {}",
-                self.path.display(),
-                line.len()
-            );
+            let reason = format!("expected lines of less than {LONGEST_LINE} bytes, found {}", line.len());
+            return Err(Error::Run { path: self.path.clone(), reason });
         }
         let written = uninterrupted(|| self.file.write_all(format!("{line}\n").as_bytes()));
         if let Err(source) = written.and_then(|()| self.file.sync_data()) {
             // Half a line would be found by its checksum; no line is better.
             let _ = self.file.set_len(self.end);
-            return Err(Error::Write { path: self.path.clone(), source }.into());
+            return Err(Error::Write { path: self.path.clone(), source });
         }
         self.places.insert(key, Place { start: self.end, length: line.len() });
         self.end += line.len() as u64 + 1;
@@ -231,18 +246,20 @@ impl<K: Eq + Hash> Journal<K> {
     }
 
     /// Puts the lines about these into their order, and drops all others. Lines of earlier versions get their seal.
+    ///
+    /// # Errors
+    /// If it cannot be read or written; it is then as it was.
     pub fn finish<'k>(&self, keys: impl Iterator<Item = &'k K>) -> Result<()>
     where
         K: 'k,
     {
         let mut keys = keys;
-        let copied = write_atomically(&self.path, |file| {
+        write_atomically(&self.path, |file| {
             keys.try_for_each(|key| match self.line(key).map_err(io::Error::other)? {
                 Some(line) => writeln!(file, "{}", sealed(&line, &self.run)),
                 None => Ok(()),
             })
-        });
-        Ok(copied?)
+        })
     }
 }
 
@@ -282,12 +299,12 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option
     }
 }
 
-fn unreadable(path: &Path) -> String {
-    format!("{}: cannot be read", path.display())
+fn unreadable(path: &Path) -> impl Fn(io::Error) -> Error {
+    |source| Error::Read { path: path.into(), source }
 }
 
-fn unwritable(path: &Path) -> String {
-    format!("{}: cannot be written", path.display())
+fn unwritable(path: &Path) -> impl Fn(io::Error) -> Error {
+    |source| Error::Write { path: path.into(), source }
 }
 
 #[cfg(test)]

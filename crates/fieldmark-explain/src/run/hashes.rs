@@ -1,4 +1,4 @@
-//! SHA-256 of what a run was made from.
+//! SHA-256 of what a run is made from.
 
 use std::{
     fs::File,
@@ -6,23 +6,51 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fieldmark::dataset::Picture;
 use ring::digest::{Context, SHA256};
 
 /// What a checkpoint's directory may hold beside its files.
 const ENDINGS: [&str; 9] = ["bin", "ckpt", "json", "model", "pt", "pth", "safetensors", "txt", "vocab"];
 
+/// A SHA-256 of parts.
+pub struct Hasher(Context);
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self(Context::new(&SHA256))
+    }
+}
+
+impl Hasher {
+    /// Of nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a part.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash in hexadecimal digits.
+    pub fn finish(self) -> String {
+        self.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 /// A regular file's length in bytes and its SHA-256 in hexadecimal digits.
+///
+/// # Errors
+/// If it cannot be read.
 pub fn of_file(path: &Path) -> Result<(u64, String)> {
     let mut file = File::open(path)?;
-    let mut context = Context::new(&SHA256);
+    let mut hash = Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     let mut bytes = 0;
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok((bytes, hexadecimal(context))),
+            0 => return Ok((bytes, hash.finish())),
             read => {
-                context.update(&buffer[..read]);
+                hash.add(&buffer[..read]);
                 bytes += read as u64;
             }
         }
@@ -31,13 +59,16 @@ pub fn of_file(path: &Path) -> Result<(u64, String)> {
 
 /// The SHA-256 of bytes in hexadecimal digits.
 pub fn of_bytes(bytes: &[u8]) -> String {
-    let mut context = Context::new(&SHA256);
-    context.update(bytes);
-    hexadecimal(context)
+    let mut hash = Hasher::new();
+    hash.add(bytes);
+    hash.finish()
 }
 
 /// The SHA-256 of a checkpoint: of its files' names and hashes, `name`, a blank, `hash` and a line feed each, by
 /// name. `files` are those that count, by their names; without any, those in the directory that a checkpoint is made of.
+///
+/// # Errors
+/// If the directory or a file cannot be read.
 pub fn of_checkpoint(directory: &Path, mut files: Vec<(String, PathBuf)>) -> Result<String> {
     if files.is_empty() {
         for entry in std::fs::read_dir(directory)? {
@@ -49,30 +80,17 @@ pub fn of_checkpoint(directory: &Path, mut files: Vec<(String, PathBuf)>) -> Res
         }
     }
     files.sort();
-    let mut context = Context::new(&SHA256);
+    let mut all = Hasher::new();
     for (name, path) in files {
         let (_, hash) = of_file(&path)?;
-        context.update(format!("{name} {hash}\n").as_bytes());
+        all.add(format!("{name} {hash}
+").as_bytes());
     }
-    Ok(hexadecimal(context))
-}
-
-/// The SHA-256 of what a data set asks: of every picture's name and questions, in their order.
-pub fn of_questions(pictures: impl Iterator<Item = fieldmark::Result<Picture>>) -> fieldmark::Result<String> {
-    let mut context = Context::new(&SHA256);
-    for picture in pictures {
-        let Picture { name, questions, .. } = picture?;
-        context.update(format!("{name:?} {questions:?}\n").as_bytes());
-    }
-    Ok(hexadecimal(context))
+    Ok(all.finish())
 }
 
 fn is_of_a_checkpoint(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
-}
-
-fn hexadecimal(context: Context) -> String {
-    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

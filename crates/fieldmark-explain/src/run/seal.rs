@@ -18,7 +18,8 @@ const END: &str = "\"}";
 /// How long things took is no result.
 const SECONDS: &str = "\"seconds\":{";
 
-/// The name of a run, by the record that decides its results.
+/// The name of a run in its journal, by the record of all that decides its results: sixteen hexadecimal digits of the
+/// record's SHA-256.
 pub fn run_name(record: &str) -> String {
     short_hash(record)
 }
@@ -38,7 +39,7 @@ fn short_hash(text: &str) -> String {
 }
 
 /// A JSON object with its run and checksum. One that has some already gets new ones.
-pub fn sealed(line: &str, run: &str) -> String {
+pub(super) fn sealed(line: &str, run: &str) -> String {
     let body = match split(line) {
         Some((body, ..)) => body,
         None => line.strip_suffix('}').unwrap_or(line),
@@ -50,7 +51,7 @@ pub fn sealed(line: &str, run: &str) -> String {
 
 /// What a line's end says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seal<'l> {
+pub(super) enum Seal<'l> {
     /// It is whole, and of this run.
     Whole { run: &'l str },
     /// Its bytes are not those that were written.
@@ -60,7 +61,7 @@ pub enum Seal<'l> {
 }
 
 /// Reads the end of a line.
-pub fn seal(line: &str) -> Seal<'_> {
+pub(super) fn seal(line: &str) -> Seal<'_> {
     match split(line) {
         Some((_, run, checked, check)) if short_hash(checked) == check => Seal::Whole { run },
         Some(_) => Seal::Broken,
