@@ -83,8 +83,13 @@ pub fn of_checkpoint(directory: &Path, mut files: Vec<(String, PathBuf)>) -> Res
     let mut all = Hasher::new();
     for (name, path) in files {
         let (_, hash) = of_file(&path)?;
-        all.add(format!("{name} {hash}
-").as_bytes());
+        all.add(
+            format!(
+                "{name} {hash}
+"
+            )
+            .as_bytes(),
+        );
     }
     Ok(all.finish())
 }
