@@ -1,7 +1,8 @@
 //! What can go wrong, in terms that a caller can act on.
 //!
 //! A message names the thing, what was expected and what was found; it gives no advice, because advice
-//! (which flag to type, which function to call) depends on who is asking.
+//! (which flag to type, which function to call) depends on who is asking. It is complete: a cause that is also the
+//! error's `source` stands at its end.
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A file or directory could not be read.
-    #[error("{path}: cannot be read")]
+    #[error("{path}: cannot be read: {source}")]
     Read {
         /// The file or directory.
         path: PathBuf,
@@ -22,7 +23,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file or directory could not be written.
-    #[error("{path}: cannot be written")]
+    #[error("{path}: cannot be written: {source}")]
     Write {
         /// The file or directory.
         path: PathBuf,
@@ -213,7 +214,7 @@ pub enum Error {
         reason: String,
     },
     /// candle failed.
-    #[error("tensor computation failed")]
+    #[error("tensor computation failed: {}", first_line(.0))]
     Tensor(#[from] candle_core::Error),
 }
 
@@ -291,6 +292,20 @@ pub(crate) fn first_line(error: &candle_core::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_holds_its_cause() {
+        let missing = std::fs::read("no/such/file").unwrap_err();
+        let cause = missing.to_string();
+        let error = Error::Read { path: "photo.jpg".into(), source: missing };
+        assert_eq!(error.to_string(), format!("photo.jpg: cannot be read: {cause}"));
+        let candle = candle_core::Tensor::zeros((2, 3), candle_core::DType::F32, &candle_core::Device::Cpu)
+            .and_then(|zeros| zeros.matmul(&zeros))
+            .unwrap_err();
+        let message = Error::from(candle).to_string();
+        assert!(message.starts_with("tensor computation failed: shape mismatch in matmul"), "{message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
 
     #[test]
     fn control_characters_are_written_out() {

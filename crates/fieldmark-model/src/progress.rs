@@ -1,7 +1,5 @@
 //! What a long operation tells its caller while it runs. The library never draws: it hands out events.
 
-use std::error::Error as _;
-
 use crate::error::Error;
 
 /// Something happened in a long operation.
@@ -159,8 +157,7 @@ pub enum Warning {
 impl Warning {
     /// That the embeddings of texts cannot be kept, because of this.
     pub fn text_cache(error: &Error) -> Self {
-        let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-        Self::TextCache { reason: format!("{error}{cause}") }
+        Self::TextCache { reason: error.to_string() }
     }
 }
 

@@ -4,7 +4,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    error::Error as _,
     path::{Path, PathBuf},
 };
 
@@ -86,7 +85,7 @@ impl Voc {
         for name in &self.names {
             match self.things(name, objects) {
                 Ok((_, things)) => labels.extend(things.into_iter().map(|thing| (thing.of, thing.label))),
-                Err(error) => files.add(full(&error)),
+                Err(error) => files.add(error.to_string()),
             }
         }
         let mut concepts = Concepts::default();
@@ -243,12 +242,6 @@ impl ImageNames {
 /// A name without its ending.
 fn stem_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
-}
-
-/// An error with its cause: it stands in a sentence.
-fn full(error: &Error) -> String {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("{error}{cause}")
 }
 
 fn stem(path: &Path) -> String {

@@ -188,7 +188,7 @@ impl Run<'_> {
                     let error = images::named(error, path.as_deref());
                     self.terminal.error(&error);
                     let image = path.unwrap_or_default().into();
-                    manifest.failed.push(Failed { image, reason: format!("{error:#}") });
+                    manifest.failed.push(Failed { image, reason: crate::terminal::chain(&error) });
                 }
             }
             Ok::<_, anyhow::Error>(())

@@ -263,7 +263,7 @@ fn run_all(
             (Some((place, picture)), Err(error)) => {
                 let error = images::named(error, Some(&picture.path));
                 terminal.error(&error);
-                evaluation.fail(place, Failure::new(&picture, format!("{error:#}")))
+                evaluation.fail(place, Failure::new(&picture, crate::terminal::chain(&error)))
             }
             (None, result) => Ok(result.map(drop)?),
         }
