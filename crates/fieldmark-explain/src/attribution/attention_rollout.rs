@@ -1,9 +1,9 @@
-//! Attention rollout (Abnar and Zuidema, ACL 2020, arXiv 2005.00928): how much of each patch reaches the summary of
-//! the photo if attention were all that mixes tokens. A block keeps half of a token and takes half from where it looks,
-//! and the blocks are multiplied.
+//! Attention rollout (Abnar and Zuidema, ACL 2020, arXiv 2005.00928): how much of each patch reaches the pooled
+//! embedding of the photo if attention were all that mixes tokens. A block keeps half of a token and takes half from where
+//! it looks, and the blocks are multiplied.
 //!
-//! The paper's summary is the class token. A pooling head's is what its probe attends to, whole: the probe is no token of
-//! the photo, and nothing of it is kept. Where the mean of the patches is taken, it is the mean of their rows.
+//! The paper pools by the class token. A pooling head's probe is no token of the photo, so all of what it attends to counts
+//! and nothing of itself is kept. Where the mean of the patches is taken, it is the mean of their rows.
 //!
 //! The mean over the heads stands for a block's attention, as in the paper. The prompt plays no part: it is a map of
 //! where the model looks, the same for every concept, and rivals change nothing. `--layer` names the first block.
@@ -20,7 +20,7 @@ use fieldmark_model::{
     },
 };
 
-/// M = s Π_l (A^l + I) / 2, the last block first, with s the share of each token in the summary: all of the class token.
+/// M = s Π_l (A^l + I) / 2, the last block first, with s the pooling weight of each token: 1 for the class token.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AttentionRollout;
 
@@ -55,16 +55,16 @@ impl Method for AttentionRollout {
         let blocks = trace.layer()..trace.tower().layers();
         let attention: candle_core::Result<Vec<_>> =
             blocks.map(|block| trace.recorded().attention(block)).collect();
-        let map = trace.patches_of_row(&rollout(&trace.summary_shares()?, &attention?)?)?;
+        let map = trace.patches_of_row(&rollout(&trace.pooling_weights()?, &attention?)?)?;
         Ok(Tensor::stack(&vec![map; targets.rows()], 0)?)
     }
 }
 
-/// What reaches the summary: `[tokens]`, which sums to 1. Only the summary's row of the product is needed, so it is a
-/// vector that passes the blocks from the last to the first.
+/// What reaches the pooled embedding: `[tokens]`, which sums to 1. Only one row of the product is needed, so it is a vector
+/// that passes the blocks from the last to the first.
 ///
 /// # Shapes
-/// `shares`, of the tokens that leave the last block in the summary: [1, tokens].
+/// `shares`, the pooling weights of the tokens that leave the last block: [1, tokens].
 fn rollout(shares: &Tensor, attention: &[&Tensor]) -> Result<Tensor> {
     let mut row = shares.clone();
     for attention in attention.iter().rev() {

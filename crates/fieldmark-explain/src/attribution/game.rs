@@ -2,7 +2,8 @@
 //! attention explainability"): the attention of each block counts as far as more of it would raise the score,
 //! R ← R + mean_h(ReLU(∂S/∂A ⊙ A)) R, and the class token's row of R says what reached it from each patch.
 //!
-//! A pooling head is what the paper calls co-attention: its probe asks, and the tokens answer. By that rule (equation 10)
+//! A pooling head is what the paper calls co-attention: its probe is the query, the tokens are the keys. By that rule
+//! (equation 10)
 //! the probe's relevance is mean_h(ReLU(∂S/∂A ⊙ A)) of the head times the tokens' R. The paper first scales what R gained
 //! to sum to 1 a row; the rule for one modality does not, and neither is it done here. Where the mean of the patches is
 //! taken, so is the mean of their rows; what each patch is to itself, the same for all, is left out.
@@ -16,12 +17,12 @@ use candle_core::Tensor;
 use super::{Facts, Method, Needs, Targets, Unit};
 use fieldmark_model::{
     error::Result,
-    gradient::{Attending, AttentionGradient, LayerTrace},
+    gradient::{AttentionGradient, AttentionLayer, LayerTrace},
     model::config::VisionConfig,
 };
 
-/// M = s (R - I), with R = Π_l (I + mean_h(ReLU(∂S/∂A^l ⊙ A^l))), the last block first, and s the share of each token in
-/// the summary: all of the class token. With a pooling head M = mean_h(ReLU(∂S/∂A ⊙ A)) R.
+/// M = s (R - I), with R = Π_l (I + mean_h(ReLU(∂S/∂A^l ⊙ A^l))), the last block first, and s the pooling weight of
+/// each token: 1 for the class token. With a pooling head M = mean_h(ReLU(∂S/∂A ⊙ A)) R.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Game;
 
@@ -47,14 +48,14 @@ impl Method for Game {
     }
 
     fn maps(&self, trace: &LayerTrace, targets: &Targets) -> Result<Tensor> {
-        let own = trace.fixed_shares()?;
+        let own = trace.fixed_pooling_weights()?;
         let rows: Result<Vec<_>> = (0..targets.rows())
             .map(|row| {
                 let mut relevance = own.clone();
-                trace.attention_gradients(&targets.directions().get(row)?, |attending, shown| {
-                    relevance = match attending {
-                        Attending::Pool => raising(shown)?,
-                        Attending::Block(_) => propagated(&relevance, shown)?,
+                trace.attention_gradients(&targets.directions().get(row)?, |layer, shown| {
+                    relevance = match layer {
+                        AttentionLayer::Pool => raising(shown)?,
+                        AttentionLayer::Block(_) => propagated(&relevance, shown)?,
                     };
                     Ok(())
                 })?;
@@ -65,17 +66,17 @@ impl Method for Game {
     }
 }
 
-/// The attention that raises the score: [asking, tokens].
+/// The attention that raises the score: [queries, tokens].
 fn raising(shown: &AttentionGradient) -> Result<Tensor> {
     Ok((&shown.attention * &shown.gradient)?.relu()?.mean(0)?)
 }
 
-/// The summary's row of R, [1, tokens], with one more block behind it. Since the product's first factor is the
+/// The pooled token's row of R, [1, tokens], with one more block behind it. Since the product's first factor is the
 /// last block, a vector that passes the blocks backwards is all that is needed of it.
 fn propagated(relevance: &Tensor, shown: &AttentionGradient) -> Result<Tensor> {
     let block = raising(shown)?;
-    let asking = relevance.narrow(1, 0, block.dim(0)?)?.contiguous()?;
-    Ok((relevance + asking.matmul(&block)?)?)
+    let own = relevance.narrow(1, 0, block.dim(0)?)?.contiguous()?;
+    Ok((relevance + own.matmul(&block)?)?)
 }
 
 #[cfg(test)]
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn relevance_passes_two_blocks_by_hand() -> Result<()> {
-        // In the last block the class token asks alone. The heads give [0.1, 0.3] and, rectified, [0, 0.1].
+        // In the last block the class token is the only query. The heads give [0.1, 0.3] and, rectified, [0, 0.1].
         let last = AttentionGradient {
             attention: tensor(&[[[0.5, 0.5]], [[0.5, 0.5]]])?,
             gradient: tensor(&[[[0.2, 0.6]], [[-2.0, 0.2]]])?,

@@ -25,14 +25,14 @@ use super::{Facts, Method, Needs, Targets, Unit, dense::unit};
 use fieldmark_model::{
     embed::logit_gradients,
     error::{Error, Result},
-    gradient::{Attending, LayerTrace, Readout},
+    gradient::{AttentionLayer, LayerTrace, Readout},
     model::{
         config::{VisionConfig, VisionPooling},
         nn::merge_heads,
     },
 };
 
-/// M_i = Σ_j λ_ji Σ_d ∂S/∂O_jd V_id, with O the attention output of the tokens j that ask: the class token alone, where
+/// M_i = Σ_j λ_ji Σ_d ∂S/∂O_jd V_id, with O the attention output of the queries j: the class token alone, where
 /// there is one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GradEclip;
@@ -67,8 +67,8 @@ impl Method for GradEclip {
             Some((query, key)) => loose_attention(query, key)?,
             None => {
                 let (record, patches) = (trace.recorded().inside(trace.layer())?, patches(trace)?);
-                let asking = asking(trace)?;
-                let query = record.query.narrow(1, asking.start, asking.len())?;
+                let queries = queries(trace)?;
+                let query = record.query.narrow(1, queries.start, queries.len())?;
                 loose_attention(&query, &record.key.narrow(1, patches.start, patches.len())?)?
             }
         };
@@ -87,8 +87,8 @@ fn patches(trace: &LayerTrace) -> Result<Range<usize>> {
     Ok(prefix..prefix + trace.grid()?.cells())
 }
 
-/// The places of the tokens whose attention is explained in a block: of those that the summary is made of.
-fn asking(trace: &LayerTrace) -> Result<Range<usize>> {
+/// The places of the tokens whose attention is explained in a block: of those that the pooled embedding is made of.
+fn queries(trace: &LayerTrace) -> Result<Range<usize>> {
     match trace.tower().pooling() {
         VisionPooling::ClassToken => Ok(0..1),
         _ => patches(trace),
@@ -102,15 +102,15 @@ fn added_to_probe(readout: &Readout, targets: &Targets) -> Result<Vec<Tensor>> {
     (0..targets.rows()).map(|row| Ok(readout.attention_gradient(&directions.get(row)?)?.sum(0)?)).collect()
 }
 
-/// What each patch's value adds to the score by way of each token that asks in the trace's block, for every target:
-/// [asking, cells].
+/// What each patch's value adds to the score by way of each query in the trace's block, for every target:
+/// [queries, cells].
 fn added_in_block(trace: &LayerTrace, targets: &Targets) -> Result<Vec<Tensor>> {
-    let (asking, patches) = (asking(trace)?, patches(trace)?);
+    let (queries, patches) = (queries(trace)?, patches(trace)?);
     let of_row = |row: usize| {
         let mut added = None;
-        trace.attention_gradients(&targets.directions().get(row)?, |attending, shown| {
-            if attending == Attending::Block(trace.layer()) {
-                let gradient = shown.gradient.narrow(1, asking.start, asking.len())?;
+        trace.attention_gradients(&targets.directions().get(row)?, |layer, shown| {
+            if layer == AttentionLayer::Block(trace.layer()) {
+                let gradient = shown.gradient.narrow(1, queries.start, queries.len())?;
                 added = Some(gradient.narrow(2, patches.start, patches.len())?.sum(0)?);
             }
             Ok(())
@@ -123,7 +123,7 @@ fn added_in_block(trace: &LayerTrace, targets: &Targets) -> Result<Vec<Tensor>> 
 /// The cosines of queries and keys over the whole width, for every query scaled to 0..1 over the keys.
 ///
 /// # Shapes
-/// `query`: [heads, asking, head width]; `key`: [heads, cells, head width]; returns [asking, cells].
+/// `query`: [heads, queries, head width]; `key`: [heads, cells, head width]; returns [queries, cells].
 fn loose_attention(query: &Tensor, key: &Tensor) -> Result<Tensor> {
     let cosines = unit(&merge_heads(query)?)?.matmul(&unit(&merge_heads(key)?)?.t()?)?;
     let low = cosines.min_keepdim(D::Minus1)?;

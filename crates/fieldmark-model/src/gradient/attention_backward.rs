@@ -1,4 +1,4 @@
-//! The way back from the embedding through recorded blocks, in closed form: gradients with respect to attention.
+//! Attention backward: from the embedding through recorded blocks, in closed form.
 //!
 //! candle's automatic differentiation would give the same, but it takes the gradients of all weights along. With A
 //! the attention of a head, O = A V what it gives, c = head width^-½ and d for ∂S/∂:
@@ -7,8 +7,8 @@
 //! dA = dO Vᵀ      dV = Aᵀ dO      ds = A (dA - Σ_j A dA)      dQ = c ds K      dK = c dsᵀ Q
 //! ```
 //!
-//! Where only the class token counts behind the last block, only one token asks there. Where all tokens are pooled, the
-//! way back begins in the pooling ([`pooling`](super::pooling)).
+//! Where only the class token counts behind the last block, it is the only query there. Where all tokens are pooled, the
+//! backward pass begins in the pooling ([`pooling`](super::pooling)).
 
 use candle_core::{D, Result as TensorResult, Tensor};
 
@@ -18,12 +18,12 @@ use crate::{
     model::network::{Block, BlockRecord, merge_heads, split_heads},
 };
 
-/// What attends to the tokens.
+/// Where attention is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attending {
-    /// The pooling head behind the last block: its probe asks alone.
+pub enum AttentionLayer {
+    /// In the pooling head behind the last block, whose probe is the only query.
     Pool,
-    /// The tokens in a block, whose index it is.
+    /// In the block of this index.
     Block(usize),
 }
 
@@ -31,9 +31,9 @@ pub enum Attending {
 /// in its class token this token alone, in every other block all of them.
 #[derive(Clone, Debug)]
 pub struct AttentionGradient {
-    /// The attention itself: [heads, asking, tokens].
+    /// The attention itself: [heads, queries, tokens].
     pub attention: Tensor,
-    /// With respect to the attention, after its softmax: [heads, asking, tokens].
+    /// With respect to the attention, after its softmax: [heads, queries, tokens].
     pub gradient: Tensor,
 }
 
@@ -47,7 +47,7 @@ impl AttentionGradient {
         Err(Error::Numeric { what: "attention gradient", reason })
     }
 
-    /// With respect to the products of queries and keys, before they are scaled: [heads, asking, tokens].
+    /// With respect to the products of queries and keys, before they are scaled: [heads, queries, tokens].
     pub(super) fn of_scores(&self, head_width: usize) -> TensorResult<Tensor> {
         let Self { attention, gradient } = self;
         let along = (gradient * attention)?.sum_keepdim(D::Minus1)?;
@@ -57,7 +57,7 @@ impl AttentionGradient {
 
 impl LayerTrace<'_> {
     /// Goes back from the embedding through a pooling head, where there is one, and the recorded blocks to the trace's
-    /// layer, the last block first, and shows `visit` the gradient along `direction` with respect to each attention.
+    /// layer, the last block first, and calls `visit` with the gradient along `direction` with respect to each attention.
     ///
     /// # Shapes
     /// `direction`: `[embedding]`.
@@ -67,15 +67,16 @@ impl LayerTrace<'_> {
     pub fn attention_gradients(
         &self,
         direction: &Tensor,
-        mut visit: impl FnMut(Attending, &AttentionGradient) -> Result<()>,
+        mut visit: impl FnMut(AttentionLayer, &AttentionGradient) -> Result<()>,
     ) -> Result<()> {
         let mut leaving = self.leaving_blocks(direction, &mut visit)?;
         let last = self.tower.layers().saturating_sub(1);
         for (index, block) in self.tower.blocks.iter().enumerate().skip(self.layer).rev() {
             let record = self.recorded().inside(index)?;
-            let asking = if index == last { self.behind_last_block(record)? } else { record.tokens()? };
-            let step = Step::new(block, record, &leaving, asking)?;
-            visit(Attending::Block(index), &step.shown)?;
+            let queries =
+                if index == last { self.queries_of_last_block(record)? } else { record.tokens()? };
+            let step = Step::new(block, record, &leaving, queries)?;
+            visit(AttentionLayer::Block(index), &step.shown)?;
             if index > self.layer {
                 leaving = step.entering()?;
             }
@@ -84,7 +85,7 @@ impl LayerTrace<'_> {
     }
 
     /// How many tokens count behind the last block.
-    pub(super) fn behind_last_block(&self, record: &BlockRecord) -> Result<usize> {
+    pub(super) fn queries_of_last_block(&self, record: &BlockRecord) -> Result<usize> {
         match self.tower.class_token_end() {
             Some(_) => Ok(1),
             None => Ok(record.tokens()?),
@@ -92,48 +93,48 @@ impl LayerTrace<'_> {
     }
 }
 
-/// One block on the way back.
+/// The backward pass through one block.
 pub(super) struct Step<'a> {
     block: &'a Block,
     record: &'a BlockRecord,
     pub(super) shown: AttentionGradient,
-    /// With respect to the residual stream after attention: [asking, width].
+    /// With respect to the residual stream after attention: [queries, width].
     middle: Tensor,
-    /// With respect to what attention gives: [heads, asking, head width].
+    /// With respect to what attention gives: [heads, queries, head width].
     attended: Tensor,
 }
 
 impl<'a> Step<'a> {
     /// # Shapes
-    /// `leaving`, with respect to what leaves the block: [asking, width], or [1, width] where it is the same for all
+    /// `leaving`, with respect to what leaves the block: [queries, width], or [1, width] where it is the same for all
     /// of them.
     pub(super) fn new(
         block: &'a Block,
         record: &'a BlockRecord,
         leaving: &Tensor,
-        asking: usize,
+        queries: usize,
     ) -> Result<Self> {
-        let middle = block.after_attention_backward(&record.after(block, asking)?, leaving)?;
+        let middle = block.after_attention_backward(&record.after(block, queries)?, leaving)?;
         let heads = record.value.dim(0)?;
         let attended = split_heads(&block.attention.output.backward(&middle)?, heads)?;
         let gradient = attended.matmul(&record.value.t()?)?;
-        let shown = AttentionGradient::new(record.attention_of(asking)?, gradient)?;
+        let shown = AttentionGradient::new(record.attention_of(queries)?, gradient)?;
         Ok(Self { block, record, shown, middle, attended })
     }
 
     /// With respect to what enters the block: [tokens, width].
     fn entering(&self) -> TensorResult<Tensor> {
         let BlockRecord { hidden, query, key, .. } = self.record;
-        let (_, asking, head_width) = self.attended.dims3()?;
-        let silent = self.record.tokens()? - asking;
+        let (_, queries, head_width) = self.attended.dims3()?;
+        let others = self.record.tokens()? - queries;
         let scores = self.shown.of_scores(head_width)?;
-        let to_query = scores.matmul(key)?.pad_with_zeros(1, 0, silent)?;
-        let to_key = scores.t()?.matmul(&query.narrow(1, 0, asking)?)?;
+        let to_query = scores.matmul(key)?.pad_with_zeros(1, 0, others)?;
+        let to_key = scores.t()?.matmul(&query.narrow(1, 0, queries)?)?;
         let to_value = self.shown.attention.t()?.matmul(&self.attended)?;
         let projected =
             Tensor::cat(&[merge_heads(&to_query)?, merge_heads(&to_key)?, merge_heads(&to_value)?], 1)?;
         let activations = self.block.attention.projections.backward(&projected)?;
-        self.middle.pad_with_zeros(0, 0, silent)? + self.block.ln_1.backward(hidden, &activations)?
+        self.middle.pad_with_zeros(0, 0, others)? + self.block.ln_1.backward(hidden, &activations)?
     }
 }
 
@@ -144,7 +145,7 @@ mod tests {
         gradient::Differentiation,
         model::{
             config::Activation,
-            nn::{Pool, Recording, VisionTower, tests::Source},
+            network::{Pool, Recording, VisionTower, tests::Source},
         },
     };
 
@@ -171,22 +172,22 @@ mod tests {
         Ok((embedding * direction)?.sum_all()?.to_scalar::<f32>()?)
     }
 
-    /// Asserts that the gradients shown at each block are those of finite differences, for the tokens that ask.
+    /// Asserts that the gradients shown at each block are those of finite differences, for every query.
     fn assert_gradients(tower: &VisionTower, pixels: &Tensor, direction: &Tensor) -> Result<()> {
         let recording = Recording { insides: 0..3, ..Recording::default() };
         let trace = LayerTrace::recording(tower, pixels, 0, Differentiation::Fastest, &recording)?;
         let hidden = trace.recorded().inside(0)?.hidden.clone();
         let (count, alone) = (hidden.dim(0)?, tower.class_token_end().is_some());
         let mut visited = Vec::new();
-        trace.attention_gradients(direction, |attending, shown| {
-            visited.push(attending);
-            let Attending::Block(index) = attending else { return Ok(()) };
-            let (heads, asking, tokens) = shown.gradient.dims3()?;
-            assert_eq!((heads, asking, tokens), (2, if index == 2 && alone { 1 } else { count }, count));
+        trace.attention_gradients(direction, |layer, shown| {
+            visited.push(layer);
+            let AttentionLayer::Block(index) = layer else { return Ok(()) };
+            let (heads, queries, tokens) = shown.gradient.dims3()?;
+            assert_eq!((heads, queries, tokens), (2, if index == 2 && alone { 1 } else { count }, count));
             let found = shown.gradient.flatten_all()?.to_vec1::<f32>()?;
             let (mut error, mut size) = (0.0, 0.0);
             for (place, found) in found.iter().enumerate() {
-                let (head, rest) = (place / (asking * tokens), place % (asking * tokens));
+                let (head, rest) = (place / (queries * tokens), place % (queries * tokens));
                 let at = |step: f32| {
                     let mut change = vec![0.0_f32; heads * tokens * tokens];
                     change[head * tokens * tokens + rest] = step;
@@ -201,8 +202,8 @@ mod tests {
             assert!(error.sqrt() < 3e-3 * size.sqrt(), "block {index}: off by {error} of {size}");
             Ok(())
         })?;
-        let pool = matches!(tower.pool, Pool::Attention(_)).then_some(Attending::Pool);
-        let expected: Vec<_> = pool.into_iter().chain([2, 1, 0].map(Attending::Block)).collect();
+        let pool = matches!(tower.pool, Pool::Attention(_)).then_some(AttentionLayer::Pool);
+        let expected: Vec<_> = pool.into_iter().chain([2, 1, 0].map(AttentionLayer::Block)).collect();
         assert_eq!(visited, expected);
         Ok(())
     }

@@ -124,8 +124,8 @@ impl<'a> LastBlock<'a> {
     /// # Shapes
     /// `directions`: [rows, embedding]; returns [heads, rows, head width].
     fn attended_gradients(&self, directions: &Tensor) -> Result<Tensor> {
-        let summary = self.tower.project_backward(directions)?;
-        let end = self.tower.post_norm.backward(&self.after.output, &summary)?;
+        let pooled = self.tower.project_backward(directions)?;
+        let end = self.tower.post_norm.backward(&self.after.output, &pooled)?;
         let middle = self.block.after_attention_backward(&self.after, &end)?;
         Ok(split_heads(&self.block.attention.output.backward(&middle)?, self.value.dim(0)?)?)
     }

@@ -1,17 +1,4 @@
-//! GRADIENTS: how the image's embedding depends on the activations of one layer.
-//!
-//! The trunk runs once. What is asked of the head afterwards are products of gradients with a few *directions*
-//! of the embedding, one a prompt or a mix of prompts: the gradient is linear in them. At the last block of a tower
-//! that ends in its class token these products have a closed form that costs next to nothing (`last_block`);
-//! elsewhere, and where all tokens are pooled, candle's automatic differentiation gives them. The general way works
-//! everywhere and is the check of the closed form.
-
-mod graph;
-mod last_block;
-mod masked;
-mod pooling;
-mod readout;
-mod way_back;
+//! One image's activations at one layer, and what its embedding's gradients with respect to them give.
 
 use std::{
     ops::Range,
@@ -20,27 +7,28 @@ use std::{
 
 use candle_core::Tensor;
 
+use super::{
+    graph::{self, Graph},
+    last_block::LastBlock,
+    masked,
+};
 use crate::{
     error::{Error, Result},
     geometry::Grid,
     model::network::{BlockInput, Linear, Recorded, Recording, VisionTower},
     progress::{ProgressHandler, Silent},
 };
-use graph::Graph;
-use last_block::LastBlock;
-pub use readout::Readout;
-pub use way_back::{Attending, AttentionGradient};
 
 /// One image's activations at one layer, and the way from there to its embedding.
 pub struct LayerTrace<'a> {
-    tower: &'a VisionTower,
-    pixels: Tensor,
-    layer: usize,
-    input: BlockInput,
+    pub(super) tower: &'a VisionTower,
+    pub(super) pixels: Tensor,
+    pub(super) layer: usize,
+    pub(super) input: BlockInput,
     head: Head<'a>,
     shared: Arc<Shared>,
-    masked: masked::Known,
-    progress: &'a dyn ProgressHandler,
+    pub(super) masked: masked::Known,
+    pub(super) progress: &'a dyn ProgressHandler,
 }
 
 /// What the traces of one photo at several layers have in common.
@@ -140,7 +128,7 @@ impl<'a> LayerTrace<'a> {
         layers.dedup();
         let images: Vec<Tensor> =
             pixels.iter().map(|pixels| pixels.unsqueeze(0)).collect::<candle_core::Result<_>>()?;
-        let passed = tower.run_recording(&images, &layers, recording)?;
+        let passed = tower.run_trunk(&images, &layers, recording)?;
         let each = pixels.iter().zip(passed);
         each.map(|(pixels, (inputs, recorded))| {
             Self::behind(tower, pixels, (&layers, inputs), recorded, differentiation)
@@ -259,7 +247,7 @@ impl<'a> LayerTrace<'a> {
             return Ok(block.embedding().clone());
         }
         if let Ok(record) = self.recorded().inside(last) {
-            let output = record.after(&self.tower.blocks[last], self.behind_last_block(record)?)?.output;
+            let output = record.after(&self.tower.blocks[last], self.queries_of_last_block(record)?)?.output;
             return Ok(self.tower.embedding_of(&output.unsqueeze(0)?)?.squeeze(0)?);
         }
         if let Some((layer, input)) = self.recorded().furthest() {
@@ -301,7 +289,7 @@ impl<'a> LayerTrace<'a> {
     /// without what goes to and comes from other tokens.
     ///
     /// # Shapes
-    /// Returns [cells, cells], a row for every patch that asks.
+    /// Returns [cells, cells], a row for every query.
     ///
     /// # Errors
     /// If the attention of a block was not recorded.
@@ -412,7 +400,7 @@ impl<'a> LayerTrace<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{config::Activation, nn::tests::Source};
+    use crate::model::{config::Activation, network::tests::Source};
 
     fn assert_near(found: &Tensor, expected: &Tensor) -> Result<()> {
         assert_eq!(found.dims(), expected.dims());

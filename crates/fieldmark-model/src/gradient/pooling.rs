@@ -1,8 +1,8 @@
-//! How the tokens behind the last block become the tower's summary, and the way back from there.
+//! How the tokens behind the last block are pooled, forward and backward.
 
 use candle_core::{Result as TensorResult, Tensor};
 
-use super::{Attending, AttentionGradient, LayerTrace};
+use super::{AttentionGradient, AttentionLayer, LayerTrace};
 use crate::{
     error::Result,
     model::network::{AttentionPool, Pool, attention_weights, merge_heads, split_heads},
@@ -37,7 +37,7 @@ impl<'t> PoolRecord<'t> {
     }
 
     /// [1, width].
-    pub(super) fn summary(&self) -> TensorResult<Tensor> {
+    pub(super) fn pooled(&self) -> TensorResult<Tensor> {
         let mlp = &self.pool.mlp;
         &self.attended + mlp.contract.forward(&mlp.activation.forward(&self.expanded)?)?
     }
@@ -47,10 +47,10 @@ impl<'t> PoolRecord<'t> {
         attention_weights(&self.query, &self.key, None)
     }
 
-    /// `summary`, the gradient with respect to the summary: [1, width].
-    pub(super) fn back(&self, summary: &Tensor) -> Result<PoolStep<'_>> {
-        let mlp = self.pool.mlp.backward(&self.expanded, summary)?;
-        let attended = (summary + self.pool.norm.backward(&self.attended, &mlp)?)?;
+    /// From the gradient with respect to the pooled token, [1, width].
+    pub(super) fn backward(&self, pooled: &Tensor) -> Result<PoolStep<'_>> {
+        let mlp = self.pool.mlp.backward(&self.expanded, pooled)?;
+        let attended = (pooled + self.pool.norm.backward(&self.attended, &mlp)?)?;
         let attended = self.pool.attention.output.backward(&attended)?;
         let attended = split_heads(&attended, self.value.dim(0)?)?;
         let gradient = attended.matmul(&self.value.t()?)?;
@@ -59,10 +59,10 @@ impl<'t> PoolRecord<'t> {
     }
 }
 
-/// A pooling head on the way back.
+/// The backward pass through a pooling head.
 pub(super) struct PoolStep<'a> {
     record: &'a PoolRecord<'a>,
-    /// The probe asks alone.
+    /// The probe is the only query.
     pub(super) shown: AttentionGradient,
     /// With respect to what attention gives: [heads, 1, head width].
     attended: Tensor,
@@ -80,25 +80,25 @@ impl PoolStep<'_> {
 }
 
 impl LayerTrace<'_> {
-    /// How much of each token behind the last block goes into the summary: all of the class token, the same of every
-    /// patch where their mean is taken, and what a pooling head's probe attends to, averaged over its heads.
+    /// The weight of each token behind the last block in the pooled one: 1 for the class token, the same for every patch
+    /// where their mean is taken, and the attention of a pooling head's probe, averaged over its heads.
     ///
     /// # Shapes
     /// Returns [1, tokens], which sums to 1.
     ///
     /// # Errors
     /// If the tower has a pooling head and the inside of the last block was not recorded.
-    pub fn summary_shares(&self) -> Result<Tensor> {
-        let Pool::Attention(pool) = &self.tower.pool else { return self.fixed_shares() };
+    pub fn pooling_weights(&self) -> Result<Tensor> {
+        let Pool::Attention(pool) = &self.tower.pool else { return self.fixed_pooling_weights() };
         let tokens = self.tower.post_norm.forward(&self.behind_blocks()?)?;
         Ok(PoolRecord::new(pool, &tokens)?.attention()?.mean(0)?)
     }
 
-    /// The shares that do not depend on the picture; none of any token where a pooling head decides: [1, tokens].
+    /// The pooling weights that do not depend on the photo; all 0 where a pooling head decides: [1, tokens].
     ///
     /// # Errors
     /// If the tensor computation fails.
-    pub fn fixed_shares(&self) -> Result<Tensor> {
+    pub fn fixed_pooling_weights(&self) -> Result<Tensor> {
         let (tokens, prefix) = (self.input.hidden.dim(1)?, self.tower.prefix_tokens());
         let each = 1.0 / (tokens - prefix).max(1) as f32;
         let share = |token: usize| match self.tower.pool {
@@ -110,37 +110,37 @@ impl LayerTrace<'_> {
     }
 
     /// The gradient along `direction`, `[embedding]`, with respect to what leaves the last block, for the tokens that
-    /// count there: [asking, width]. `visit` is shown a pooling head on the way.
+    /// count there: [queries, width]. `visit` is called with a pooling head on the way.
     pub(super) fn leaving_blocks(
         &self,
         direction: &Tensor,
-        visit: &mut impl FnMut(Attending, &AttentionGradient) -> Result<()>,
+        visit: &mut impl FnMut(AttentionLayer, &AttentionGradient) -> Result<()>,
     ) -> Result<Tensor> {
         let (tower, output) = (self.tower, self.behind_blocks()?);
-        let summary = tower.project_backward(&direction.unsqueeze(0)?)?;
+        let pooled = tower.project_backward(&direction.unsqueeze(0)?)?;
         Ok(match &tower.pool {
-            Pool::ClassToken => tower.post_norm.backward(&output, &summary)?,
+            Pool::ClassToken => tower.post_norm.backward(&output, &pooled)?,
             Pool::Attention(pool) => {
                 let record = PoolRecord::new(pool, &tower.post_norm.forward(&output)?)?;
-                let step = record.back(&summary)?;
-                visit(Attending::Pool, &step.shown)?;
+                let step = record.backward(&pooled)?;
+                visit(AttentionLayer::Pool, &step.shown)?;
                 tower.post_norm.backward(&output, &step.entering()?)?
             }
             Pool::MeanOfPatches => {
-                tower.post_norm.backward(&output, &self.fixed_shares()?.t()?.matmul(&summary)?)?
+                tower.post_norm.backward(&output, &self.fixed_pooling_weights()?.t()?.matmul(&pooled)?)?
             }
             Pool::MeanBeforeNorm => {
-                let shares = self.fixed_shares()?;
-                shares.t()?.matmul(&tower.post_norm.backward(&shares.matmul(&output)?, &summary)?)?
+                let shares = self.fixed_pooling_weights()?;
+                shares.t()?.matmul(&tower.post_norm.backward(&shares.matmul(&output)?, &pooled)?)?
             }
         })
     }
 
-    /// What leaves the last block, of the tokens that count there: [asking, width].
+    /// What leaves the last block, of the tokens that count there: [queries, width].
     fn behind_blocks(&self) -> Result<Tensor> {
         let last = self.tower.layers().saturating_sub(1);
         let record = self.recorded().inside(last)?;
-        Ok(record.after(&self.tower.blocks[last], self.behind_last_block(record)?)?.output)
+        Ok(record.after(&self.tower.blocks[last], self.queries_of_last_block(record)?)?.output)
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
         gradient::Differentiation,
         model::{
             config::Activation,
-            nn::{Recording, tests::Source},
+            network::{Recording, tests::Source},
         },
     };
 
@@ -162,7 +162,7 @@ mod tests {
         let recording = Recording { insides: 2..3, ..Recording::default() };
         let shares = |tower: &crate::model::network::VisionTower| -> Result<Vec<f32>> {
             let trace = LayerTrace::recording(tower, &pixels, 2, Differentiation::Fastest, &recording)?;
-            Ok(trace.summary_shares()?.get(0)?.to_vec1()?)
+            Ok(trace.pooling_weights()?.get(0)?.to_vec1()?)
         };
         let mut tower = source.tower(Activation::Gelu);
         assert_eq!(shares(&tower)?, [1.0, 0.0, 0.0]);

@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 
-use super::{LayerTrace, pooling::PoolRecord, way_back::Step};
+use super::{LayerTrace, attention_backward::Step, pooling::PoolRecord};
 use crate::{error::Result, model::network::Pool};
 
 /// One block's output, read as if the tower ended there.
@@ -30,17 +30,17 @@ impl<'a> LayerTrace<'a> {
     pub fn readout(&'a self, block: usize) -> Result<Readout<'a>> {
         let record = self.recorded().inside(block)?;
         let output = record.after(&self.tower.blocks[block], record.tokens()?)?.output;
-        let (summary, end) = match &self.tower.pool {
+        let (pooled, end) = match &self.tower.pool {
             Pool::Attention(pool) => {
                 let record = PoolRecord::new(pool, &self.tower.post_norm.forward(&output)?)?;
-                (record.summary()?, End::Pool(record))
+                (record.pooled()?, End::Pool(record))
             }
             Pool::ClassToken | Pool::MeanOfPatches | Pool::MeanBeforeNorm => {
                 let mean = output.mean_keepdim(0)?;
                 (self.tower.post_norm.forward(&mean)?, End::Mean(mean))
             }
         };
-        let embedding = self.tower.project(&summary)?.squeeze(0)?;
+        let embedding = self.tower.project(&pooled)?.squeeze(0)?;
         Ok(Readout { trace: self, block, embedding, end })
     }
 }
@@ -54,7 +54,7 @@ impl Readout<'_> {
         &self.embedding
     }
 
-    /// What the probe of a pooling head asks, and the tokens' keys; none where there is no such head.
+    /// The query of a pooling head's probe, and the tokens' keys; none where there is no such head.
     ///
     /// # Shapes
     /// Returns [heads, 1, head width] and [heads, tokens, head width].
@@ -69,20 +69,20 @@ impl Readout<'_> {
     /// own, or the pooling head's where there is one.
     ///
     /// # Shapes
-    /// `direction`: `[embedding]`; returns [heads, asking, tokens], where all tokens ask in a block and one, the
-    /// probe, in a pooling head.
+    /// `direction`: `[embedding]`; returns [heads, queries, tokens], where the queries are all tokens in a block, and the probe
+    /// alone in a pooling head.
     ///
     /// # Errors
     /// [`Error::Numeric`](crate::Error::Numeric) if it is not finite.
     pub fn attention_gradient(&self, direction: &Tensor) -> Result<Tensor> {
         let tower = self.trace.tower;
-        let summary = tower.project_backward(&direction.unsqueeze(0)?)?;
+        let pooled = tower.project_backward(&direction.unsqueeze(0)?)?;
         match &self.end {
-            End::Pool(record) => Ok(record.back(&summary)?.shown.gradient),
+            End::Pool(record) => Ok(record.backward(&pooled)?.shown.gradient),
             End::Mean(mean) => {
                 let record = self.trace.recorded().inside(self.block)?;
                 let tokens = record.tokens()?;
-                let leaving = (tower.post_norm.backward(mean, &summary)? / tokens as f64)?;
+                let leaving = (tower.post_norm.backward(mean, &pooled)? / tokens as f64)?;
                 Ok(Step::new(&tower.blocks[self.block], record, &leaving, tokens)?.shown.gradient)
             }
         }
@@ -104,7 +104,7 @@ mod tests {
     fn score(tower: &VisionTower, readout: &Readout, change: &Tensor, direction: &Tensor) -> Result<Tensor> {
         let record = readout.trace.recorded().inside(readout.block)?;
         let block = &tower.blocks[readout.block];
-        let summary = match &tower.pool {
+        let pooled = match &tower.pool {
             Pool::Attention(pool) => {
                 let output = record.after(block, record.tokens()?)?.output;
                 let tokens = tower.post_norm.forward(&output)?.unsqueeze(0)?;
@@ -121,7 +121,7 @@ mod tests {
                 tower.post_norm.forward(&output.mean_keepdim(0)?)?
             }
         };
-        Ok((tower.project(&summary)?.squeeze(0)? * direction)?.sum_all()?)
+        Ok((tower.project(&pooled)?.squeeze(0)? * direction)?.sum_all()?)
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::{Activation, Linear, softmax, times_row};
+use super::{Linear, softmax, times_row};
+use crate::model::formats::config::Activation;
 
 /// Multi-head attention.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ pub(crate) struct Projected {
 }
 
 impl Attention {
-    /// Every token asks, and every token answers.
+    /// Queries, keys and values of every token.
     ///
     /// # Shapes
     /// `tokens`: [batch, tokens, width].
@@ -32,13 +33,13 @@ impl Attention {
         Ok(Projected { query: part(0)?, key: part(1)?, value: part(2)? })
     }
 
-    /// Only `asking` asks, and every one of `tokens` answers.
+    /// Queries from one set of tokens, keys and values from another.
     ///
     /// # Shapes
-    /// `asking`: [batch, queries, width]; `tokens`: [batch, tokens, width].
-    pub(crate) fn project_from(&self, asking: &Tensor, tokens: &Tensor) -> Result<Projected> {
+    /// `queries`: [batch, queries, width]; `tokens`: [batch, tokens, width].
+    pub(crate) fn project_from(&self, queries: &Tensor, tokens: &Tensor) -> Result<Projected> {
         let width = tokens.dim(2)?;
-        let query = self.split(&self.projections.outputs(0, width)?.forward(asking)?)?;
+        let query = self.split(&self.projections.outputs(0, width)?.forward(queries)?)?;
         let rest = self.projections.outputs(width, 2 * width)?.forward(tokens)?;
         let part = |index: usize| self.split(&rest.narrow(2, index * width, width)?);
         Ok(Projected { query, key: part(0)?, value: part(1)? })
@@ -48,9 +49,9 @@ impl Attention {
     /// `mask`, added to the scores: [tokens, tokens]; returns [batch, queries, width].
     pub(crate) fn attend(&self, projected: &Projected, mask: Option<&Tensor>) -> Result<Tensor> {
         let Projected { query, key, value } = projected;
-        let (batch, heads, asking, head_width) = query.dims4()?;
+        let (batch, heads, queries, head_width) = query.dims4()?;
         let attended = attention_weights(query, key, mask)?.matmul(value)?;
-        self.output.forward(&attended.transpose(1, 2)?.reshape((batch, asking, heads * head_width))?)
+        self.output.forward(&attended.transpose(1, 2)?.reshape((batch, queries, heads * head_width))?)
     }
 
     /// [batch, tokens, width] to [batch, heads, tokens, width / heads].
@@ -60,7 +61,7 @@ impl Attention {
     }
 }
 
-/// softmax(q kᵀ / √head width + mask): how much of every token each of those that ask takes.
+/// softmax(q kᵀ / √head width + mask): the weight of every key for each query.
 ///
 /// # Shapes
 /// `query`: [..., queries, head width]; `key`: [..., tokens, head width]; `mask`: [queries, tokens]; returns

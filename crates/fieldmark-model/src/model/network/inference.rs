@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::{
     Block, LayerNorm, Linear, kernels,
     product::{Matrix, Output, Threads, multiply},
-    weight::read,
+    storage::read,
 };
 
 /// Runs blocks one after the other, without a graph behind the results. The tokens of all tensors pass together, which
@@ -139,24 +139,24 @@ impl<'a> View<'a> {
     /// What the tokens from `first` on find in all tokens of their image.
     fn attend_piece(&self, projected: &[f32], first: usize, mask: Option<&[f32]>, attended: &mut [f32]) {
         let Self { width, block, .. } = *self;
-        let (asking, tokens) = (attended.len() / width, projected.len() / (3 * width));
+        let (queries, tokens) = (attended.len() / width, projected.len() / (3 * width));
         let head = width / block.attention.heads;
         let scale = 1.0 / (head as f32).sqrt();
-        let mut scores = vec![0.0; asking * tokens];
+        let mut scores = vec![0.0; queries * tokens];
         for at in (0..width).step_by(head) {
             let part = |row: usize, start: usize, rows: usize| {
                 Matrix::new(&projected[row * 3 * width + start + at..], rows, head, 3 * width)
             };
-            let (query, key) = (part(first, 0, asking), part(0, width, tokens));
+            let (query, key) = (part(first, 0, queries), part(0, width, tokens));
             let place = Output { values: &mut scores, row_step: tokens, add: false };
             multiply(place, scale, query, key.transposed(), Threads::One);
             if let Some(mask) = mask {
-                let mask = &mask[first * tokens..(first + asking) * tokens];
+                let mask = &mask[first * tokens..(first + queries) * tokens];
                 scores.iter_mut().zip(mask).for_each(|(score, mask)| *score += mask);
             }
             kernels::softmax_in_place(&mut scores, tokens);
             let place = Output { values: &mut attended[at..], row_step: width, add: false };
-            let shares = Matrix::new(&scores, asking, tokens, tokens);
+            let shares = Matrix::new(&scores, queries, tokens, tokens);
             multiply(place, 1.0, shares, part(0, 2 * width, tokens), Threads::One);
         }
     }

@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use super::{
     Weight, add,
     product::{Kernel, Matrix, Output, Threads, bf16, multiply},
-    slice,
+    storage::slice,
 };
 
 /// x · weightᵀ + bias.

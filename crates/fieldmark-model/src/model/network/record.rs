@@ -4,9 +4,7 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{
-    Block, BlockInput, Projected, Queries, VisionTower, add, attention_weights, block::forward_each,
-};
+use super::{Block, BlockInput, Projected, Queries, add, attention_weights};
 
 /// What is kept of a pass through the tower, beside the activations of one layer. Nothing, by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +31,7 @@ impl Recording {
     }
 
     /// The first block of which anything is kept.
-    fn first(&self) -> Option<usize> {
+    pub(super) fn first(&self) -> Option<usize> {
         [&self.attention, &self.insides]
             .into_iter()
             .filter(|range| !range.is_empty())
@@ -42,12 +40,12 @@ impl Recording {
     }
 
     /// Whether anything is kept of a block.
-    fn keeps(&self, block: usize) -> bool {
+    pub(super) fn keeps(&self, block: usize) -> bool {
         self.attention.contains(&block) || self.insides.contains(&block)
     }
 
     /// The number of blocks that have to be run.
-    fn depth(&self) -> usize {
+    pub(super) fn depth(&self) -> usize {
         let end = |range: &Range<usize>| if range.is_empty() { 0 } else { range.end };
         end(&self.attention).max(end(&self.insides))
     }
@@ -115,7 +113,7 @@ impl BlockRecord {
     /// The attention of every head, made anew: kept, it would be the larger part of a record.
     ///
     /// # Shapes
-    /// Returns [heads, tokens, tokens], a row for every token that asks; rows sum to 1.
+    /// Returns [heads, tokens, tokens], a row for every query; rows sum to 1.
     ///
     /// # Errors
     /// If the tensor computation fails.
@@ -123,21 +121,21 @@ impl BlockRecord {
         self.attention_of(self.tokens()?)
     }
 
-    /// The attention of the first `asking` tokens: [heads, asking, tokens].
-    pub(crate) fn attention_of(&self, asking: usize) -> Result<Tensor> {
-        attention_weights(&self.query.narrow(1, 0, asking)?, &self.key, None)
+    /// The attention of the first `queries` tokens: [heads, queries, tokens].
+    pub(crate) fn attention_of(&self, queries: usize) -> Result<Tensor> {
+        attention_weights(&self.query.narrow(1, 0, queries)?, &self.key, None)
     }
 
-    /// What follows attention for the first `asking` tokens of the block that this is the record of.
+    /// What follows attention for the first `queries` tokens of the block that this is the record of.
     ///
     /// # Errors
-    /// If `block` is another one, or `asking` is more than its tokens.
-    pub fn after(&self, block: &Block, asking: usize) -> Result<AfterAttention> {
-        if let (Some(after), true) = (&self.after, asking == self.tokens()?) {
+    /// If `block` is another one, or `queries` is more than its tokens.
+    pub fn after(&self, block: &Block, queries: usize) -> Result<AfterAttention> {
+        if let (Some(after), true) = (&self.after, queries == self.tokens()?) {
             return Ok(after.clone());
         }
-        let attended = self.attention_of(asking)?.matmul(&self.value)?;
-        block.after_attention(&self.hidden.narrow(0, 0, asking)?, &attended)
+        let attended = self.attention_of(queries)?.matmul(&self.value)?;
+        block.after_attention(&self.hidden.narrow(0, 0, queries)?, &attended)
     }
 
     /// The number of tokens.
@@ -152,7 +150,7 @@ pub struct Recorded {
     asked: Recording,
     attention: Vec<Tensor>,
     insides: Vec<BlockRecord>,
-    furthest: Option<(usize, BlockInput)>,
+    pub(super) furthest: Option<(usize, BlockInput)>,
 }
 
 impl Recorded {
@@ -164,7 +162,7 @@ impl Recorded {
     /// The mean of the heads' attention in a block.
     ///
     /// # Shapes
-    /// Returns [tokens, tokens], a row for every token that asks; rows sum to 1.
+    /// Returns [tokens, tokens], a row for every query; rows sum to 1.
     ///
     /// # Errors
     /// If it was not asked for.
@@ -193,81 +191,20 @@ fn kept<'a, T>(items: &'a [T], asked: &Range<usize>, block: usize) -> Result<&'a
     }
 }
 
-impl VisionTower {
-    /// The trunk as [`run_until`](Self::run_until) has it, in one pass to each of some layers, keeping what is asked
-    /// for on the way. Blocks behind the layers are run as far as the recording needs them.
-    ///
-    /// The images pass together where nothing is kept, and on a CPU what comes of one is the same to the last bit
-    /// whatever passes with it.
-    ///
-    /// Returns for every image what enters each of the layers, which ascend; none of them may be there twice.
-    ///
-    /// # Shapes
-    /// `pixels`, for each image: [1, 3, height, width].
-    ///
-    /// # Errors
-    /// As `run_until`, and if a block to be recorded is not one of the tower's.
-    pub fn run_recording(
-        &self,
-        pixels: &[Tensor],
-        layers: &[usize],
-        recording: &Recording,
-    ) -> Result<Vec<(Vec<BlockInput>, Recorded)>> {
-        let (lowest, highest) = match layers {
-            [] => (0, 0),
-            [first, rest @ ..] => (*first, *rest.last().unwrap_or(first)),
-        };
-        if highest >= self.layers() {
-            bail!("layer {highest} is not one of {}", self.layers());
-        }
-        let depth = recording.depth();
-        if depth > self.layers() {
-            bail!("block {} is not one of {}", depth - 1, self.layers());
-        }
-        // The blocks before the first that is looked at run as one.
-        let first = recording.first().map_or(lowest, |first| first.min(lowest));
-        let embedded = pixels.iter().map(|pixels| self.embed(pixels)).collect::<Result<_>>()?;
-        let mut hidden = forward_each(&self.blocks[..first], embedded)?;
-        let empty = || (Vec::with_capacity(layers.len()), Recorded::of(recording));
-        let mut kept: Vec<(Vec<BlockInput>, Recorded)> = hidden.iter().map(|_| empty()).collect();
-        // Where all tokens are pooled, the embedding needs every token's way out of the last block.
-        let pooled =
-            recording.insides.contains(&self.layers().saturating_sub(1)) && self.class_token_end().is_none();
-        for (index, block) in self.blocks.iter().enumerate().take(depth.max(highest + 1)).skip(first) {
-            for (hidden, (inputs, recorded)) in hidden.iter().zip(&mut kept) {
-                let entering = || -> Result<_> {
-                    Ok(BlockInput { activations: block.ln_1.forward(hidden)?, hidden: hidden.clone() })
-                };
-                if layers.contains(&index) {
-                    inputs.push(entering()?);
-                } else if index > highest && index + 1 == depth {
-                    recorded.furthest = Some((index, entering()?));
-                }
-            }
-            if index >= depth.max(highest) {
-                continue;
-            }
-            let onward = index < highest || index + 1 < depth || pooled;
-            hidden = if recording.keeps(index) {
-                let each = hidden.into_iter().zip(&mut kept);
-                let leaving = each.map(|(hidden, (_, recorded))| recorded.pass(index, block, hidden, onward));
-                leaving.collect::<Result<_>>()?
-            } else {
-                forward_each(std::slice::from_ref(block), hidden)?
-            };
-        }
-        Ok(kept)
-    }
-}
-
 impl Recorded {
-    /// Nothing yet.
-    fn of(asked: &Recording) -> Self {
+    /// Before the pass.
+    pub(super) fn nothing_yet(asked: &Recording) -> Self {
         Self { asked: asked.clone(), ..Self::default() }
     }
 
     /// Runs a block of which something is kept; `onward`: whether somebody needs its output.
-    fn pass(&mut self, index: usize, block: &Block, hidden: Tensor, onward: bool) -> Result<Tensor> {
+    pub(super) fn pass(
+        &mut self,
+        index: usize,
+        block: &Block,
+        hidden: Tensor,
+        onward: bool,
+    ) -> Result<Tensor> {
         let keep_attention = self.asked.attention.contains(&index);
         let Projected { query, key, value } = block.project(&block.ln_1.forward(&hidden)?, Queries::All)?;
         let (query, key, value) = (query.squeeze(0)?, key.squeeze(0)?, value.squeeze(0)?);
@@ -311,7 +248,10 @@ pub(crate) fn split_heads(tensor: &Tensor, heads: usize) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{formats::config::Activation, network::tests::Source};
+    use crate::model::{
+        formats::config::Activation,
+        network::{VisionTower, tests::Source},
+    };
 
     fn largest(tensor: Tensor) -> Result<f32> {
         tensor.abs()?.max_all()?.to_scalar::<f32>()
@@ -323,7 +263,7 @@ mod tests {
         layers: &[usize],
         recording: &Recording,
     ) -> Result<(Vec<BlockInput>, Recorded)> {
-        Ok(tower.run_recording(std::slice::from_ref(pixels), layers, recording)?.remove(0))
+        Ok(tower.run_trunk(std::slice::from_ref(pixels), layers, recording)?.remove(0))
     }
 
     #[test]
@@ -363,9 +303,9 @@ mod tests {
         for block in 0..3 {
             let inside = recorded.inside(block)?;
             let expected = tower.blocks[block].forward(&inside.hidden.unsqueeze(0)?, None)?.squeeze(0)?;
-            for asking in [1, 10] {
-                let output = inside.after(&tower.blocks[block], asking)?.output;
-                assert!(largest((output - expected.narrow(0, 0, asking)?)?)? < 1e-5);
+            for queries in [1, 10] {
+                let output = inside.after(&tower.blocks[block], queries)?.output;
+                assert!(largest((output - expected.narrow(0, 0, queries)?)?)? < 1e-5);
             }
             assert!(largest((recorded.attention(block)?.sum(1)? - 1.0)?)? < 1e-5);
             if block < 2 {
@@ -409,7 +349,7 @@ mod tests {
             [[6, 6], [4, 10], [12, 8], [6, 6]].map(|[height, width]| source.tensor(&[1, 3, height, width]));
         for (attention, insides) in [(0..0, 0..0), (1..2, 0..0), (0..3, 2..3)] {
             let recording = Recording { attention, insides };
-            let together = tower.run_recording(&pixels, &[1, 2], &recording)?;
+            let together = tower.run_trunk(&pixels, &[1, 2], &recording)?;
             assert_eq!(together.len(), 4);
             for (pixels, (inputs, recorded)) in pixels.iter().zip(&together) {
                 let (alone, recorded_alone) = run_one(&tower, pixels, &[1, 2], &recording)?;

@@ -5,10 +5,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Activation, Attention, AttentionPool, Block, BlockInput, LayerNorm, Linear, Mlp, Pool, Queries,
-    VisionTower, softmax,
+    Attention, AttentionPool, Block, BlockInput, LayerNorm, Linear, Mlp, Pool, Queries, VisionTower, softmax,
 };
-use crate::geometry::Grid;
+use crate::{geometry::Grid, model::formats::config::Activation};
 
 /// Makes tensors of numbers from -1 to 1, the same ones in every run.
 pub(crate) struct Source(ChaCha8Rng);
@@ -75,7 +74,7 @@ impl Source {
     }
 
     /// The same without a class token and without a norm before the blocks, as SigLIP has it: all patches are
-    /// pooled, and the summary is the embedding, of 8.
+    /// pooled, and the pooled embedding is the embedding, of 8.
     pub(crate) fn pooled_tower(&mut self, activation: Activation, pool: Pool) -> VisionTower {
         let mut tower = self.tower(activation);
         tower.patches = self.linear(8, 12);

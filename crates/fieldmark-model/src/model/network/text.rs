@@ -4,7 +4,8 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::Module;
 use candle_transformers::models::clip::text_model as reference;
 
-use super::{Activation, Block, LayerNorm, add, block::forward};
+use super::{Block, LayerNorm, add, block::forward};
+use crate::model::formats::config::Activation;
 
 /// The text tower up to its final layer norm.
 ///

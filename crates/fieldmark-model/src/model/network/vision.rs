@@ -1,8 +1,8 @@
-//! The vision tower: pixels become tokens, tokens pass the blocks, and a summary of them becomes the embedding.
+//! The vision tower: pixels become tokens, tokens pass the blocks, and a pooled one of them becomes the embedding.
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{Block, Kernel, LayerNorm, Linear, Pool, Queries, add, block::forward};
+use super::{Block, Kernel, LayerNorm, Linear, Pool, Queries, add};
 use crate::{geometry::Grid, model::config::VisionPooling};
 
 /// The most pictures that pass the tower together.
@@ -68,23 +68,6 @@ impl VisionTower {
         usize::from(self.class.is_some())
     }
 
-    /// The trunk: runs the blocks before `layer`.
-    ///
-    /// # Shapes
-    /// `pixels`: [batch, 3, height, width], normalised, sides multiples of the patch; tokens are the class token,
-    /// where there is one, and then the patches, row by row.
-    ///
-    /// # Errors
-    /// If the sides are not multiples of the patch, or `layer` is not below the number of blocks.
-    pub fn run_until(&self, pixels: &Tensor, layer: usize) -> Result<BlockInput> {
-        let Some(block) = self.blocks.get(layer) else {
-            bail!("layer {layer} is not one of {}", self.layers());
-        };
-        let hidden = forward(&self.blocks[..layer], self.embed(pixels)?, None)?;
-        let activations = block.ln_1.forward(&hidden)?;
-        Ok(BlockInput { hidden, activations })
-    }
-
     /// The head: from the output of `ln_1` of block `layer` to the image's embedding, before it is made a unit
     /// vector. It is differentiable in the input's `activations`.
     ///
@@ -114,7 +97,7 @@ impl VisionTower {
         &self.blocks
     }
 
-    /// How the tokens are summarised behind the last block.
+    /// How the tokens are pooled behind the last block.
     pub fn pooling(&self) -> VisionPooling {
         match self.pool {
             Pool::ClassToken => VisionPooling::ClassToken,
@@ -163,7 +146,7 @@ impl VisionTower {
         self.project(&self.pooled(hidden)?)
     }
 
-    /// The embedding that each token has if it is summarised alone: in the class token's place, or as the only one that
+    /// The embedding that each token has if it is pooled alone: in the class token's place, or as the only one that
     /// is pooled.
     ///
     /// # Shapes
@@ -179,18 +162,18 @@ impl VisionTower {
         }
     }
 
-    /// From summaries to embeddings.
+    /// From pooled tokens to embeddings.
     ///
     /// # Shapes
-    /// `summaries`: [rows, width]; returns [rows, embedding].
-    pub(crate) fn project(&self, summaries: &Tensor) -> Result<Tensor> {
+    /// `pooled`: [rows, width]; returns [rows, embedding].
+    pub(crate) fn project(&self, pooled: &Tensor) -> Result<Tensor> {
         match &self.projection {
-            Some(projection) => projection.forward(summaries),
-            None => Ok(summaries.clone()),
+            Some(projection) => projection.forward(pooled),
+            None => Ok(pooled.clone()),
         }
     }
 
-    /// The gradient with respect to summaries, from directions of the embedding.
+    /// The gradient with respect to pooled tokens, from directions of the embedding.
     ///
     /// # Shapes
     /// `directions`: [rows, embedding]; returns [rows, width].
@@ -245,78 +228,5 @@ impl VisionTower {
             Some(norm) => norm.forward(&tokens),
             None => Ok(tokens),
         }
-    }
-
-    /// The position embedding for a grid: as it is at the trained grid, else interpolated as transformers does
-    /// (bicubic, `align_corners = false`, no antialiasing; the class token's row stays).
-    ///
-    /// # Shapes
-    /// Returns [tokens, width].
-    fn positions_for(&self, grid: Grid) -> Result<Tensor> {
-        if grid == self.trained {
-            return Ok(self.positions.clone());
-        }
-        let (width, prefix) = (self.positions.dim(1)?, self.prefix_tokens());
-        let values =
-            self.positions.narrow(0, prefix, self.trained.cells())?.flatten_all()?.to_vec1::<f32>()?;
-        let columns = resample(&values, self.trained.columns, grid.columns, width);
-        let rows = resample(&columns, self.trained.rows, grid.rows, width * grid.columns);
-        let patches = Tensor::from_vec(rows, (grid.cells(), width), self.positions.device())?;
-        match prefix {
-            0 => Ok(patches),
-            _ => Tensor::cat(&[&self.positions.narrow(0, 0, prefix)?, &patches], 0),
-        }
-    }
-}
-
-/// Bicubic resampling along one axis: the values are lines of `from` items, each item `width` numbers, and each
-/// line becomes one of `to` items. Items beyond the ends repeat the outermost.
-fn resample(values: &[f32], from: usize, to: usize, width: usize) -> Vec<f32> {
-    let scale = from as f32 / to as f32;
-    let mut output = Vec::with_capacity(values.len() / from * to);
-    for line in values.chunks_exact(from * width) {
-        for item in 0..to {
-            let centre = (item as f32 + 0.5) * scale - 0.5;
-            let first = centre.floor();
-            let weights = cubic_weights(centre - first);
-            let tap = |offset: i64| {
-                let index = (first as i64 + offset).clamp(0, from as i64 - 1) as usize;
-                &line[index * width..(index + 1) * width]
-            };
-            let taps = [tap(-1), tap(0), tap(1), tap(2)];
-            output.extend((0..width).map(|at| (0..4).map(|i| taps[i][at] * weights[i]).sum::<f32>()));
-        }
-    }
-    output
-}
-
-/// The weights of four neighbours at distances 1 + t, t, 1 - t and 2 - t in PyTorch's bicubic convolution
-/// (Keys' kernel with a = -0.75).
-fn cubic_weights(t: f32) -> [f32; 4] {
-    const A: f32 = -0.75;
-    let near = |x: f32| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
-    let far = |x: f32| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
-    [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cubic_weights_sum_to_one_and_hit_the_samples() {
-        for step in 0..=10 {
-            let weights = cubic_weights(step as f32 / 10.0);
-            assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-6);
-        }
-        assert_eq!(cubic_weights(0.0), [0.0, 1.0, 0.0, 0.0]);
-    }
-
-    #[test]
-    fn resampling_keeps_constants_and_identity() {
-        assert_eq!(resample(&[1.0, 2.0, 4.0], 3, 3, 1), [1.0, 2.0, 4.0]);
-        let constant = resample(&[7.0; 6], 3, 5, 2);
-        assert_eq!(constant.len(), 10);
-        assert!(constant.iter().all(|value| (value - 7.0).abs() < 1e-5));
     }
 }

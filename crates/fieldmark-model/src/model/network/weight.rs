@@ -2,9 +2,9 @@
 
 use std::{fmt, ops::Range, sync::Arc};
 
-use candle_core::{CpuStorage, Device, Result, Storage, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 
-use super::slice;
+use super::storage::read;
 
 /// Frozen weights: [out, in].
 #[derive(Clone, Debug)]
@@ -129,15 +129,6 @@ impl Weight {
                 Tensor::from_vec(values, (self.outputs(), self.inputs()), &Device::Cpu)
             }
         }
-    }
-}
-
-/// Hands out the values behind a tensor, which are not copied.
-pub(super) fn read<T>(tensor: &Tensor, with: impl FnOnce(&[f32]) -> T) -> Result<T> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage @ CpuStorage::F32(_)) => Ok(with(slice(storage, layout)?)),
-        _ => bail!("expected float32 on a CPU, found {:?} on {:?}", tensor.dtype(), tensor.device()),
     }
 }
 
