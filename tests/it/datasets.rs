@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fieldmark::{
-    Photo, Result,
+    Result,
     dataset::{Ask, Dataset, Layout, Options, Picture, Place, PointLabels, PointUnit, Question, Truth},
     geometry::{Rect, Size},
 };
@@ -921,59 +921,4 @@ fn files_of_prompts_are_checked() {
         Set::of(CUB).reason(&phrase),
         "class_phrase: expected a text with {class} in it, found \"a bird\""
     );
-}
-
-fn shared(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/cub_subset").join(path)
-}
-
-/// A copy of the subset's indices with the attributes and masks that were made for it.
-fn shared_cub() -> (Set, Options) {
-    let set = Set::new();
-    let files = [
-        "images.txt",
-        "classes.txt",
-        "image_class_labels.txt",
-        "train_test_split.txt",
-        "bounding_boxes.txt",
-        "parts/parts.txt",
-        "parts/part_locs.txt",
-        "attributes/attributes.txt",
-    ];
-    for name in files {
-        set.write(name, std::fs::read(shared("CUB_200_2011").join(name)).unwrap());
-    }
-    let labels = "attributes/image_attribute_labels.txt";
-    set.write(labels, std::fs::read(shared("synthetic").join(labels)).unwrap());
-    let options = Options {
-        images: Some(shared("CUB_200_2011/images")),
-        masks: Some(shared("synthetic/segmentations")),
-        ..asking(&[Ask::Class, Ask::Part, Ask::Attribute])
-    };
-    (set, options)
-}
-
-#[test]
-#[ignore = "needs ../shared"]
-fn shared_cub_pictures_hold_their_truths() {
-    let dataset = Dataset::open(shared(""), &Options::default()).unwrap();
-    assert_eq!((dataset.layout(), dataset.looks(), dataset.concepts().len()), (Layout::Cub, 64, 200));
-    let (set, options) = shared_cub();
-    let dataset = set.open(&options).unwrap();
-    assert_eq!(dataset.concepts().len(), 200 + 200 * 12 + 312);
-    let (mut names, mut points, mut unknown) = (std::collections::BTreeSet::new(), 0, 0);
-    for picture in pictures(&dataset) {
-        let size = Photo::open(&picture.path).unwrap().size();
-        names.insert(picture.name.clone());
-        for question in &picture.questions {
-            let mask = question.truth.mask(&picture.path, size).unwrap();
-            unknown += usize::from(mask.is_none());
-            points += usize::from(question.part.is_some());
-        }
-    }
-    assert_eq!(names.len(), 64);
-    let text = std::fs::read_to_string(shared("CUB_200_2011/parts/part_locs.txt")).unwrap();
-    let visible = text.lines().filter(|line| line.ends_with(" 1")).count();
-    assert!(points > 500 && points < visible, "{points} questions of {visible} points");
-    assert!(unknown > 0);
 }

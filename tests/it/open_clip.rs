@@ -12,7 +12,7 @@ use fieldmark::{
     embed::Scores,
     geometry::Fit,
     gradient::Differentiation,
-    model::{Model, config::OpenClipConfig, preprocess::FitRequest},
+    model::{Model, config::OpenClipConfig, preprocess::FitRequest, tokenizer::PromptTokenizer},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -171,99 +171,46 @@ fn pickled_weights_are_those_of_the_state_dictionary() -> Result<()> {
     Ok(())
 }
 
-// What follows needs the real files beside the repository.
-
-fn shared(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(path)
+fn inventories() -> Value {
+    let text = std::fs::read(tests().join("golden/inventories.json")).expect("the file is there");
+    serde_json::from_slice(&text).expect("is JSON")
 }
 
-fn shared_json(path: &str) -> Value {
-    serde_json::from_slice(&std::fs::read(shared(path)).expect("the file is there")).expect("is JSON")
+fn read(config: &Value) -> Result<OpenClipConfig> {
+    OpenClipConfig::parse(config.to_string().as_bytes(), Path::new("open_clip_config.json"))
 }
 
+/// `tests/golden/make_inventories.py` wrote open_clip's ids.
 #[test]
-#[ignore = "needs ../shared"]
-fn shared_open_clip_checkpoint_gives_open_clips_numbers() -> Result<()> {
-    let folder = "models/_local--tiny-clip-open_clip";
-    let expected = shared_json(&format!("{folder}/expected_outputs.json"));
-    let model = Model::open(&shared(folder), Device::Cpu)?;
-    for (index, prompt) in expected["prompts"].as_array().expect("a list").iter().enumerate() {
-        if text(prompt).is_empty() {
-            continue;
-        }
-        let tokens = model.tokenize(text(prompt))?;
-        let wanted = ids(&expected["input_ids"][index]);
-        assert_eq!(tokens.ids, wanted[..tokens.ids.len()], "{prompt}");
-        assert!(wanted[tokens.ids.len()..].iter().all(|id| *id == 0));
-        let found = model.embed_texts(&[tokens])?.get(0)?.to_vec1::<f32>()?;
-        let features = expected["text_embeds"][index].as_array().expect("a list");
-        for (found, feature) in found.iter().zip(features) {
-            assert!(
-                (f64::from(*found) - number(feature)).abs() < 1e-4,
-                "{prompt}: {found} against {feature}"
-            );
-        }
+fn openais_vocabulary_gives_open_clips_ids() -> Result<()> {
+    let golden = std::fs::read(tests().join("golden/open_clip_tokens.json")).expect("the file is there");
+    let golden: Value = serde_json::from_slice(&golden).expect("is JSON");
+    let config = read(&inventories()["models"]["ViT-B-32"]["config"])?;
+    // A folder without a tokenizer: the vocabulary is the crate's.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let tokenizer = PromptTokenizer::open(folder.path(), &config.model.text)?;
+    let cases = golden["cases"].as_object().expect("an object");
+    for (name, case) in cases {
+        assert_eq!(tokenizer.tokenize(text(&case["text"]))?.ids, ids(&case["ids"]), "{name}");
     }
+    assert_eq!(cases.len(), 23);
     Ok(())
 }
 
 #[test]
-#[ignore = "needs ../shared"]
-fn shared_prompts_have_open_clips_ids() -> Result<()> {
-    // Once with OpenAI's vocabulary from the crate, once with that of the files.
-    let files = tempfile::tempdir().expect("a temporary folder");
-    let tiny = "models/_local--tiny-clip-open_clip";
-    for (folder, name) in [
-        (tiny, "open_clip_config.json"),
-        (tiny, "open_clip_model.safetensors"),
-        ("models/_shared/clip-bpe", "tokenizer.json"),
+fn towers_of_other_kinds_are_refused_by_name() {
+    for (name, expected) in [
+        ("RN50", "vision_cfg.layers: "),
+        ("convnext_base", "vision_cfg.timm_model_name: "),
+        ("MobileCLIP-S1", "vision_cfg.timm_model_name: "),
+        ("MobileCLIP2-S0", "vision_cfg.timm_model_name: "),
+        ("coca_ViT-B-32", "multimodal_cfg: "),
+        ("roberta-ViT-B-32", "text_cfg.hf_model_name: "),
     ] {
-        std::fs::copy(shared(folder).join(name), files.path().join(name)).expect("is copied");
+        let message = read(&inventories()["refused"][name]).err().expect(name).to_string();
+        assert!(
+            message.starts_with(&format!("open_clip_config.json: {expected}expected ")),
+            "{name}: {message}"
+        );
     }
-    let cases = shared_json("models/tokenizer_cases.json");
-    let mut checked = 0;
-    for model in [Model::open(&shared(tiny), Device::Cpu)?, Model::open(files.path(), Device::Cpu)?] {
-        for case in cases["cases"].as_array().expect("a list") {
-            let prompt = text(&case["text"]);
-            if prompt.trim().is_empty() {
-                assert!(model.tokenize(prompt).is_err(), "an empty prompt is refused");
-                continue;
-            }
-            let found = model.tokenize(prompt)?.ids;
-            let wanted = ids(&case["open_clip_padded_77"]);
-            assert_eq!(found, wanted[..found.len()], "{}", case["name"]);
-            assert!(wanted[found.len()..].iter().all(|id| *id == 0), "{}", case["name"]);
-            checked += 1;
-        }
-    }
-    assert_eq!(checked, 2 * 23);
-    Ok(())
-}
-
-#[test]
-#[ignore = "needs ../shared"]
-fn shared_open_clip_configurations_are_read_or_refused_by_name() {
-    let mut found = (0, 0);
-    for entry in std::fs::read_dir(shared("models")).expect("the folder is there") {
-        let folder = entry.expect("an entry").path();
-        for name in ["open_clip_config.json", "open_clip_model_config.json"] {
-            let file = folder.join(name);
-            if !file.is_file() {
-                continue;
-            }
-            let mobile = file.to_string_lossy().contains("MobileCLIP");
-            match OpenClipConfig::read(&file) {
-                Ok(config) if !mobile => {
-                    assert!(config.model.vision.grid().cells() > 0);
-                    found.0 += 1;
-                }
-                Err(error) if mobile => {
-                    assert!(error.to_string().contains("MobileCLIP)"), "{error}");
-                    found.1 += 1;
-                }
-                other => panic!("{}: {other:?}", file.display()),
-            }
-        }
-    }
-    assert_eq!(found, (11, 3));
 }

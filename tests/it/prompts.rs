@@ -146,22 +146,6 @@ fn no_text_is_too_strange_to_be_parsed_or_refused() {
 }
 
 #[test]
-#[ignore = "needs ../shared"]
-fn every_class_of_cub_is_in_its_place() -> Result<()> {
-    let path = root().join("../shared/data/cub_subset/CUB_200_2011/classes.txt");
-    let classes = std::fs::read_to_string(path).unwrap();
-    let plain = |name: &str| name.to_lowercase().replace(['-', '_'], " ").replace('\'', "");
-    let list = ConceptList::open("cub-birds")?;
-    assert_eq!(classes.lines().count(), list.concepts().len());
-    for (line, concept) in classes.lines().zip(list.concepts()) {
-        let (_, class) = line.split_once('.').unwrap();
-        let mut names = std::iter::once(&concept.name).chain(&concept.synonyms);
-        assert!(names.any(|name| plain(name) == plain(class)), "{class} and {}", concept.name);
-    }
-    Ok(())
-}
-
-#[test]
 fn several_templates_are_averaged_after_each_is_a_unit_vector() -> Result<()> {
     let explainer = explainer()?;
     let similarity = |texts: &[&str]| -> Result<f64> {

@@ -375,7 +375,7 @@ mod tests {
     use std::{collections::BTreeMap, path::Path};
 
     use super::*;
-    use crate::model::config::OpenClipConfig;
+    use crate::model::{config::OpenClipConfig, formats::differences::is_leftover};
 
     fn expected_of(config: &str) -> BTreeMap<String, Vec<usize>> {
         expected_by(&ClipConfig::parse(config.as_bytes(), Path::new("config.json")).expect("is valid"))
@@ -408,39 +408,30 @@ mod tests {
         assert_eq!(siglip["text_model.head.weight"], [8, 8]);
     }
 
-    /// Extra: the tensors of published checkpoints, as their files list them.
+    /// `tests/golden/make_inventories.py` lists the tensors of models as transformers and open_clip build them.
     #[test]
-    #[ignore = "needs ../shared"]
-    fn the_tensors_of_published_checkpoints_are_those_expected() {
-        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/models");
-        let read = |path: &Path| std::fs::read_to_string(path).expect("the file is there");
-        let mut checked = 0;
-        for entry in std::fs::read_dir(models.join("_state_dict_shapes")).expect("the folder is there") {
-            let path = entry.expect("an entry").path();
-            let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
-            let (format, model) = stem.split_once('.').expect("a format and a model");
-            if model.contains("MobileCLIP") {
-                continue;
-            }
-            let shapes: serde_json::Value = serde_json::from_str(&read(&path)).expect("is JSON");
-            let mut found: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-            for (name, tensor) in shapes["tensors"].as_object().expect("an object") {
-                let sides = tensor[1].as_array().expect("a shape").iter();
-                let shape = sides.map(|side| side.as_u64().expect("a side") as usize);
-                found.insert(name.clone(), shape.filter(|side| *side != 1).collect());
-            }
-            found.retain(|name, _| !name.ends_with(".position_ids"));
-            let mut expected = match format {
-                "hf" => expected_of(&read(&models.join(model).join("config.json"))),
-                _ => {
-                    let path = models.join(model).join("open_clip_config.json");
-                    expected_by(&OpenClipConfig::read(&path).expect("is valid").model)
-                }
+    fn tensors_are_those_that_transformers_and_open_clip_have() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/inventories.json");
+        let text = std::fs::read(file).expect("the file is there");
+        let inventories: serde_json::Value = serde_json::from_slice(&text).expect("is JSON");
+        let without_ones = |shape: &mut Vec<usize>| shape.retain(|side| *side != 1);
+        let models = inventories["models"].as_object().expect("an object");
+        for (name, model) in models {
+            let mut found: BTreeMap<String, Vec<usize>> =
+                serde_json::from_value(model["tensors"].clone()).expect("shapes");
+            found.retain(|name, _| !is_leftover(name));
+            found.values_mut().for_each(without_ones);
+            let config = model["config"].to_string();
+            let mut expected = if model["form"] == "transformers" {
+                expected_of(&config)
+            } else {
+                let config = OpenClipConfig::parse(config.as_bytes(), Path::new("open_clip_config.json"));
+                expected_by(&config.expect("is valid").model)
             };
-            expected.values_mut().for_each(|shape| shape.retain(|side| *side != 1));
-            assert_eq!(found, expected, "{model}");
-            checked += 1;
+            expected.retain(|name, _| !is_leftover(name));
+            expected.values_mut().for_each(without_ones);
+            assert_eq!(found, expected, "{name}");
         }
-        assert!(checked >= 8 + 5, "{checked}");
+        assert_eq!(models.len(), 5 + 8);
     }
 }
