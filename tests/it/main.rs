@@ -80,3 +80,4 @@ mod tokenizers;
 mod tiff;
 #[cfg(feature = "cli")]
 mod unknown_words;
+mod unsafe_code;

@@ -57,6 +57,9 @@ pub struct Explainer {
 impl Explainer {
     /// Opens a checkpoint: an id of the Hub (`org/name`, `org/name@revision`), a directory, or `miniature`, which ships.
     ///
+    /// Weights are memory-mapped: if another process truncates a file of the checkpoint while it is in use, the operating
+    /// system kills this process (SIGBUS). Replacing a file by renaming another one over it is safe.
+    ///
     /// The Hub's cache is the usual one in the home directory. What Python's libraries let environment variables
     /// change, [`load_with`](Self::load_with) takes as options: see
     /// [`from_environment`](fieldmark_model::model::hub::HubOptions::from_environment).

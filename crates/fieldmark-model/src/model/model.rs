@@ -42,6 +42,8 @@ pub struct Model {
 impl Model {
     /// Finds a checkpoint, fetching from the Hub what is missing, and opens it.
     ///
+    /// Weights are memory-mapped, as [`Model::open`] says.
+    ///
     /// # Errors
     /// If it is not found or cannot be fetched, and as [`Model::open`].
     pub fn load(
@@ -63,6 +65,9 @@ impl Model {
     /// (`config.json` with `model.safetensors` or `pytorch_model.bin`, whole or in shards) or else open_clip's
     /// (`open_clip_config.json` with weights of its own names, those of transformers or of its training).
     ///
+    /// Weights are memory-mapped: if another process truncates their file while the model is in use, the operating system
+    /// kills this process (SIGBUS). Replacing the file by renaming another one over it is safe.
+    ///
     /// # Errors
     /// If a file is missing or broken, or if the weights are not those that the configuration describes. What is
     /// wrong inside a tokenizer's file is told when the first text is split.
@@ -72,7 +77,7 @@ impl Model {
 
     fn open_at(place: &Place, device: Device, progress: &dyn ProgressHandler) -> Result<Self> {
         let Parts { config, weights, preprocess } = place.read()?;
-        // Weights that do not fit are reported before a tokenizer that is missing: they are the larger mistake.
+        // Report weights that do not fit before a missing tokenizer.
         let extra = weights.check(&build::expected(&config))?.extra;
         let tokenizer = LazyTokenizer::open(&place.directory, &config.text)?;
         if let Some(first) = extra.first() {

@@ -223,8 +223,8 @@ fn have_at_hand(numbers: Arc<Mapped>) {
 
 /// A file in memory; none where the system does not do that.
 fn map(file: &File) -> Option<Mmap> {
-    // SAFETY: the numbers in the file may be any, so that it does no harm if they change; that the file must not be cut
-    // short is told above.
+    // SAFETY: the numbers in the file may be any, so that it does no harm if they change; the documentation of
+    // whoever loads a checkpoint says that the file must not be truncated.
     #[allow(unsafe_code)]
     unsafe {
         Mmap::map(file).ok()
