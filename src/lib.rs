@@ -126,7 +126,8 @@ pub use fieldmark_explain::{
     attribution, coco, objective, page, pipeline, prompt, refine, regions, render, report, run, verdict,
 };
 pub use fieldmark_model::{
-    device, embed, error, files, folder, geometry, gradient, guard, model, named, photo, progress, random,
+    device, digest, embed, error, files, folder, geometry, gradient, guard, model, named, photo, progress,
+    random,
 };
 
 pub use error::{Error, Result};

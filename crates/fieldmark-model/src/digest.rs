@@ -5,30 +5,36 @@ use ring::digest::SHA1_FOR_LEGACY_USE_ONLY;
 use ring::digest::{Context, SHA256};
 
 /// The hash of some bytes.
-pub(crate) type Digest = [u8; 32];
+pub type Digest = [u8; 32];
 
 /// Hashes bytes that come piece by piece.
-pub(crate) struct Hasher(Context);
+pub struct Hasher(Context);
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Hasher {
     /// Of nothing yet.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self(Context::new(&SHA256))
     }
 
     /// Takes more bytes.
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
+    pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
     /// Takes a part of a record: with its length, so that it cannot pass for the start of the next one.
-    pub(crate) fn part(&mut self, bytes: &[u8]) {
+    pub fn part(&mut self, bytes: &[u8]) {
         self.update(&(bytes.len() as u64).to_le_bytes());
         self.update(bytes);
     }
 
     /// The hash of all of it.
-    pub(crate) fn finish(self) -> Digest {
+    pub fn finish(self) -> Digest {
         let mut digest = Digest::default();
         digest.copy_from_slice(self.0.finish().as_ref());
         digest
@@ -55,20 +61,27 @@ impl GitHasher {
 
     /// The hash in letters and digits.
     pub(crate) fn finish(self) -> String {
-        self.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(self.0.finish().as_ref())
     }
 }
 
-/// The hash of a record's parts.
-pub(crate) fn digest(parts: &[&[u8]]) -> Digest {
+/// The SHA-256 of bytes.
+pub fn sha256(bytes: &[u8]) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.update(bytes);
+    hasher.finish()
+}
+
+/// The hash of a record's parts, with their lengths.
+pub fn digest(parts: &[&[u8]]) -> Digest {
     let mut hasher = Hasher::new();
     parts.iter().for_each(|part| hasher.part(part));
     hasher.finish()
 }
 
-/// The hash in letters and digits.
-pub(crate) fn hexadecimal(digest: &Digest) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Bytes in hexadecimal digits.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 pub mod error;
 pub mod named;
 pub mod guard;
-mod digest;
+pub mod digest;
 pub mod json;
 pub mod device;
 pub mod files;

@@ -11,11 +11,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 use fieldmark::{
     dataset::Picture,
+    digest::{Hasher, hexadecimal},
     evaluate::{Answer, Failure, Record, RowsFile, RowsWriter, Summary, pairs, plots},
     files::{escaped, read_bounded, unescaped, write_atomically},
     folder::Skipped,
     metric::Bootstrap,
-    run::{Content, Journal, Reading, hashes::Hasher, run_name},
+    run::{Content, Journal, Reading, run_name},
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
@@ -137,9 +138,9 @@ pub fn hash_of_questions(
     let mut hash = Hasher::new();
     for picture in pictures {
         let Picture { name, questions, .. } = picture?;
-        hash.add(format!("{name:?} {questions:?}\n").as_bytes());
+        hash.update(format!("{name:?} {questions:?}\n").as_bytes());
     }
-    Ok(hash.finish())
+    Ok(hexadecimal(&hash.finish()))
 }
 
 /// The folder of a run that is under way.

@@ -21,7 +21,6 @@ pub(super) const FRAME: Frame = Frame {
     style: concat!(include_str!("base.css"), include_str!("gallery.css")),
     script: include_str!("gallery.js"),
     pictures: "'self' file:",
-    hashes: ["2tXVrXs8SDIIV+IRW2Am78HUY8zEVJ3G9fyWVohesG4=", "ScvilwqJIl9Bry3DzhGQPOuUx7Je7rmopntlAijXyM4="],
 };
 
 /// A thumbnail's long side, in pixels.

@@ -24,7 +24,6 @@ pub(super) const FRAME: Frame = Frame {
     style: concat!(include_str!("base.css"), include_str!("report.css")),
     script: concat!(include_str!("drawing.js"), include_str!("choice.js"), include_str!("report.js")),
     pictures: "",
-    hashes: ["RsRpZiYI0s+IPfIbWn/lCoFRW1rUJ1+YemaZxSYwbr0=", "4A0u2hlihwL9m0xfjRb/mvoruOf8KyHxndXLQKox7h0="],
 };
 
 /// The photo's long side in a page, in pixels.

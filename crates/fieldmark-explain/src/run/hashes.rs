@@ -6,36 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ring::digest::{Context, SHA256};
+use fieldmark_model::digest::{Hasher, hexadecimal, sha256};
 
 /// What a checkpoint's directory may hold beside its files.
 const ENDINGS: [&str; 9] = ["bin", "ckpt", "json", "model", "pt", "pth", "safetensors", "txt", "vocab"];
-
-/// A SHA-256 of parts.
-pub struct Hasher(Context);
-
-impl Default for Hasher {
-    fn default() -> Self {
-        Self(Context::new(&SHA256))
-    }
-}
-
-impl Hasher {
-    /// Of nothing yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a part.
-    pub fn add(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// The hash in hexadecimal digits.
-    pub fn finish(self) -> String {
-        self.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
 
 /// A regular file's length in bytes and its SHA-256 in hexadecimal digits.
 ///
@@ -48,9 +22,9 @@ pub fn of_file(path: &Path) -> Result<(u64, String)> {
     let mut bytes = 0;
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok((bytes, hash.finish())),
+            0 => return Ok((bytes, hexadecimal(&hash.finish()))),
             read => {
-                hash.add(&buffer[..read]);
+                hash.update(&buffer[..read]);
                 bytes += read as u64;
             }
         }
@@ -59,9 +33,7 @@ pub fn of_file(path: &Path) -> Result<(u64, String)> {
 
 /// The SHA-256 of bytes in hexadecimal digits.
 pub fn of_bytes(bytes: &[u8]) -> String {
-    let mut hash = Hasher::new();
-    hash.add(bytes);
-    hash.finish()
+    hexadecimal(&sha256(bytes))
 }
 
 /// The SHA-256 of a checkpoint: of its files' names and hashes, `name`, a blank, `hash` and a line feed each, by
@@ -83,15 +55,9 @@ pub fn of_checkpoint(directory: &Path, mut files: Vec<(String, PathBuf)>) -> Res
     let mut all = Hasher::new();
     for (name, path) in files {
         let (_, hash) = of_file(&path)?;
-        all.add(
-            format!(
-                "{name} {hash}
-"
-            )
-            .as_bytes(),
-        );
+        all.update(format!("{name} {hash}\n").as_bytes());
     }
-    Ok(all.finish())
+    Ok(hexadecimal(&all.finish()))
 }
 
 fn is_of_a_checkpoint(path: &Path) -> bool {

@@ -8,7 +8,7 @@
 //! `check` is the beginning of the SHA-256 of the line's bytes up to the comma before it, with all that is between the
 //! braces of `"seconds":{...}` left out: runs that differ in nothing but their times have equal checksums.
 
-use ring::digest::{Context, SHA256};
+use fieldmark_model::digest::{Hasher, hexadecimal};
 
 const CHECK: &str = ",\"check\":\"";
 const RUN: &str = ",\"run\":\"";
@@ -25,17 +25,16 @@ pub fn run_name(record: &str) -> String {
 }
 
 fn short_hash(text: &str) -> String {
-    let mut context = Context::new(&SHA256);
+    let mut hasher = Hasher::new();
     let mut rest = text;
     // Inside a JSON string the quotes would be escaped.
     while let Some((before, times)) = rest.split_once(SECONDS) {
-        context.update(before.as_bytes());
-        context.update(SECONDS.as_bytes());
+        hasher.update(before.as_bytes());
+        hasher.update(SECONDS.as_bytes());
         rest = times.find('}').map_or("", |end| &times[end..]);
     }
-    context.update(rest.as_bytes());
-    let hash = context.finish();
-    hash.as_ref().iter().take(DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
+    hasher.update(rest.as_bytes());
+    hexadecimal(&hasher.finish()[..DIGITS / 2])
 }
 
 /// A JSON object with its run and checksum. One that has some already gets new ones.

@@ -7,9 +7,10 @@
 //! of the chunks around it.
 
 use std::borrow::Cow;
+use std::io::Read;
 
+use flate2::bufread::ZlibDecoder;
 use image::RgbImage;
-use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Limits, Reader, Transformations};
 
 use super::decode::{Decoded, broken, memory_limit, truncated};
@@ -21,6 +22,7 @@ use super::pieces::Pieces;
 use super::source::Source;
 use crate::error::Result;
 use crate::geometry::Size;
+use crate::guard::guarded;
 
 const SIGNATURE_BYTES: usize = 8;
 const INDEXED: u8 = 3;
@@ -312,11 +314,13 @@ struct Text<'a> {
 
 impl<'a> Text<'a> {
     fn inflated(&self) -> Option<Cow<'a, [u8]>> {
-        if self.is_compressed {
-            decompress_to_vec_zlib_with_limit(self.bytes, LONGEST_TEXT).ok().map(Cow::Owned)
-        } else {
-            Some(Cow::Borrowed(self.bytes))
+        if !self.is_compressed {
+            return Some(Cow::Borrowed(self.bytes));
         }
+        let mut text = Vec::new();
+        let mut inflater = ZlibDecoder::new(self.bytes).take(LONGEST_TEXT as u64 + 1);
+        let read = guarded(|| inflater.read_to_end(&mut text)).ok()?;
+        (read.ok()? <= LONGEST_TEXT).then_some(Cow::Owned(text))
     }
 
     /// The block in a profile, and one that cannot be read where its digits are none.
