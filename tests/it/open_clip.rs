@@ -12,7 +12,7 @@ use fieldmark::{
     embed::Scores,
     geometry::Fit,
     gradient::Differentiation,
-    model::{Model, config::OpenClipConfig, preprocess::FitRequest, tokenizer::PromptTokenizer},
+    model::{config::OpenClipConfig, preprocess::FitRequest, tokenizer::PromptTokenizer},
 };
 use serde_json::Value;
 use tempfile::TempDir;

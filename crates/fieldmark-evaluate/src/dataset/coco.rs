@@ -17,8 +17,8 @@ use super::{
     Ask, Options, Picture, Place, Question, Region, Source, Truth, Walk,
     coco_shapes::{Instance, instance},
     json::{Fields, Item, for_items, item_error, named, value, wrong},
-    layout::{file_name, files_ending, images_folder, named_file, only},
     passed_over::PassedOver,
+    paths::{file_name, files_ending, images_folder, named_file, only},
     wording::{Concepts, Phrases, Wording, join_label},
 };
 use fieldmark_model::{

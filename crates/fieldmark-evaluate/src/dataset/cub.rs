@@ -12,8 +12,9 @@ use std::{
 use super::{
     Ask, Inside, Options, Picture, Place, Question, Source, Truth, Walk,
     cub_attributes::Attributes,
+    cub_files::named,
     cub_parts::{Parts, VisibleParts},
-    index::{IndexedLines, LineIndex},
+    index::IndexedLines,
     lines::{Fields, Lines},
     passed_over::PassedOver,
     wording::{Concepts, Phrases, Wording},
@@ -233,23 +234,6 @@ fn masks_folder(path: &Path, root: &Path, options: &Options) -> Option<PathBuf> 
     found.filter(|_| options.place == Place::Finest)
 }
 
-/// Reads a file whose lines are a number and a name.
-pub(super) fn named(path: &Path, what: &str) -> Result<HashMap<u32, String>> {
-    let mut names = HashMap::new();
-    let mut lines = Lines::open(path)?;
-    while let Some(line) = lines.next()? {
-        let mut fields = line.fields()?;
-        let number = fields.number(what, "a whole number")?;
-        let name = fields.rest("name")?.to_owned();
-        if names.insert(number, name).is_some() {
-            return Err(fields
-                .line
-                .error(format!("{what}: expected each number once, found {number} again")));
-        }
-    }
-    Ok(names)
-}
-
 /// Where the pictures are in the list, by their number.
 fn positions(images: &[Image]) -> HashMap<u32, usize> {
     images.iter().enumerate().map(|(position, image)| (image.number, position)).collect()
@@ -271,21 +255,6 @@ fn for_images(
         }
     }
     Ok(())
-}
-
-/// Notes where the lines about each picture are; a line begins with the picture's number.
-pub(super) fn index(path: &Path, positions: &HashMap<u32, usize>, odd: &PassedOver) -> Result<LineIndex> {
-    let mut index = LineIndex::new(path);
-    let mut lines = Lines::open(path)?;
-    while let Some(line) = lines.next()? {
-        let (offset, at) = (line.offset, line.number);
-        let number = line.fields().and_then(|mut fields| fields.number::<u32>("image id", "a whole number"));
-        match odd.unless(number)?.and_then(|number| positions.get(&number)) {
-            Some(position) => index.add(*position, offset, at),
-            None => index.skip(),
-        }
-    }
-    Ok(index)
 }
 
 fn read_images(root: &Path, classes: &HashMap<u32, String>) -> Result<Vec<Image>> {

@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::Path};
 
 use super::{
     Options, Question, Truth,
-    cub::{index, named},
+    cub_files::{index, named},
     index::{IndexedLines, LineIndex},
     lines::Line,
     passed_over::PassedOver,

@@ -8,7 +8,7 @@ use std::{collections::HashMap, path::Path};
 
 use super::{
     PointLabels, PointUnit, Question, Truth,
-    cub::{index, named},
+    cub_files::{index, named},
     index::{IndexedLines, LineIndex},
     lines::Line,
     passed_over::PassedOver,

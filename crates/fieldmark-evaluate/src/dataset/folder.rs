@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Options, Picture, Question, Source, Truth, Walk,
-    layout::{file_name, folders},
+    paths::{file_name, folders},
     wording::{Concepts, Phrases, Wording},
 };
 use fieldmark_model::error::{Error, Result};

@@ -13,9 +13,9 @@ use serde_json::Value;
 use super::{
     Options, Picture, PointLabels, PointUnit, Question, Source, Truth, Walk,
     index::LineIndex,
-    layout::{file_name, files_ending, images_folder, named_file, only},
     lines::{Line, Lines, cut},
     passed_over::PassedOver,
+    paths::{file_name, files_ending, images_folder, named_file, only},
     table::Splitter,
     wording::{Concepts, Phrases, Wording},
 };

@@ -11,9 +11,9 @@ use roxmltree::{Document, Node};
 
 use super::{
     Ask, Options, Picture, Question, Source, Truth, Walk,
-    layout::{file_name, files_ending, image_names},
     lines::{Lines, cut},
     passed_over::PassedOver,
+    paths::{file_name, files_ending, image_names},
     wording::{Concepts, Phrases, Wording, join_label},
 };
 use fieldmark_model::{

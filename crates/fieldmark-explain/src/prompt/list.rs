@@ -3,22 +3,11 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    path::Path,
 };
 
-use fieldmark_model::{
-    error::{Error, Result},
-    files::read_bounded,
-};
+use fieldmark_model::error::Error;
 
-use super::{
-    key,
-    parse::{join, parse},
-    template::Template,
-};
-
-/// The most bytes that a list of concepts may have.
-const LARGEST_LIST: u64 = 4 << 20;
+use super::{key, template::Template};
 
 /// A concept of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,37 +36,6 @@ pub struct ConceptList {
 }
 
 impl ConceptList {
-    /// Reads a file of at most 4 MiB, in the format that `prompts/README.md` describes: at its simplest, a concept a
-    /// line; blank lines and what follows a `#` are skipped.
-    ///
-    /// # Errors
-    /// [`Error::Read`] if it cannot be read or is larger, [`Error::Option`] if it is not UTF-8 or not such a list;
-    /// then it names the line.
-    pub fn read(path: &Path) -> Result<Self> {
-        let error = |reason: String| list_error(format!("{}: {reason}", path.display()));
-        let bytes = read_bounded(path, LARGEST_LIST)?;
-        let text = String::from_utf8(bytes).map_err(|_| error("expected UTF-8 text".into()))?;
-        parse(&text).map_err(error)
-    }
-
-    /// Parses the text of such a file.
-    ///
-    /// # Errors
-    /// [`Error::Option`] if it is not such a list; it names the line.
-    pub fn parse(text: &str) -> Result<Self> {
-        parse(text).map_err(list_error)
-    }
-
-    /// Makes a list of names, none of which may be there twice, and of pairs of a name and the more general concept
-    /// that it belongs to.
-    ///
-    /// # Errors
-    /// [`Error::Option`] if there is no name or too many, one is there twice or belongs to two groups, or groups lie in
-    /// each other in a circle.
-    pub fn new(names: &[String], groups: &[(&str, &str)]) -> Result<Self> {
-        join(names, groups).map_err(list_error)
-    }
-
     /// What the list holds, if it says so.
     pub fn about(&self) -> Option<&str> {
         self.about.as_deref()
@@ -191,6 +149,7 @@ pub(super) fn list_error(reason: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fieldmark_model::error::Result;
 
     const BIRDS: &str =
         "[blackbird < bird]\nrusty blackbird = rusty\nred-winged blackbird\n[]\nreed\nbird\nwing\n";

@@ -2,13 +2,21 @@
 //!
 //! The format is described in `prompts/README.md`.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
+
+use fieldmark_model::{error::Result as ListResult, files::read_bounded};
 
 use super::{
     key,
-    list::{Concept, ConceptList},
-    template::templates,
+    list::{Concept, ConceptList, list_error},
+    template_set::templates,
 };
+
+/// The most bytes that a list of concepts may have.
+const LARGEST_LIST: u64 = 4 << 20;
 
 /// The most concepts that a list may have: each costs a pass through the text tower.
 const MOST_CONCEPTS: usize = 50_000;
@@ -16,8 +24,41 @@ const MOST_CONCEPTS: usize = 50_000;
 /// The most groups that may lie within each other.
 const DEEPEST: usize = 16;
 
+impl ConceptList {
+    /// Reads a file of at most 4 MiB, in the format that `prompts/README.md` describes: at its simplest, a concept a
+    /// line; blank lines and what follows a `#` are skipped.
+    ///
+    /// # Errors
+    /// [`Error::Read`](crate::Error::Read) if it cannot be read or is larger, [`Error::Option`] if it is not UTF-8 or not such a list;
+    /// then it names the line.
+    pub fn read(path: &Path) -> ListResult<Self> {
+        let error = |reason: String| list_error(format!("{}: {reason}", path.display()));
+        let bytes = read_bounded(path, LARGEST_LIST)?;
+        let text = String::from_utf8(bytes).map_err(|_| error("expected UTF-8 text".into()))?;
+        parse(&text).map_err(error)
+    }
+
+    /// Parses the text of such a file.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if it is not such a list; it names the line.
+    pub fn parse(text: &str) -> ListResult<Self> {
+        parse(text).map_err(list_error)
+    }
+
+    /// Makes a list of names, none of which may be there twice, and of pairs of a name and the more general concept
+    /// that it belongs to.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if there is no name or too many, one is there twice or belongs to two groups, or groups lie in
+    /// each other in a circle.
+    pub fn new(names: &[String], groups: &[(&str, &str)]) -> ListResult<Self> {
+        join(names, groups).map_err(list_error)
+    }
+}
+
 /// Parses a list; the error begins with `line`, and a number.
-pub(super) fn parse(text: &str) -> Result<ConceptList, String> {
+fn parse(text: &str) -> Result<ConceptList, String> {
     let mut parser = Parser::default();
     for (index, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
         parser.line(line, index + 1).map_err(|reason| format!("line {}: {reason}", index + 1))?;
@@ -26,7 +67,7 @@ pub(super) fn parse(text: &str) -> Result<ConceptList, String> {
 }
 
 /// Makes a list of names, and of pairs of a name and the group that it belongs to; an error names the place of one.
-pub(super) fn join(names: &[String], groups: &[(&str, &str)]) -> Result<ConceptList, String> {
+fn join(names: &[String], groups: &[(&str, &str)]) -> Result<ConceptList, String> {
     let mut parser = Parser::default();
     for (index, name) in names.iter().enumerate() {
         parser.add(name.clone(), Vec::new(), index + 1)?;

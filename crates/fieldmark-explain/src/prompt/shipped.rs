@@ -1,47 +1,15 @@
-//! What ships of the folder `prompts`: lists of concepts and sets of templates, compiled in.
+//! The lists of concepts that ship, from the folder `prompts`, compiled in.
 
-use std::{path::Path, sync::LazyLock};
+use std::path::Path;
 
 use fieldmark_model::error::{Error, Result};
 
 pub use fieldmark_prompts::CONCEPT_LISTS;
 
-use super::{
-    list::{ConceptList, list_error},
-    template::Template,
-};
+use super::list::{ConceptList, list_error};
 
 /// What a list is also called.
 const OTHER_NAMES: [(&str, &str); 2] = [("birds", "cub-birds"), ("colors", "colours")];
-
-/// Templates that belong together.
-#[derive(Clone, Copy, Debug)]
-pub struct TemplateSet {
-    /// What stands for the set on the command line.
-    pub name: &'static str,
-    text: &'static str,
-}
-
-/// The sets of templates that ship.
-pub static TEMPLATE_SETS: LazyLock<Vec<TemplateSet>> = LazyLock::new(|| {
-    fieldmark_prompts::TEMPLATE_SETS.iter().map(|&(name, text)| TemplateSet { name, text }).collect()
-});
-
-impl TemplateSet {
-    /// What they are, as the first line of their file says.
-    pub fn about(&self) -> &'static str {
-        self.text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
-    }
-
-    /// The templates, in the file's order.
-    ///
-    /// # Errors
-    /// None for the sets that ship: a test reads them all.
-    pub fn templates(&self) -> Result<Vec<Template>> {
-        let lines = self.text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-        lines.map(Template::new).collect()
-    }
-}
 
 impl ConceptList {
     /// The list that is meant: one that ships, by its name, or else a file. A file whose name is also that of a list
@@ -94,22 +62,9 @@ mod tests {
     }
 
     #[test]
-    fn templates_that_ship_are_whole_and_say_what_they_are() -> Result<()> {
-        for set in TEMPLATE_SETS.iter() {
-            let templates = set.templates()?;
-            let expected = set.name.strip_prefix("openai-").and_then(|count| count.parse().ok());
-            assert!(expected.is_none_or(|count: usize| templates.len() == count), "{}", set.name);
-            assert!(!templates.is_empty() && !set.about().is_empty(), "{}", set.name);
-            let repeated = templates.iter().enumerate().find(|(at, one)| templates[..*at].contains(one));
-            assert!(repeated.is_none(), "{}: {repeated:?}", set.name);
-        }
-        Ok(())
-    }
-
-    #[test]
     fn all_that_ships_is_small() {
         let lists: usize = CONCEPT_LISTS.iter().map(|(_, text)| text.len()).sum();
-        let templates: usize = TEMPLATE_SETS.iter().map(|set| set.text.len()).sum();
+        let templates: usize = fieldmark_prompts::TEMPLATE_SETS.iter().map(|(_, text)| text.len()).sum();
         assert!(lists + templates < 300_000);
     }
 

@@ -6,10 +6,8 @@
 
 use fieldmark_model::error::{Error, Result};
 
-use super::shipped::TEMPLATE_SETS;
-
 /// What stands for the prompt in a template.
-const PLACE: &str = "{}";
+pub(super) const PLACE: &str = "{}";
 
 /// How a prompt is phrased before the model reads it: a text in which `{}` stands for the prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +22,7 @@ impl Template {
         if text.contains(PLACE) {
             Ok(Self(text.into()))
         } else {
-            Err(error(&format!("expected a text with {PLACE} in it, found {text:?}")))
+            Err(template_error(&format!("expected a text with {PLACE} in it, found {text:?}")))
         }
     }
 
@@ -46,25 +44,7 @@ impl Default for Template {
     }
 }
 
-/// The templates that are meant: those of a set that ships, by its name, or the text itself.
-///
-/// # Errors
-/// [`Error::Option`] if it is neither a name of [`TEMPLATE_SETS`] nor a text with `{}` in it.
-pub fn templates(name_or_text: &str) -> Result<Vec<Template>> {
-    if name_or_text.contains(PLACE) {
-        return Ok(vec![Template::new(name_or_text)?]);
-    }
-    match TEMPLATE_SETS.iter().find(|set| set.name == name_or_text) {
-        Some(set) => set.templates(),
-        None => {
-            let names: Vec<_> = TEMPLATE_SETS.iter().map(|set| set.name).collect();
-            let expected = format!("expected a text with {PLACE} in it or one of {}", names.join(", "));
-            Err(error(&format!("{expected}; found {name_or_text:?}")))
-        }
-    }
-}
-
-fn error(reason: &str) -> Error {
+pub(super) fn template_error(reason: &str) -> Error {
     Error::Option { option: "template", reason: reason.into() }
 }
 
@@ -77,15 +57,5 @@ mod tests {
         let template = Template::new("a photo of a {}, a bird").map(|template| template.fill("dunnock"));
         assert_eq!(template.ok().as_deref(), Some("a photo of a dunnock, a bird"));
         assert!(Template::new("a photo").is_err());
-    }
-
-    #[test]
-    fn a_name_stands_for_its_set_and_a_text_for_itself() -> Result<()> {
-        assert_eq!(templates("plain")?, [Template::default()]);
-        assert_eq!(templates("photo")?[0].as_str(), "a photo of a {}.");
-        assert_eq!(templates("the {} here")?, [Template::new("the {} here")?]);
-        let reason = templates("photos").err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(reason.contains("plain, photo") && reason.ends_with("found \"photos\""), "{reason}");
-        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! smooth, so most pixels need no look (`attribution::runs`). What is asked of one map shares one `Reading`.
 
 mod component;
+mod corner;
 mod outline;
 mod points;
 mod simplified;
@@ -14,7 +15,8 @@ use std::cell::OnceCell;
 use serde::{Deserialize, Serialize};
 
 use component::{Component, Components, nearest_to_centre};
-pub use outline::{Corner, Mask, RunLengths};
+pub use corner::Corner;
+pub use outline::{Mask, RunLengths};
 pub use points::{Label, MOST_POINTS, Point, points};
 pub use threshold::Threshold;
 

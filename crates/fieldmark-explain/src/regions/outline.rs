@@ -6,7 +6,10 @@
 
 use std::ops::Range;
 
-use super::simplified::simplified;
+use super::{
+    corner::{Corner, direction},
+    simplified::simplified,
+};
 use fieldmark_model::geometry::Size;
 
 /// The pixels of a region, as runs of columns in rows from top to bottom, in each row from left to right. No two
@@ -17,9 +20,6 @@ pub struct Mask {
     size: Size,
     runs: Vec<(u32, Range<u32>)>,
 }
-
-/// A corner between pixels: how many pixels lie to the left of it, and how many above.
-pub type Corner = [u32; 2];
 
 /// A part of the outline, with the region to its right for who walks from start to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -313,10 +313,6 @@ fn rings(edges: &[Edge]) -> Vec<Vec<Corner>> {
 /// Below 0 for a turn to the left, above 0 for one to the right.
 fn turn(from: Edge, to: Edge) -> i64 {
     cross(direction(from.start, from.end), direction(to.start, to.end)).signum()
-}
-
-pub(super) fn direction(from: Corner, to: Corner) -> [i64; 2] {
-    [i64::from(to[0]) - i64::from(from[0]), i64::from(to[1]) - i64::from(from[1])]
 }
 
 fn cross(one: [i64; 2], other: [i64; 2]) -> i64 {

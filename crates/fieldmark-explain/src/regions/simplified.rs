@@ -2,7 +2,7 @@
 
 use pulp::{Arch, NullaryFnOnce};
 
-use super::outline::{Corner, direction};
+use super::corner::{Corner, direction};
 
 /// Corners that are looked at side by side: a vector register's worth of the widest.
 const LANES: usize = 8;

@@ -6,6 +6,7 @@
 
 mod open_clip;
 mod section;
+mod side;
 mod timm;
 mod transformers;
 mod vocabulary;

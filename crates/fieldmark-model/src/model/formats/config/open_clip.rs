@@ -10,7 +10,10 @@ use serde_json::{Map, Value};
 
 use super::{
     Activation, ClipConfig, ClosedVocabulary, EndOfText, ProbabilityKind, Projection, Splitter,
-    TextAttention, TextConfig, TextPooling, TowerConfig, VisionConfig, VisionPooling, section::Section, timm,
+    TextAttention, TextConfig, TextPooling, TowerConfig, VisionConfig, VisionPooling,
+    section::Section,
+    side::{SUPPORTED, side},
+    timm,
 };
 use crate::{
     error::Result,
@@ -23,9 +26,6 @@ use crate::{
         text::cleaning::Cleaning,
     },
 };
-
-/// What towers are supported, for errors.
-pub(super) const SUPPORTED: &str = "a plain vision transformer";
 
 /// What an `open_clip_config.json` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,27 +139,6 @@ fn own_vision(section: &Section, quick: bool) -> Result<VisionConfig> {
         pooling,
         projection: Projection::Linear,
     })
-}
-
-/// A number, or two equal ones.
-pub(super) fn side(section: &Section, key: &str, default: usize) -> Result<usize> {
-    match section.get(key) {
-        Some(Value::Array(sides)) => {
-            let square = match sides.as_slice() {
-                [height, width] if height == width => height,
-                _ => {
-                    return Err(section.error(
-                        key,
-                        "a number or two equal ones",
-                        Value::Array(sides.clone()),
-                    ));
-                }
-            };
-            let alone = Map::from_iter([(key.to_owned(), square.clone())]);
-            section.with_values(&alone).size(key, default)
-        }
-        _ => section.size(key, default),
-    }
 }
 
 fn tower(section: &Section, width: usize, heads: usize, quick: bool) -> Result<TowerConfig> {

@@ -3,8 +3,8 @@
 
 use super::{
     Activation, Projection, TowerConfig, VisionConfig, VisionPooling,
-    open_clip::{SUPPORTED, side},
     section::Section,
+    side::{SUPPORTED, side},
 };
 use crate::{
     error::Result,
