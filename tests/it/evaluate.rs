@@ -338,6 +338,45 @@ mod program {
         String::from_utf8_lossy(bytes).into_owned()
     }
 
+    /// The result of `--json`, without what it records of the time.
+    fn result(dataset: &Path, more: &[&str]) -> Result<Value, Box<dyn std::error::Error>> {
+        let output = run(dataset, &[more, &["--json"]].concat())?;
+        assert_eq!(output.status.code(), Some(0), "{more:?}: {}", text(&output.stderr));
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    #[test]
+    fn earlier_spellings_mean_the_same() -> TestResult {
+        let folder = folder()?;
+        write(&folder, &SOUND)?;
+        for (now, before) in [
+            (&["--layers", "-1", "--layers", "-2"][..], &["--layer", "-1,-2"][..]),
+            (&["--layers", "-2..-1:product"], &["--layers", "-2..-1", "--layers-combine", "product"]),
+            (&["--method", "grad-cam,hires-cam"], &["--methods", "grad-cam,hires-cam"]),
+            (
+                &["--faithfulness", "rise,fill=black,step=0.5,until=0.5"],
+                &["--faithfulness", "rise", "--fill", "black", "--step", "0.5", "--until", "0.5"],
+            ),
+            (
+                &["--metrics", "deletion_auc", "--faithfulness", "order=least-first,step=0.5,score=logit"],
+                &["--metrics", "deletion_auc", "--faithfulness", "torch-cam", "--order", "least-first"]
+                    .into_iter()
+                    .chain(["--step", "0.5", "--score", "logit"])
+                    .collect::<Vec<_>>(),
+            ),
+        ] {
+            let first = |more: &[&str]| result(folder.path(), &[more, &["--limit", "1"]].concat());
+            let now = first(now)?;
+            assert_eq!(now, first(before)?, "{before:?}");
+            assert!(now["settings"].as_array().is_some_and(|settings| !settings.is_empty()), "{now}");
+        }
+        let both = ["--layers", "-2..-1", "--layers", "-1"];
+        let refused = run(folder.path(), &both)?;
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(text(&refused.stderr).contains("layers: expected single blocks to compare"));
+        Ok(())
+    }
+
     #[test]
     fn the_result_and_the_rows_are_json() -> TestResult {
         let folder = folder()?;

@@ -1,5 +1,5 @@
 //! Holds the help of every command, in both lengths, to files in tests/snapshots, and the reference of the command line
-//! to docs/reference. After a change that is meant, `FIELDMARK_UPDATE=1 cargo test --test it help::` writes them anew.
+//! to docs/reference. After a change that is meant, `cargo xtask reference` writes them anew.
 
 use std::{
     path::{Path, PathBuf},
@@ -49,7 +49,7 @@ fn assert_is(text: &str, file: impl AsRef<Path>) {
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         text == expected,
-        "{} is not what the program prints; FIELDMARK_UPDATE=1 cargo test --test it help:: writes it anew. \
+        "{} is not what the program prints; `cargo xtask reference` writes it anew. \
          The program prints:\n{text}",
         path.display()
     );
@@ -71,7 +71,7 @@ fn the_help_of_every_command_is_as_recorded() {
 
 #[test]
 fn the_reference_is_made_from_the_program() {
-    assert_is(&output(&["reference"]), "docs/reference/command-line.md");
+    assert_is(&output(&["man", "--markdown"]), "docs/reference/command-line.md");
 }
 
 #[test]

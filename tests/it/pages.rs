@@ -39,7 +39,7 @@ fn every_option_that_the_readme_names_is_one() {
         "--count",
         "--out",
     ];
-    let reference = output(&["reference"]);
+    let reference = output(&["man", "--markdown"]);
     let known = options(&reference);
     let readme = readme();
     let named = options(&readme);

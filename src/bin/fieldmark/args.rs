@@ -53,22 +53,19 @@ const END: &str = "\
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    #[command(mut_arg("method", listing_values))]
+    #[command(mut_args(listing_values))]
     Localize(LocalizeArgs),
-    #[command(mut_arg("methods", listing_values))]
+    #[command(mut_args(listing_values))]
     Compare(CompareArgs),
     /// Write an interactive page for one photo, in which target, rivals, strength and colours can be changed
     ///
     /// The same as `compare --save report`: one file, <image>.report.html, that works without a network.
-    #[command(mut_arg("methods", listing_values), mut_arg("save", |save| save.default_value("report")), mut_arg("matrix", |matrix| matrix.hide_short_help(true)),
-              mut_arg("report", |report| report.hide_short_help(true)), override_usage = compare::REPORT_USAGE,
+    #[command(mut_args(compare::for_report), mut_args(listing_values), override_usage = compare::REPORT_USAGE,
               after_help = compare::REPORT_SHORT_END, after_long_help = compare::REPORT_EXAMPLES)]
     Report(CompareArgs),
-    #[command(mut_arg("method", listing_values))]
+    #[command(mut_args(listing_values))]
     Batch(BatchArgs),
-    #[command(mut_arg("method", listing_values), mut_arg("metrics", listing_values),
-              mut_arg("template", |template| template.help_heading("Data set")),
-              mut_arg("concepts", |concepts| concepts.help(evaluate::CONCEPTS_HELP)))]
+    #[command(mut_args(evaluate::for_data_sets), mut_args(listing_values))]
     Evaluate(Box<EvaluateArgs>),
     Methods(MethodsArgs),
     Prompts(PromptsArgs),
@@ -76,9 +73,6 @@ pub enum Command {
     Download(DownloadArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
-    /// Print the reference of all commands and options, in Markdown
-    #[command(hide = true)]
-    Reference,
 }
 
 /// List the methods: what each shows, what it costs, and who describes it
@@ -159,12 +153,19 @@ pub struct CompletionsArgs {
 pub struct ManArgs {
     /// The command that the page is about [default: all of fieldmark]
     pub command: Option<String>,
+
+    /// Print the reference of all commands instead, in Markdown
+    #[arg(long, conflicts_with = "command", help_heading = "Output")]
+    pub markdown: bool,
 }
 
-/// An option whose many values only the long help lists.
+/// Lists in the long help the values that are too many for the short one.
 fn listing_values(arg: Arg) -> Arg {
     let values = arg.get_possible_values();
+    if values.is_empty() || !arg.is_hide_possible_values_set() {
+        return arg;
+    }
     let names: Vec<&str> = values.iter().map(PossibleValue::get_name).collect();
     let text = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
-    arg.hide_possible_values(true).long_help(format!("{text}\n\n[possible values: {}]", names.join(", ")))
+    arg.long_help(format!("{text}\n\n[possible values: {}]", names.join(", ")))
 }

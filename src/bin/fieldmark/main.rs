@@ -71,6 +71,5 @@ fn run(command: &Command, terminal: &Terminal) -> Result<Exit> {
         Command::Evaluate(args) => commands::evaluate::run(args, terminal),
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),
-        Command::Reference => commands::reference::run(),
     }
 }

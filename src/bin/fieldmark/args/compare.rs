@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Arg, Args};
 
 use super::{
     asked::PhotoAndPrompts,
@@ -69,6 +69,15 @@ pub struct CompareArgs {
     pub show: ShowArgs,
     #[command(flatten)]
     pub pictures: PictureArgs,
+}
+
+/// The options of `compare` where `report` has others.
+pub fn for_report(arg: Arg) -> Arg {
+    match arg.get_id().as_str() {
+        "save" => arg.default_value("report"),
+        "matrix" | "report" => arg.hide_short_help(true),
+        _ => arg,
+    }
 }
 
 const USAGE: &str = "\

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Arg, Args};
 use fieldmark::{
     PhotoOptions,
     dataset::{Ask, Layout, Place},
@@ -111,9 +111,16 @@ pub struct EvaluateArgs {
     pub pixel_limit: u64,
 }
 
-/// What `--concepts` takes here.
-pub const CONCEPTS_HELP: &str =
-    "Find rivals in a list of concepts: one that ships, a file, or `classes` for those of the data set";
+/// The options that other commands have too, as they are for data sets.
+pub fn for_data_sets(arg: Arg) -> Arg {
+    match arg.get_id().as_str() {
+        "template" => arg.help_heading("Data set"),
+        "concepts" => arg.help(
+            "Find rivals in a list of concepts: one that ships, a file, or `classes` for those of the data set",
+        ),
+        _ => arg,
+    }
+}
 
 const USAGE: &str = "\
 fieldmark evaluate [OPTIONS] <DATASET>
@@ -209,11 +216,10 @@ pub struct MetricArgs {
     /// Measure faithfulness with a paper's settings, such as rise or rise,fill=black [default: torch-cam]
     ///
     /// A preset, settings in place of its own, or both, separated by commas. The metrics that the preset's paper reports are
-    /// measured. The presets are torch-cam, finer-cam, rise, grad-eclip, transformer-explainability and road. The settings
-    /// are fill and insertion-fill (mean, black, blur or noise: what removed pixels become, and what insertion begins with),
-    /// order (most-first or least-first), step and until (shares of the pixels: between two points of a curve, and at its
-    /// end), score (probability, logit or similarity: what is followed), and space (pixels or patches: what is removed at a
-    /// time).
+    /// measured. The settings are fill and insertion-fill (mean, black, blur or noise: what removed pixels become, and what
+    /// insertion begins with), order (most-first or least-first), step and until (shares of the pixels: between two points
+    /// of a curve, and at its end), score (probability, logit or similarity: what is followed), and space (pixels or
+    /// patches: what is removed at a time).
     #[arg(long, value_name = "SETTINGS", value_parser = values::faithfulness(), hide_possible_values = true)]
     pub faithfulness: Option<FaithfulnessArg>,
 

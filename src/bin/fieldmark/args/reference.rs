@@ -24,7 +24,7 @@ Exit status:
 const INTRODUCTION: &str = "\
 # Command line
 
-This page is made from the program's own help texts by `fieldmark reference`; a test keeps both the same.
+This page is made from the program's own help texts by `fieldmark man --markdown`; a test keeps both the same.
 
 Options can stand anywhere, before or behind prompts and photos. Where several values are separated by commas, the option
 can also be repeated. `--` ends the options: what follows is a prompt or a photo even if it begins with `-`.

@@ -1,16 +1,20 @@
-//! `fieldmark man`: a manual page, made of the same description as the help texts.
+//! `fieldmark man`: a manual page, or the reference of all commands, made of the same description as the help texts.
 
 use anyhow::{Result, bail};
 use clap::CommandFactory;
 use clap_mangen::Man;
 
 use crate::{
-    args::{Cli, ManArgs},
+    args::{Cli, ManArgs, reference},
     exit::Exit,
     output,
 };
 
 pub fn run(args: &ManArgs) -> Result<Exit> {
+    if args.markdown {
+        output::bytes(reference::page(Cli::command())?.as_bytes())?;
+        return Ok(Exit::Done);
+    }
     let mut all = Cli::command();
     // What all commands have in common is entered into each of them.
     all.build();

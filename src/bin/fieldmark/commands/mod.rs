@@ -10,7 +10,6 @@ pub mod man;
 pub mod methods;
 pub mod models;
 pub mod prompts;
-pub mod reference;
 
 use anyhow::Result;
 use fieldmark::{Explainer, Settings, refine::Tiles, run::Runner};
