@@ -14,6 +14,7 @@ mod cli;
 mod checkpoints;
 mod datasets;
 mod device;
+mod engine;
 #[cfg(feature = "cli")]
 mod evaluate;
 #[cfg(feature = "cli")]

@@ -16,14 +16,13 @@ use fieldmark::{
     files::{escaped, read_bounded, unescaped, write_atomically},
     folder::Skipped,
     metric::Bootstrap,
-    run::{Content, Journal, Reading, run_name},
+    run::{Content, Journal, Reading, RunFolder, run_name},
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
     destination::Destination,
     manifest::{Described, described, difference},
-    run_folder::RunFolder,
     shard::Shard,
 };
 

@@ -21,7 +21,6 @@ mod output;
 mod output_folder;
 mod preview;
 mod results;
-mod run_folder;
 mod saving;
 mod shard;
 mod signals;

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use fieldmark::Explainer;
+use fieldmark::{Explainer, run::NewFolders};
 
 use crate::{
     args::{MapArgs, OutputArgs, ShowArgs},
     destination::Destination,
-    run_folder::NewFolders,
 };
 
 /// Where a command's results go.

@@ -13,8 +13,9 @@ use std::{
 use super::seal::{Seal, seal, sealed};
 use fieldmark_model::{
     error::{Error, Result},
-    files::{uninterrupted, write_atomically},
+    files::{unescaped, uninterrupted, write_atomically},
 };
+use serde::Deserialize;
 
 /// The longest line that is read, and so that is written.
 const LONGEST_LINE: u64 = 256 << 20;
@@ -50,6 +51,20 @@ pub enum Content<K> {
     Again,
 }
 
+impl Content<PathBuf> {
+    /// What a record of one photo is about ([`Localization`](crate::report::Localization),
+    /// [`Comparison`](crate::report::Comparison)): the photo's file.
+    pub fn photo(line: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Record {
+            image: PathBuf,
+            image_bytes: Option<String>,
+        }
+        let record: Record = serde_json::from_str(line).ok()?;
+        Some(Self::Done(record.image_bytes.map_or(record.image, |bytes| unescaped(&bytes))))
+    }
+}
+
 /// How to read a journal that is there.
 #[derive(Clone, Copy)]
 pub struct Reading<'r> {
@@ -57,6 +72,13 @@ pub struct Reading<'r> {
     pub run: &'r str,
     /// Whether the run's description agrees: then lines of earlier versions, which do not know their run, are of it.
     pub described: bool,
+}
+
+impl<'r> Reading<'r> {
+    /// Lines that name this run.
+    pub fn of(run: &'r str) -> Self {
+        Self { run, described: false }
+    }
 }
 
 /// The lines that do not count.

@@ -16,7 +16,7 @@ use fieldmark::{
     page::{self, Gallery, PageOptions},
     pipeline::{Compare, Looks},
     report::Comparison,
-    run::{self, Ended, Open, Opening, Outcome, Photos, Reading, Work, hashes},
+    run::{self, Ended, Open, Opening, Outcome, Photos, Reading, RunFolder, Work, hashes},
 };
 
 use crate::{
@@ -27,7 +27,6 @@ use crate::{
     manifest::{Described, Failed, Input, Manifest, Recipe},
     output,
     results::{Entry, Results},
-    run_folder::RunFolder,
     saving::{ComparisonFiles, Drawing, PhotoNames, save_text},
     terminal::Terminal,
     unfinished::{PICTURES, Unfinished},

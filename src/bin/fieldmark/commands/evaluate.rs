@@ -16,7 +16,7 @@ use fieldmark::{
     objective::{Strength, references::SYNONYM_THRESHOLD},
     pipeline::Rivals,
     prompt::ConceptList,
-    run::{Ended, Open, Opening, Outcome, Runner, Work, memory},
+    run::{Ended, Open, Opening, Outcome, RunFolder, Runner, Work, memory},
 };
 use tempfile::TempDir;
 
@@ -26,7 +26,6 @@ use crate::{
     evaluation::{Description, Evaluation, hash_of_questions},
     exit::Exit,
     images, output,
-    run_folder::RunFolder,
     terminal::Terminal,
 };
 

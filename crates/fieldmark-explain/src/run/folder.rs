@@ -1,4 +1,4 @@
-//! The folder of a run: one run at a time works in it, and whatever it removes is its own.
+//! The folder of a run: one run at a time works in it, and it removes only files of its own.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -6,9 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Result, bail};
-use fieldmark::{
-    Error,
+use fieldmark_model::{
+    error::{Error, Result},
     files::{Leftover, Registered, prepare_folder, remove_leftovers},
 };
 
@@ -18,7 +17,8 @@ const LOCK: &str = ".fieldmark.lock";
 /// How often a folder is made that others remove at the same moment.
 const MOST_ATTEMPTS: usize = 1000;
 
-/// A folder that belongs to this run as long as this value lives.
+/// A folder that belongs to this run as long as this value lives. It is locked by a file in it, `.fieldmark.lock`, against
+/// runs of other processes and of this one; a lock that a killed run left is free.
 pub struct RunFolder {
     path: PathBuf,
     // In this order: folders can be removed when the lock is gone.
@@ -30,13 +30,19 @@ pub struct RunFolder {
 impl RunFolder {
     /// Makes the folder if it is missing, locks it, and removes what killed runs left half-written in it. A run that is
     /// refused changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if another run has it, [`Error::Write`] if it cannot be made or written.
     pub fn claim(path: &Path) -> Result<Self> {
         let fail = |source| Error::Write { path: path.into(), source };
         let mut new = NewFolders::default();
         for _ in 0..MOST_ATTEMPTS {
             new.make(path).map_err(fail)?;
             match Lock::take(&path.join(LOCK)).map_err(fail)? {
-                Attempt::Taken => bail!("{}: another run is writing it", path.display()),
+                Attempt::Taken => {
+                    let reason = "another run is writing it".into();
+                    return Err(Error::Run { path: path.into(), reason });
+                }
                 // Whoever had the folder removed it a moment ago.
                 Attempt::Gone => {}
                 Attempt::Mine(lock) => {
@@ -45,11 +51,14 @@ impl RunFolder {
                 }
             }
         }
-        Err(fail(ErrorKind::NotFound.into()).into())
+        Err(fail(ErrorKind::NotFound.into()))
     }
 
     /// Makes a folder inside, and removes what killed runs left half-written there. It goes with the run if nothing is
     /// written into it.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if it cannot be made or written.
     pub fn prepare_inner(&mut self, name: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
         self.inner.push(NewFolders::prepare(&path)?);
@@ -57,6 +66,7 @@ impl RunFolder {
         Ok(path)
     }
 
+    /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -68,6 +78,9 @@ pub struct NewFolders(Vec<Registered>, Vec<PathBuf>);
 
 impl NewFolders {
     /// Makes a folder and those that it is in, and makes sure that files can be created in it.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if they cannot be made, or nothing can be created in the folder.
     pub fn prepare(folder: &Path) -> Result<Self> {
         let mut new = Self::default();
         new.make(folder).map_err(|source| Error::Write { path: folder.into(), source })?;
