@@ -20,16 +20,12 @@ use fieldmark::{
     prompt::Template,
     refine::{Artifacts, Refinement},
     render::ScaleRule,
-    run::run_name,
+    run::{Drawing, FileKind, RunScale, run_name},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{
-    args::{BatchArgs, CompareKind},
-    later::RunScale,
-    saving::Drawing,
-};
+use crate::args::{BatchArgs, CompareKind};
 
 /// A million photos' hashes and files take less.
 const LARGEST: u64 = 1 << 30;
@@ -220,12 +216,12 @@ impl Recipe {
     }
 
     /// Which files are written.
-    pub fn kinds(&self) -> Result<Vec<CompareKind>> {
-        let kind = |name: &String| {
-            CompareKind::from_str(name, false)
-                .map_err(|_| anyhow::anyhow!("save: {name:?} is no kind of file"))
+    pub fn kinds(&self) -> Result<Vec<FileKind>> {
+        let kind = |name: &String| match CompareKind::from_str(name, false) {
+            Ok(kind) => Ok(kind.of_file()),
+            Err(_) => bail!("save: {name:?} is no kind of file"),
         };
-        self.save.iter().map(kind).collect()
+        Ok(self.save.iter().map(kind).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     pub fn drawing(&self) -> Result<Drawing> {

@@ -8,15 +8,12 @@ use fieldmark::{
     page::{Shot, Tile},
     refine::Refinement,
     report::{Comparison, MapUnit},
-    run::{Content, Journal, Reading},
+    run::{Content, Identity, Journal, Reading, Waiting},
     verdict::Verdict,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    later::{Identity, Waiting},
-    manifest::{Image, Input},
-};
+use crate::manifest::{Image, Input};
 
 /// What is read back of a line.
 #[derive(Debug, Deserialize)]

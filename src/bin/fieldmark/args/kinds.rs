@@ -1,6 +1,7 @@
 //! What can be written and shown.
 
 use clap::ValueEnum;
+use fieldmark::{named::Named, run::FileKind};
 
 /// What can be written for one prompt on one photo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,6 +26,13 @@ pub enum Kind {
     Strip,
     /// No files
     None,
+}
+
+impl Kind {
+    /// The kind of file; none of no files.
+    pub fn of_file(self) -> Option<FileKind> {
+        FileKind::find(self.to_possible_value()?.get_name())
+    }
 }
 
 /// What `compare` can write.
@@ -52,6 +60,13 @@ pub enum CompareKind {
     Csv,
     /// No files
     None,
+}
+
+impl CompareKind {
+    /// The kind of file; none of no files.
+    pub fn of_file(self) -> Option<FileKind> {
+        FileKind::find(self.to_possible_value()?.get_name())
+    }
 }
 
 /// When a picture is shown in the terminal, and how.

@@ -16,18 +16,19 @@ use fieldmark::{
     page::{self, Gallery, PageOptions},
     pipeline::{Compare, Looks},
     report::Comparison,
-    run::{self, Ended, Open, Opening, Outcome, Photos, Reading, RunFolder, Work, hashes},
+    run::{
+        self, ComparisonFiles, Drawing, Ended, FileKind, Later, Open, Opening, Outcome, PhotoNames, Photos,
+        Reading, RunFolder, RunScale, Work, hashes, save_text,
+    },
 };
 
 use crate::{
-    args::{BatchArgs, CompareKind},
+    args::BatchArgs,
     exit::Exit,
     images,
-    later::{Later, RunScale},
     manifest::{Described, Failed, Input, Manifest, Recipe},
     output,
     results::{Entry, Results},
-    saving::{ComparisonFiles, Drawing, PhotoNames, save_text},
     terminal::Terminal,
     unfinished::{PICTURES, Unfinished},
 };
@@ -143,7 +144,7 @@ struct Run<'a> {
     args: &'a BatchArgs,
     explainer: &'a Explainer,
     settings: Settings,
-    kinds: Vec<CompareKind>,
+    kinds: Vec<FileKind>,
     options: PageOptions,
     drawing: Drawing,
     photo_options: PhotoOptions,
@@ -308,8 +309,7 @@ impl Run<'_> {
 
     /// The pictures that are drawn when all photos are answered, if there are any.
     fn unfinished(&self, drawn_at: Option<RunScale>) -> Result<Option<Unfinished<'_>>> {
-        let kinds = self.kinds.iter().filter_map(|kind| kind.of_one_prompt());
-        let kinds: Vec<_> = kinds.filter(|kind| kind.picture().is_some()).collect();
+        let kinds: Vec<_> = self.kinds.iter().copied().filter(|kind| kind.has_scale()).collect();
         if !self.drawing.waits || kinds.is_empty() {
             return Ok(None);
         }

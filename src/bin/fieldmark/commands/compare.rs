@@ -13,6 +13,7 @@ use fieldmark::{
     regions::instances,
     render::{RenderOptions, overlay},
     report::Comparison,
+    run::{ComparisonFiles, Drawing, FileKind, PhotoNames},
 };
 use image::RgbImage;
 
@@ -23,7 +24,6 @@ use crate::{
     images, output,
     output_folder::{Outputs, coco_description, prepare_output},
     preview::{self, Protocol},
-    saving::{ComparisonFiles, Drawing, PhotoNames},
     terminal::Terminal,
 };
 
@@ -111,8 +111,8 @@ fn save(args: &CompareArgs, photo: &Photo, compared: &mut [Compare], options: &P
 fn save_one(args: &CompareArgs, photo: &Photo, compared: &mut Compare, options: &PageOptions) -> Result<()> {
     let names = PhotoNames::new(&mut Names::new(), images::naming(&args.asked.image), &prompts(compared));
     let folder = &args.output.output;
-    let drawing = Drawing::of_one(&args.pictures);
-    ComparisonFiles { folder, names: &names, photo, options, drawing }.save(&args.save, compared)?;
+    let drawing = Drawing::of_one(args.pictures.scale, args.pictures.bar);
+    ComparisonFiles { folder, names: &names, photo, options, drawing }.save(&kinds(args), compared)?;
     if let Some(matrix) = compared.matrix(photo, MOST_IN_MATRIX) {
         let path = path_of(folder, &names.photo, "matrix", "png");
         save_png(&path, &matrix.into())?;
@@ -155,10 +155,16 @@ fn save_methods(
         let named = prompts(compared).into_iter().map(|prompt| format!("{prompt} {method}"));
         let prompts = named.map(|prompt| names.for_prompt(file, &prompt)).collect();
         let names = PhotoNames { photo: image.clone(), prompts };
-        let drawing = Drawing::of_one(&args.pictures);
-        ComparisonFiles { folder, names: &names, photo, options, drawing }.save_each(&args.save, compared)?;
+        let drawing = Drawing::of_one(args.pictures.scale, args.pictures.bar);
+        ComparisonFiles { folder, names: &names, photo, options, drawing }
+            .save_each(&kinds(args), compared)?;
     }
     Ok(())
+}
+
+/// Which files are written.
+fn kinds(args: &CompareArgs) -> Vec<FileKind> {
+    args.save.iter().filter_map(|kind| kind.of_file()).collect()
 }
 
 fn prompts(compared: &Compare) -> Vec<String> {

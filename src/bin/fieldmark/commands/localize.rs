@@ -20,7 +20,10 @@ use fieldmark::{
     regions::Instance,
     render::{RenderOptions, Scale, ScaleRule, overlay},
     report::{Localization, Setup},
-    run::{EachAlone, Ended, Open, Opening, Outcome, Photos, Runner, Work, memory},
+    run::{
+        Drawing, EachAlone, Ended, FileKind, Later, MapFiles, Open, Opening, Outcome, Photos, Runner,
+        Waiting, Work, memory,
+    },
 };
 use image::RgbImage;
 use serde::Serialize;
@@ -30,10 +33,9 @@ use crate::{
     args::{Kind, LocalizeArgs, OutputArgs, RivalArgs},
     exit::Exit,
     images,
-    later::{Later, Lines, Waiting},
+    later::Lines,
     output,
     preview::Protocol,
-    saving::{Drawing, Files},
     terminal::Terminal,
 };
 
@@ -186,7 +188,7 @@ impl Run<'_> {
     /// Draws the pictures on the scale of the run, and prints what waits for it; returns how many photos failed.
     fn draw_later(&self, unfinished: Unfinished) -> Result<usize> {
         let Unfinished { photos, lines: Some(lines), .. } = unfinished else { return Ok(0) };
-        let kinds = self.kinds().iter().copied().filter(|kind| kind.picture().is_some()).collect();
+        let kinds = self.kinds().into_iter().filter(|kind| kind.has_scale()).collect();
         let OutputArgs { output: folder, pixel_limit, .. } = &self.args.output;
         let photo = PhotoOptions { pixel_limit: *pixel_limit };
         let later = Later { folder, kinds, bar: self.drawing.bar, photo };
@@ -211,11 +213,11 @@ impl Run<'_> {
     }
 
     /// Which files are written for each photo.
-    fn kinds(&self) -> &[Kind] {
+    fn kinds(&self) -> Vec<FileKind> {
         match (&self.args.save[..], self.strengths.len() > 1) {
-            ([], true) => &[Kind::Strip],
-            ([], false) => &[Kind::Overlay],
-            (kinds, _) => kinds,
+            ([], true) => vec![FileKind::Strip],
+            ([], false) => vec![FileKind::Overlay],
+            (kinds, _) => kinds.iter().filter_map(|kind| kind.of_file()).collect(),
         }
     }
 
@@ -229,7 +231,7 @@ impl Run<'_> {
 
     /// The photo with its pictures that are drawn later.
     fn waiting(&self, photo: &Photo, name: &str, answers: &[Found]) -> fieldmark::Result<Option<Waiting>> {
-        let waits = self.drawing.waits && self.kinds().iter().any(|kind| kind.picture().is_some());
+        let waits = self.drawing.waits && self.kinds().iter().any(|kind| kind.has_scale());
         let Some(first) = answers.first().filter(|_| waits) else { return Ok(None) };
         let names = answers.iter().map(|found| self.name(name, found)).collect();
         Waiting::new(photo, &first.report.setup, names).map(Some)
@@ -328,19 +330,19 @@ impl Run<'_> {
 
     /// Writes the files of all strengths; where there are several, a file of one of them has it in its name.
     fn save(&self, photo: &Photo, name: &str, answers: &mut [Found]) -> fieldmark::Result<()> {
-        let (folder, kinds) = (&self.args.output.output, self.kinds());
-        let strip = match kinds.contains(&Kind::Strip) {
+        let (folder, kinds) = (&self.args.output.output, &self.kinds()[..]);
+        let strip = match kinds.contains(&FileKind::Strip) {
             true => strip_at(photo, answers, self.drawing.of_all()),
             false => None,
         };
         for found in &mut *answers {
             let name = self.name(name, found);
             let (map, &Setup { threshold, strength, unit, .. }) = (&found.map, &found.report.setup);
-            let look = self.drawing.look([Scale::Own; 2], unit);
+            let style = self.drawing.style([Scale::Own; 2], unit);
             let shown = found.on_pixels(photo);
             let asked = (self.query.target.as_str(), strength);
-            let files = Files { folder, name: &name, asked, photo, map, shown: &shown, threshold, look };
-            let (files, drawn) = (files.save(kinds)?, look.drawn(&shown, kinds));
+            let files = MapFiles { folder, name: &name, asked, photo, map, shown: &shown, threshold, style };
+            let (files, drawn) = (files.save(kinds)?, style.drawn(&shown, kinds));
             drop(shown);
             found.report.files = files;
             found.report.scale = drawn;

@@ -2,15 +2,15 @@
 
 use std::fmt::Write;
 
-use fieldmark::regions::Instance;
+use crate::regions::Instance;
 
 /// What the regions of one map are regions of.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub(super) struct Asked<'a> {
     /// The photo's file.
-    pub image: &'a str,
-    pub prompt: &'a str,
-    pub strength: f64,
+    pub(super) image: &'a str,
+    pub(super) prompt: &'a str,
+    pub(super) strength: f64,
 }
 
 const HEADER: &str =
@@ -18,7 +18,7 @@ const HEADER: &str =
 
 /// One region a row, in the order of the JSON's `regions`; the header alone where there are none. The first three
 /// columns are the same in all rows, so that tables of many photos can be joined.
-pub fn regions(asked: Asked, found: &[Instance]) -> String {
+pub(super) fn regions_table(asked: Asked, found: &[Instance]) -> String {
     let (image, prompt) = (field(asked.image), field(asked.prompt));
     let mut table = String::from(HEADER);
     for (number, Instance { region, evidence, .. }) in (1..).zip(found) {
@@ -68,6 +68,6 @@ mod tests {
     #[test]
     fn a_map_without_regions_has_a_header_alone() {
         let asked = Asked { image: "a.png", prompt: "b", strength: 0.6 };
-        assert_eq!(regions(asked, &[]), HEADER);
+        assert_eq!(regions_table(asked, &[]), HEADER);
     }
 }

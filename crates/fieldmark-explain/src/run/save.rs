@@ -6,22 +6,73 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fieldmark::{
-    Photo, Result,
-    attribution::ConceptMap,
+use fieldmark_model::{
+    error::Result,
     files::{Names, path_of, save_indexed_png, save_npy, save_png, write_atomically},
+    named,
+    photo::Photo,
+};
+use image::{DynamicImage, RgbImage};
+
+use super::table::{Asked, regions_table};
+use crate::{
+    attribution::ConceptMap,
     page::PageOptions,
     pipeline::Compare,
     regions::{Threshold, instances, level},
     render::{self, RenderOptions, Scale, ScaleRule, Sign, label_colors},
     report::{Drawn, MapUnit, Setup},
 };
-use image::{DynamicImage, RgbImage};
 
-use crate::{
-    args::{CompareKind, Kind, PictureArgs},
-    csv::{self, Asked},
-};
+/// A kind of file that a result becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileKind {
+    /// The photo and the maps of all prompts on one scale.
+    Sheet,
+    /// A page in which target, rivals, strength and colours can be changed.
+    Report,
+    /// The photo and the map at every strength.
+    Strip,
+    /// The photo with the evidence drawn over it.
+    Overlay,
+    /// The overlay's colours alone, with transparency.
+    Layer,
+    /// The signed map in colours.
+    Heatmap,
+    /// The signed map on its grid.
+    Map,
+    /// The signed map at the photo's size.
+    Full,
+    /// White where the evidence reaches the threshold.
+    Mask,
+    /// The region of each pixel.
+    Instances,
+    /// The regions as a table.
+    Csv,
+}
+
+named!(
+    FileKind, "save",
+    Sheet => "sheet",
+    Report => "report",
+    Strip => "strip",
+    Overlay => "overlay",
+    Layer => "layer",
+    Heatmap => "heatmap",
+    Map => "map",
+    Full => "full",
+    Mask => "mask",
+    Instances => "instances",
+    Csv => "csv",
+);
+
+impl FileKind {
+    /// Whether it is a picture of one map that has a scale.
+    pub fn has_scale(self) -> bool {
+        matches!(self, Self::Overlay | Self::Layer | Self::Heatmap)
+    }
+}
 
 /// How a run's pictures are drawn.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +92,8 @@ impl Drawing {
     }
 
     /// Of one photo, which is all of the run.
-    pub fn of_one(args: &PictureArgs) -> Self {
-        Self { waits: false, ..Self::new(args.scale, args.bar) }
+    pub fn of_one(scale: ScaleRule, bar: bool) -> Self {
+        Self { waits: false, ..Self::new(scale, bar) }
     }
 
     /// The scale of figures that hold all maps of a photo.
@@ -55,18 +106,19 @@ impl Drawing {
 
     /// How the pictures of one photo are drawn whose own scales are these, of the evidence for the concept and of the
     /// signed map.
-    pub fn look(self, own: [Scale; 2], unit: MapUnit) -> Look {
+    pub fn style(self, own: [Scale; 2], unit: MapUnit) -> Style {
         let scales = match self.scale {
             ScaleRule::Own | ScaleRule::Run => own,
             ScaleRule::Fixed(scale) => [Scale::Shared(scale); 2],
         };
-        Look { rule: self.scale, waits: self.waits, scales, bar: self.bar.then(|| unit.words()) }
+        Style { rule: self.scale, waits: self.waits, scales, bar: self.bar.then(|| unit.words()) }
     }
 }
 
 /// How the pictures of one map are drawn.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct Style {
+    /// Which pictures share a scale.
     pub rule: ScaleRule,
     /// Whether they wait for a scale that is not yet known: then they are listed, and the map is written instead.
     pub waits: bool,
@@ -76,9 +128,9 @@ pub struct Look {
     pub bar: Option<&'static str>,
 }
 
-impl Look {
+impl Style {
     /// The scales of a map's pictures, if there are such pictures among files of these kinds.
-    pub fn drawn(self, map: &ConceptMap, kinds: &[Kind]) -> Option<Drawn> {
+    pub fn drawn(self, map: &ConceptMap, kinds: &[FileKind]) -> Option<Drawn> {
         let [overlay, heatmap] = self.scales;
         let known = |scale: Scale, sign| Some(scale).filter(|_| !self.waits)?.of(map, sign);
         let drawn = || Drawn {
@@ -86,18 +138,19 @@ impl Look {
             overlay: known(overlay, Sign::Positive),
             heatmap: known(heatmap, Sign::Both),
         };
-        kinds.iter().any(|kind| kind.picture().is_some()).then(drawn)
+        kinds.iter().any(|kind| kind.has_scale()).then(drawn)
     }
 }
 
 /// The files of one map on one photo.
-pub struct Files<'a> {
+pub struct MapFiles<'a> {
     /// The directory.
     pub folder: &'a Path,
     /// What stands before the kind in the names.
     pub name: &'a str,
     /// What was asked, and at which strength.
     pub asked: (&'a str, f64),
+    /// The photo.
     pub photo: &'a Photo,
     /// The map on its grid.
     pub map: &'a ConceptMap,
@@ -105,28 +158,31 @@ pub struct Files<'a> {
     pub shown: &'a ConceptMap,
     /// Which evidence belongs to a region.
     pub threshold: Threshold,
-    pub look: Look,
+    /// How its pictures are drawn.
+    pub style: Style,
 }
 
-impl Files<'_> {
+impl MapFiles<'_> {
     /// Writes files of these kinds; returns them by kind.
-    pub fn save(&self, kinds: &[Kind]) -> Result<BTreeMap<String, PathBuf>> {
+    ///
+    /// # Errors
+    /// If one cannot be written.
+    pub fn save(&self, kinds: &[FileKind]) -> Result<BTreeMap<String, PathBuf>> {
         let mut files = BTreeMap::new();
         for kind in kinds {
-            let written = match kind.picture() {
-                Some(picture) if self.look.waits => {
-                    files.insert(picture.to_owned(), path_of(self.folder, self.name, picture, "png"));
-                    // It is drawn from the map.
-                    if files.contains_key("map") { None } else { self.save_one(Kind::Map)? }
-                }
-                _ => self.save_one(*kind)?,
+            let written = if self.style.waits && kind.has_scale() {
+                files.insert(kind.name().to_owned(), path_of(self.folder, self.name, kind.name(), "png"));
+                // It is drawn from the map.
+                if files.contains_key(FileKind::Map.name()) { None } else { self.save_one(FileKind::Map)? }
+            } else {
+                self.save_one(*kind)?
             };
             files.extend(written.map(|(kind, path)| (kind.to_owned(), path)));
         }
         Ok(files)
     }
 
-    fn save_one(&self, kind: Kind) -> Result<Option<(&'static str, PathBuf)>> {
+    fn save_one(&self, kind: FileKind) -> Result<Option<(&'static str, PathBuf)>> {
         let path = |kind: &str, ending: &str| path_of(self.folder, self.name, kind, ending);
         let picture = |kind: &'static str, picture: DynamicImage| -> Result<_> {
             let path = path(kind, "png");
@@ -140,24 +196,26 @@ impl Files<'_> {
         };
         let (size, grid) = (self.photo.size(), self.map.grid());
         match kind {
-            // A strip belongs to several maps.
-            Kind::None | Kind::Strip => Ok(None),
-            Kind::Overlay => picture("overlay", self.overlay().into()),
-            Kind::Layer => picture("layer", render::layer(self.shown, size, &self.overlay_options()).into()),
-            Kind::Heatmap => picture("heatmap", self.heatmap().into()),
-            Kind::Mask => picture("mask", render::mask(self.shown, self.threshold).into()),
-            Kind::Map => numbers("map", self.map.values(), [grid.rows, grid.columns]),
-            Kind::Full => {
+            // They belong to several maps.
+            FileKind::Sheet | FileKind::Report | FileKind::Strip => Ok(None),
+            FileKind::Overlay => picture("overlay", self.overlay().into()),
+            FileKind::Layer => {
+                picture("layer", render::layer(self.shown, size, &self.overlay_options()).into())
+            }
+            FileKind::Heatmap => picture("heatmap", self.heatmap().into()),
+            FileKind::Mask => picture("mask", render::mask(self.shown, self.threshold).into()),
+            FileKind::Map => numbers("map", self.map.values(), [grid.rows, grid.columns]),
+            FileKind::Full => {
                 let shape = [size.height as usize, size.width as usize];
                 numbers("full", &self.shown.at_photo_size(), shape)
             }
-            Kind::Instances => {
+            FileKind::Instances => {
                 let path = path("instances", "png");
                 let labels = render::labels(&instances(self.shown, self.threshold), size);
                 save_indexed_png(&path, &labels, &label_colors())?;
                 Ok(Some(("instances", path)))
             }
-            Kind::Csv => {
+            FileKind::Csv => {
                 let path = path("regions", "csv");
                 save_text(&path, &self.table())?;
                 Ok(Some(("csv", path)))
@@ -167,15 +225,15 @@ impl Files<'_> {
 
     fn overlay(&self) -> RgbImage {
         let (photo, options) = (self.photo.rgb(), self.overlay_options());
-        match self.look.bar {
+        match self.style.bar {
             Some(unit) => render::overlay_with_bar(photo, self.shown, &options, unit),
             None => render::overlay(photo, self.shown, &options),
         }
     }
 
     fn heatmap(&self) -> RgbImage {
-        let options = RenderOptions { scale: self.look.scales[1], ..RenderOptions::signed() };
-        match self.look.bar {
+        let options = RenderOptions { scale: self.style.scales[1], ..RenderOptions::signed() };
+        match self.style.bar {
             Some(unit) => render::heatmap_with_bar(self.shown, self.photo.size(), &options, unit),
             None => render::heatmap(self.shown, self.photo.size(), &options),
         }
@@ -184,17 +242,17 @@ impl Files<'_> {
     fn table(&self) -> String {
         let image = self.photo.path().to_string_lossy();
         let (prompt, strength) = self.asked;
-        csv::regions(Asked { image: &image, prompt, strength }, &instances(self.shown, self.threshold))
+        regions_table(Asked { image: &image, prompt, strength }, &instances(self.shown, self.threshold))
     }
 
     fn overlay_options(&self) -> RenderOptions {
-        RenderOptions { scale: self.look.scales[0], contour: self.contour(), ..Default::default() }
+        RenderOptions { scale: self.style.scales[0], contour: self.contour(), ..Default::default() }
     }
 
     /// Where an overlay's line is, as a part of its scale: around the regions, if the scale is the map's own.
     fn contour(&self) -> Option<f32> {
         let usual = RenderOptions::default().contour;
-        match self.look.scales[0] {
+        match self.style.scales[0] {
             Scale::Own if self.threshold != Threshold::default() => {
                 level(self.shown, self.threshold).map(|level| level / self.shown.max()).or(usual)
             }
@@ -205,11 +263,14 @@ impl Files<'_> {
 
 /// The names of the files of one photo and its prompts, without kind and ending.
 pub struct PhotoNames {
+    /// Of what belongs to all prompts.
     pub photo: String,
+    /// Of what belongs to each prompt.
     pub prompts: Vec<String>,
 }
 
 impl PhotoNames {
+    /// The next names of a run.
     pub fn new(names: &mut Names, image: &Path, prompts: &[String]) -> Self {
         let photo = names.for_image(image);
         Self { photo, prompts: prompts.iter().map(|prompt| names.for_prompt(image, prompt)).collect() }
@@ -220,21 +281,28 @@ impl PhotoNames {
 pub struct ComparisonFiles<'a> {
     /// The directory.
     pub folder: &'a Path,
+    /// The names of the files.
     pub names: &'a PhotoNames,
+    /// The photo.
     pub photo: &'a Photo,
+    /// What the page shows beside the records.
     pub options: &'a PageOptions,
+    /// How the pictures are drawn.
     pub drawing: Drawing,
 }
 
 impl ComparisonFiles<'_> {
     /// Writes files of these kinds, and enters them into the report.
-    pub fn save(&self, kinds: &[CompareKind], compared: &mut Compare) -> Result<()> {
-        if kinds.contains(&CompareKind::Sheet) {
+    ///
+    /// # Errors
+    /// If one cannot be written.
+    pub fn save(&self, kinds: &[FileKind], compared: &mut Compare) -> Result<()> {
+        if kinds.contains(&FileKind::Sheet) {
             let path = path_of(self.folder, &self.names.photo, "sheet", "png");
             save_png(&path, &compared.sheet_at(self.photo, self.drawing.of_all()).into())?;
             compared.report.files.insert("sheet".into(), path);
         }
-        if kinds.contains(&CompareKind::Report) {
+        if kinds.contains(&FileKind::Report) {
             let path = path_of(self.folder, &self.names.photo, "report", "html");
             save_text(&path, &compared.page(self.photo, self.options)?)?;
             compared.report.files.insert("report".into(), path);
@@ -243,22 +311,24 @@ impl ComparisonFiles<'_> {
     }
 
     /// Writes only what belongs to one prompt.
-    pub fn save_each(&self, kinds: &[CompareKind], compared: &mut Compare) -> Result<()> {
-        let kinds: Vec<Kind> = kinds.iter().filter_map(|kind| kind.of_one_prompt()).collect();
+    ///
+    /// # Errors
+    /// If one cannot be written.
+    pub fn save_each(&self, kinds: &[FileKind], compared: &mut Compare) -> Result<()> {
         let top = |value: fn(&ConceptMap) -> f32| {
             Scale::Shared(compared.maps.iter().map(value).fold(0.0, f32::max))
         };
         let &Setup { threshold, strength, unit, .. } = &compared.report.setup;
-        let look = self.drawing.look([top(|map| map.max()), top(|map| map.max_abs())], unit);
+        let style = self.drawing.style([top(|map| map.max()), top(|map| map.max_abs())], unit);
         let (folder, photo) = (self.folder, self.photo);
         let first = compared.maps.first();
-        compared.report.scale = first.and_then(|map| look.drawn(map, &kinds));
+        compared.report.scale = first.and_then(|map| style.drawn(map, kinds));
         for (index, (map, name)) in compared.maps.iter().zip(&self.names.prompts).enumerate() {
             // Of maps on the photo's pixels one at a time is held: they are large.
             let Some(shown) = compared.on_pixels(index, photo) else { continue };
             let asked = (compared.report.prompts[index].score.prompt.as_str(), strength);
-            let files = Files { folder, name, asked, photo, map, shown: &shown, threshold, look };
-            let files = files.save(&kinds)?;
+            let files = MapFiles { folder, name, asked, photo, map, shown: &shown, threshold, style };
+            let files = files.save(kinds)?;
             drop(shown);
             compared.report.prompts[index].files = files;
         }
@@ -267,35 +337,9 @@ impl ComparisonFiles<'_> {
 }
 
 /// Writes a page or a table.
+///
+/// # Errors
+/// If it cannot be written.
 pub fn save_text(path: &Path, text: &str) -> Result<()> {
     write_atomically(path, |file| file.write_all(text.as_bytes()))
-}
-
-impl Kind {
-    /// The name of the kind, if it is a picture that has a scale.
-    pub fn picture(self) -> Option<&'static str> {
-        match self {
-            Self::Overlay => Some("overlay"),
-            Self::Layer => Some("layer"),
-            Self::Heatmap => Some("heatmap"),
-            _ => None,
-        }
-    }
-}
-
-impl CompareKind {
-    /// The kind as `localize` knows it; none for what belongs to all prompts together.
-    pub fn of_one_prompt(self) -> Option<Kind> {
-        match self {
-            Self::Sheet | Self::Report | Self::None => None,
-            Self::Overlay => Some(Kind::Overlay),
-            Self::Layer => Some(Kind::Layer),
-            Self::Heatmap => Some(Kind::Heatmap),
-            Self::Map => Some(Kind::Map),
-            Self::Full => Some(Kind::Full),
-            Self::Mask => Some(Kind::Mask),
-            Self::Instances => Some(Kind::Instances),
-            Self::Csv => Some(Kind::Csv),
-        }
-    }
 }
