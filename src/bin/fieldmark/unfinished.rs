@@ -91,7 +91,10 @@ impl<'a> Unfinished<'a> {
                     Err(error) => {
                         let error = error.into();
                         terminal.error(&error);
-                        failed.push(Failed { image: entry.input.image, reason: crate::terminal::chain(&error) });
+                        failed.push(Failed {
+                            image: entry.input.image,
+                            reason: crate::terminal::chain(&error),
+                        });
                     }
                 }
                 Ok::<_, anyhow::Error>(())
