@@ -349,7 +349,7 @@ fn a_folder_of_folders_asks_without_a_place() {
     assert!(
         Set::new()
             .reason(&Options::default())
-            .contains("expected a data set laid out as one of manifest, cub")
+            .contains("expected a data set laid out as manifest, cub")
     );
 }
 
