@@ -20,8 +20,7 @@ use fieldmark::{
     gradient::{Differentiation, LayerTrace},
     model::{Model, preprocess::FitRequest},
     objective::Strength,
-    regions::Threshold,
-    report,
+    regions::{Place, Threshold},
 };
 use rayon::prelude::*;
 use support::{HEADS, LAYERS, MLP, TOKENS, WIDTH};
@@ -266,7 +265,7 @@ fn places(criterion: &mut Criterion) {
     let mut group = group(criterion, "places");
     for count in [1, 200] {
         group.bench_function(format!("{count} maps at 1800 x 1200"), |bencher| {
-            bencher.iter(|| report::Place::of_all(&found.maps[..count], Threshold::default()));
+            bencher.iter(|| Place::of_all(&found.maps[..count], Threshold::default()));
         });
     }
     group.finish();

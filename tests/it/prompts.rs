@@ -323,7 +323,7 @@ fn a_list_is_ranked_and_its_best_get_maps() -> Result<()> {
     let explainer = explainer()?;
     let concepts = ConceptList::open("bird-parts")?.names();
     let prompts = vec!["reed".to_owned(), "Tail".to_owned()];
-    let lineup = Lineup { prompts, concepts, top: 3, pairs: Pairs::None };
+    let lineup = Lineup { prompts, concepts, top: 3, ..Lineup::default() };
     let plain = Settings { strength: Strength::new(0.0)?, ..Settings::default() };
     let compared = explainer.rank(&photo()?, &lineup, &plain)?;
     let report = &compared.report;

@@ -8,17 +8,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+pub use fieldmark::report::Image;
 use fieldmark::{
     Error, PhotoOptions, Settings,
-    attribution::Combination,
     device::Precision,
     files::{escaped, read_bounded, unescaped, write_atomically},
     folder::Skipped,
-    geometry::Fit,
-    objective::{Strength, objective},
-    pipeline::Layers,
+    objective::objective,
     prompt::Template,
-    refine::{Artifacts, Refinement},
     render::ScaleRule,
     run::{Drawing, FileKind, RunScale, run_name},
 };
@@ -65,26 +62,13 @@ pub struct Recipe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_bytes: Option<String>,
     pub prompts: Vec<String>,
-    pub strength: f64,
-    pub aggregate: String,
-    /// None until the checkpoint is known: what it recommends.
-    pub method: Option<String>,
-    /// None: the method's own.
-    pub layer: Option<i64>,
-    /// Several blocks in its place.
-    pub layers: Option<Vec<i64>>,
-    pub layers_combine: Combination,
-    pub fit: Fit,
-    pub detail: f64,
-    pub tiles: String,
-    pub artifacts: Artifacts,
-    pub refine: Vec<String>,
-    pub threshold: String,
-    pub templates: Vec<String>,
+    /// How maps are made. Its method is none until the checkpoint is known, and then what that recommends.
+    #[serde(flatten)]
+    pub settings: Settings,
     pub save: Vec<String>,
     /// Which pictures share a scale.
-    #[serde(default = "own_scale")]
-    pub scale: String,
+    #[serde(default)]
+    pub scale: ScaleRule,
     #[serde(default)]
     pub bar: bool,
     /// The strength that reports open at; none: that of the run.
@@ -98,38 +82,6 @@ pub struct Recipe {
     /// The escaped forms of all of them, if any is not UTF-8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images_bytes: Vec<String>,
-}
-
-/// A photo's file in JSON: `image`, where what is not UTF-8 is U+FFFD, and the escaped form of such a name,
-/// `image_bytes`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Image {
-    image: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    image_bytes: Option<String>,
-}
-
-impl Image {
-    /// The file.
-    pub fn path(&self) -> PathBuf {
-        self.image_bytes.as_ref().map_or_else(|| PathBuf::from(&self.image), |bytes| unescaped(bytes))
-    }
-
-    /// The name for people.
-    pub fn shown(&self) -> &str {
-        &self.image
-    }
-}
-
-impl From<PathBuf> for Image {
-    fn from(path: PathBuf) -> Self {
-        Self { image_bytes: escaped(&path), image: path.to_string_lossy().into_owned() }
-    }
-}
-
-/// What runs did before there was a choice.
-fn own_scale() -> String {
-    ScaleRule::Own.to_string()
 }
 
 /// A photo's file.
@@ -157,21 +109,9 @@ impl Recipe {
             model: args.model.model.to_string_lossy().into_owned(),
             model_bytes: escaped(Path::new(&args.model.model)),
             prompts: args.asked.all_prompts()?,
-            strength: settings.strength.get(),
-            templates: settings.templates.iter().map(|template| template.as_str().to_owned()).collect(),
-            aggregate: settings.aggregate,
-            method: settings.method,
-            layer: settings.layer,
-            layers_combine: settings.layers.as_ref().map(|layers| layers.combination).unwrap_or_default(),
-            layers: settings.layers.map(|layers| layers.blocks),
-            fit: settings.fit,
-            detail: settings.detail,
-            tiles: settings.tiles.to_string(),
-            artifacts: settings.artifacts,
-            refine: settings.refine.iter().map(Refinement::to_string).collect(),
-            threshold: settings.threshold.to_string(),
+            settings,
             save: names.collect(),
-            scale: args.pictures.scale.to_string(),
+            scale: args.pictures.scale,
             bar: args.pictures.bar,
             strength_in_reports: None,
             pixel_limit: args.output.pixel_limit,
@@ -194,25 +134,9 @@ impl Recipe {
         self.images_bytes.iter().map(|path| unescaped(path)).collect()
     }
 
-    pub fn settings(&self) -> Result<Settings> {
-        let templates: fieldmark::Result<Vec<_>> =
-            self.templates.iter().map(|text| Template::new(text)).collect();
-        let refine: fieldmark::Result<Vec<_>> = self.refine.iter().map(|name| name.parse()).collect();
-        let combination = self.layers_combine;
-        Ok(Settings {
-            strength: Strength::new(self.strength)?,
-            aggregate: self.aggregate.clone(),
-            method: self.method.clone(),
-            layer: self.layer,
-            layers: self.layers.clone().map(|blocks| Layers { blocks, combination }),
-            fit: self.fit,
-            detail: self.detail,
-            tiles: self.tiles.parse()?,
-            artifacts: self.artifacts,
-            refine: refine?,
-            threshold: self.threshold.parse()?,
-            templates: templates?,
-        })
+    /// How prompts are phrased, as texts.
+    pub fn templates(&self) -> Vec<String> {
+        self.settings.templates.iter().map(Template::to_string).collect()
     }
 
     /// Which files are written.
@@ -224,8 +148,8 @@ impl Recipe {
         Ok(self.save.iter().map(kind).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
-    pub fn drawing(&self) -> Result<Drawing> {
-        Ok(Drawing::new(self.scale.parse()?, self.bar))
+    pub fn drawing(&self) -> Drawing {
+        Drawing::new(self.scale, self.bar)
     }
 
     pub fn photo_options(&self) -> PhotoOptions {
@@ -234,8 +158,8 @@ impl Recipe {
 
     /// The blocks that were asked for, if any were.
     fn blocks(&self) -> String {
-        match (&self.layers, self.layer) {
-            (Some(layers), _) => format!(", {} of layers {layers:?}", self.layers_combine.name()),
+        match (&self.settings.layers, self.settings.layer) {
+            (Some(layers), _) => format!(", {} of layers {:?}", layers.combination, layers.blocks),
             (None, Some(layer)) => format!(", layer {layer}"),
             (None, None) => String::new(),
         }
@@ -243,20 +167,22 @@ impl Recipe {
 
     /// How much of the other prompts is subtracted.
     fn contrast(&self) -> String {
-        match objective(&self.aggregate) {
-            Ok(objective) if !objective.contrasts() => format!("none, {} alone", self.aggregate),
-            _ => format!("{}, {} of the other prompts", self.strength, self.aggregate),
+        let Settings { strength, aggregate, .. } = &self.settings;
+        match objective(aggregate) {
+            Ok(objective) if !objective.contrasts() => format!("none, {aggregate} alone"),
+            _ => format!("{}, {aggregate} of the other prompts", strength.get()),
         }
     }
 
     /// Names and values, for people.
     pub fn rows(&self) -> Vec<(String, String)> {
+        let Settings { method, fit, detail, .. } = &self.settings;
         [
             ("Model", self.model.clone()),
-            ("Method", format!("{}{}", self.method.as_deref().unwrap_or("recommended"), self.blocks())),
+            ("Method", format!("{}{}", method.as_deref().unwrap_or("recommended"), self.blocks())),
             ("Strength", self.contrast()),
-            ("Fit", format!("{}, detail {}", format!("{:?}", self.fit).to_lowercase(), self.detail)),
-            ("Phrased as", self.templates.join("  ·  ")),
+            ("Fit", format!("{fit}, detail {detail}")),
+            ("Phrased as", self.templates().join("  ·  ")),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()

@@ -20,8 +20,8 @@ use fieldmark::{
     evaluate::{Compared, Estimate, Metric, SettingSummary, Summary, p_value},
     model::config::ProbabilityKind,
     objective::references::{By, Chosen},
-    regions::Region,
-    report::{Comparison, Evidence, Localization, MapUnit, Pair, Place, Score},
+    regions::{Place, Region},
+    report::{Comparison, Evidence, Localization, MapUnit, Pair, Score},
     verdict::Verdict,
 };
 use image::RgbImage;
@@ -179,7 +179,7 @@ pub fn comparison(compared: &Comparison) -> Result<()> {
 pub fn batch(prompts: &[String], entries: &[Entry], page: &Path) -> Result<()> {
     let mut table = bare_table();
     let answers = || entries.iter().flat_map(|entry| &entry.result.prompts);
-    let has_unknown = answers().any(|answer| answer.evidence.verdict == Verdict::Unknown);
+    let has_unknown = answers().any(|answer| answer.verdict == Verdict::Unknown);
     let verdicts: Vec<Verdict> =
         Verdict::ALL.iter().copied().filter(|verdict| has_unknown || *verdict != Verdict::Unknown).collect();
     let head = verdicts.iter().map(|verdict| right_cell(&verdict.to_string()));
@@ -187,7 +187,7 @@ pub fn batch(prompts: &[String], entries: &[Entry], page: &Path) -> Result<()> {
     for (index, prompt) in prompts.iter().enumerate() {
         let found = |verdict: Verdict| {
             let answers = entries.iter().filter_map(|entry| entry.result.prompts.get(index));
-            right_cell(&answers.filter(|answer| answer.evidence.verdict == verdict).count().to_string())
+            right_cell(&answers.filter(|answer| answer.verdict == verdict).count().to_string())
         };
         table.add_row(std::iter::once(Cell::new(shown(prompt))).chain(verdicts.iter().copied().map(found)));
     }

@@ -1,13 +1,16 @@
 //! `results.jsonl`: the lines of a batch's journal, each written when a photo's files are.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use fieldmark::{
     Error, Result,
     geometry::Size,
     page::{Shot, Tile},
     refine::Refinement,
-    report::{Comparison, MapUnit},
+    report::{Compared, Comparison, MapUnit, Score},
     run::{Content, Identity, Journal, Reading, Waiting},
     verdict::Verdict,
 };
@@ -15,40 +18,74 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Image, Input};
 
-/// What is read back of a line.
-#[derive(Debug, Deserialize)]
+/// A line, as it is read.
+#[derive(Deserialize)]
+struct Read {
+    input: Input,
+    result: Comparison,
+}
+
+/// The part of a line that says which photo it is about.
+#[derive(Deserialize)]
+struct Head {
+    input: Input,
+}
+
+/// What is kept of a line in memory: what pages, counts and pictures are made of.
+#[derive(Debug)]
 pub struct Entry {
     pub input: Input,
     pub result: Answer,
 }
 
-/// The part of a [`Comparison`] that pages and counts are made of.
-#[derive(Debug, Deserialize)]
+/// The part of a [`Comparison`] that is kept: neither its regions nor its ranking, which are long.
+#[derive(Debug)]
 pub struct Answer {
-    image_size: [u32; 2],
+    size: Size,
     covers: [f64; 4],
     unit: MapUnit,
-    #[serde(default)]
-    refined: Vec<String>,
+    is_guided: bool,
     pub prompts: Vec<PromptAnswer>,
     files: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub struct PromptAnswer {
-    pub prompt: String,
-    similarity: f64,
-    probability: f64,
-    pub evidence: Evidence,
+    pub score: Score,
+    pub verdict: Verdict,
     files: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Deserialize)]
-pub struct Evidence {
-    pub verdict: Verdict,
+impl From<Comparison> for Answer {
+    fn from(record: Comparison) -> Self {
+        let [width, height] = record.image_size;
+        let prompt = |prompt: Compared| PromptAnswer {
+            score: prompt.score,
+            verdict: prompt.evidence.verdict,
+            files: texts(prompt.files),
+        };
+        Self {
+            size: Size::new(width, height),
+            covers: record.setup.covers,
+            unit: record.setup.unit,
+            is_guided: record.setup.refined.contains(&Refinement::Guided),
+            prompts: record.prompts.into_iter().map(prompt).collect(),
+            files: texts(record.files),
+        }
+    }
+}
+
+/// Files inside the run's folder, whose names are always text.
+fn texts(files: BTreeMap<String, PathBuf>) -> BTreeMap<String, String> {
+    files.into_iter().map(|(kind, path)| (kind, path.to_string_lossy().into_owned())).collect()
 }
 
 impl Entry {
+    fn read(line: &str) -> Option<Self> {
+        let Read { input, result } = serde_json::from_str(line).ok()?;
+        Some(Self { input, result: result.into() })
+    }
+
     /// The files that were written for the photo, relative to the run's folder.
     pub fn files(&self) -> impl Iterator<Item = &String> {
         let of_prompts = self.result.prompts.iter().flat_map(|prompt| prompt.files.values());
@@ -57,15 +94,15 @@ impl Entry {
 
     /// The photo as far as its pictures are drawn from its maps; none if it has no maps.
     pub fn waiting(&self) -> Option<Waiting> {
-        let Answer { image_size: [width, height], covers, unit, .. } = self.result;
+        let Answer { size, covers, unit, is_guided, .. } = self.result;
         let name =
             |prompt: &PromptAnswer| Some(prompt.files.get("map")?.strip_suffix(".map.npy")?.to_owned());
         Some(Waiting {
             image: self.input.image.path(),
-            size: Size::new(width, height),
+            size,
             names: self.result.prompts.iter().map(name).collect::<Option<_>>()?,
             covers,
-            is_guided: self.result.refined.iter().any(|name| name == Refinement::Guided.name()),
+            is_guided,
             unit,
             identity: Identity::Hash(self.input.sha256.clone()),
         })
@@ -76,10 +113,10 @@ impl Entry {
         let tile = |found: &PromptAnswer| {
             let mut files = found.files.clone();
             Tile {
-                prompt: found.prompt.clone(),
-                similarity: found.similarity,
-                probability: found.probability,
-                verdict: found.evidence.verdict,
+                prompt: found.score.prompt.clone(),
+                similarity: found.score.similarity,
+                probability: found.score.probability,
+                verdict: found.verdict,
                 thumbnail: files.remove("thumbnail").unwrap_or_default(),
                 files,
             }
@@ -103,7 +140,7 @@ impl Results {
 
     /// Goes on with what is there.
     pub fn resume(path: &Path, reading: Reading) -> Result<Self> {
-        let photo = |line: &str| Some(Content::Done(serde_json::from_str::<Entry>(line).ok()?.input.image));
+        let photo = |line: &str| Some(Content::Done(serde_json::from_str::<Head>(line).ok()?.input.image));
         Ok(Self(Journal::resume(path, reading, photo)?))
     }
 
@@ -128,7 +165,7 @@ impl Results {
         later: &[&str],
     ) -> Result<Option<Entry>> {
         let Some(line) = self.0.line(&input.image)? else { return Ok(None) };
-        let Ok(entry) = serde_json::from_str::<Entry>(&line) else { return Ok(None) };
+        let Some(entry) = Entry::read(&line) else { return Ok(None) };
         let named = entry.result.prompts.iter().map(|prompt| prompt.files.get("thumbnail"));
         let is_named = named.eq(thumbnails.iter().map(Some));
         let of_prompts = entry.result.prompts.iter().flat_map(|prompt| &prompt.files);
@@ -149,7 +186,9 @@ impl Results {
             |error: serde_json::Error| Error::Run { path: input.image.path(), reason: error.to_string() };
         let line = serde_json::to_string(&Line { input, result }).map_err(unwritable)?;
         self.0.add(input.image.clone(), &line)?;
-        serde_json::from_str(&line).map_err(unwritable)
+        // Read back, since the last digit of a number may change on the way: a resumed run gives the same pages.
+        let Read { result, .. } = serde_json::from_str(&line).map_err(unwritable)?;
+        Ok(Entry { input: input.clone(), result: result.into() })
     }
 
     /// Puts the lines of these photos into their order, and drops all others.

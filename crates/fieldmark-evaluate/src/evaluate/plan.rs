@@ -6,6 +6,7 @@ use super::{Better, CURVES, CurveKind, Faithfulness, Metric, Options, Sanity, Se
 use fieldmark_explain::{
     objective::references::By,
     pipeline::Rivals,
+    prompt::Template,
     refine::{Artifacts, Refinement, Tiles},
 };
 use fieldmark_model::{device::Precision, geometry::Fit};
@@ -26,13 +27,13 @@ pub struct Plan {
     /// How many times the trained resolution [`Fit::Whole`] used along each side.
     pub detail: f64,
     /// Whether photos were looked at in tiles, too.
-    pub tiles: String,
+    pub tiles: Tiles,
     /// What became of evidence on tokens that are not about their place.
     pub artifacts: Artifacts,
     /// What was done with finished maps.
-    pub refine: Vec<String>,
+    pub refine: Vec<Refinement>,
     /// How prompts were phrased.
-    pub templates: Vec<String>,
+    pub templates: Vec<Template>,
     /// By which rivals were found; none where they are those of the data set.
     pub rivals: Option<RivalsPlan>,
     /// What was measured.
@@ -82,10 +83,10 @@ impl Plan {
             precision,
             fit: settings.fit,
             detail: settings.detail,
-            tiles: Tiles::to_string(&settings.tiles),
+            tiles: settings.tiles,
             artifacts: settings.artifacts,
-            refine: settings.refine.iter().map(Refinement::to_string).collect(),
-            templates: settings.templates.iter().map(|template| template.as_str().into()).collect(),
+            refine: settings.refine.clone(),
+            templates: settings.templates.clone(),
             rivals: options.rivals.as_ref().map(RivalsPlan::new),
             metrics: options.metrics.clone(),
             faithfulness: options.faithfulness(),

@@ -17,6 +17,8 @@ pub use mean::Mean;
 pub use softmax::Softmax;
 pub use weighted::Weighted;
 
+use serde::{Deserialize, Serialize};
+
 use fieldmark_model::error::{Error, Result};
 use fieldmark_model::named;
 
@@ -82,7 +84,8 @@ pub fn objective(name: &str) -> Result<&'static dyn Objective> {
 
 /// How much of the references is subtracted: γ of the Finer-CAM paper, alpha in its code. Finite and not
 /// negative; 0 is the plain map.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
 pub struct Strength(f64);
 
 impl Strength {
@@ -101,6 +104,20 @@ impl Strength {
     /// The number.
     pub fn get(self) -> f64 {
         self.0
+    }
+}
+
+impl TryFrom<f64> for Strength {
+    type Error = Error;
+
+    fn try_from(value: f64) -> Result<Self> {
+        Self::new(value)
+    }
+}
+
+impl From<Strength> for f64 {
+    fn from(strength: Strength) -> Self {
+        strength.0
     }
 }
 

@@ -4,7 +4,7 @@
 //! al., CVPR 2025, arXiv 2501.11309, section 3). Its classes never mean the same; words may. A reference that means
 //! what the target means would take the target's own evidence out of the map, so it is passed over.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use fieldmark_model::named;
 
@@ -33,7 +33,7 @@ pub enum By {
 named!(By, "by", Text => "text", Image => "image", Group => "group");
 
 /// Why a reference was chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Chosen {
     /// By what.
     pub by: By,
@@ -44,7 +44,7 @@ pub struct Chosen {
 }
 
 /// A candidate that would have been chosen, but is taken for the target in other words.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PassedOver {
     /// The candidate.
     pub prompt: String,

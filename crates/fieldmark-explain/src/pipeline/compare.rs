@@ -144,6 +144,8 @@ impl Explainer {
             scale: None,
             files: Default::default(),
             seconds: look.seconds.and_tower(&seen.seconds).with(text, clock.lap() - seen.seconds.tower()),
+            concepts: lineup.used(),
+            origin: self.origin.clone(),
         };
         let measures = plan.method.facts().measures;
         Ok(Compare { report, maps: seen.maps, plain, pairs, warnings, measures })

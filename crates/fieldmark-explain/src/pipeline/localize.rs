@@ -226,6 +226,8 @@ impl Explainer {
                 scale: None,
                 files: Default::default(),
                 seconds: look.seconds.and_tower(&seen.seconds),
+                concepts: competitors.looked_for.clone(),
+                origin: self.origin.clone(),
             };
             Found { report, map, warnings: warnings.clone() }
         };

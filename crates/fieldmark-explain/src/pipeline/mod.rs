@@ -25,7 +25,8 @@ use crate::{
     objective::Objective,
     prompt::repeated,
     refine::Refinement,
-    report::{BestTile, Evidence, Place, Setup},
+    regions::Place,
+    report::{BestTile, Evidence, Origin, Setup},
     verdict::{NEUTRAL, Presence, Verdict, verdict},
 };
 use extensions::Extensions;
@@ -52,6 +53,7 @@ pub struct Explainer {
     texts: Arc<Texts>,
     progress: Arc<dyn ProgressHandler>,
     extensions: Extensions,
+    origin: Origin,
 }
 
 impl Explainer {
@@ -91,7 +93,8 @@ impl Explainer {
         let name_bytes = escaped(Path::new(name));
         let name = name.to_string_lossy().into_owned();
         let extensions = Extensions::default();
-        Ok(Self { name, name_bytes, model, texts, progress: Arc::new(Silent), extensions })
+        let origin = Origin::new(&model, model.known_hash(options.text_cache.as_deref()));
+        Ok(Self { name, name_bytes, model, texts, progress: Arc::new(Silent), extensions, origin })
     }
 
     /// The same explainer; `progress` hears of answers that take many passes through the vision tower.
@@ -140,9 +143,15 @@ impl Explainer {
                 texts: self.texts.clone(),
                 progress: self.progress.clone(),
                 extensions: self.extensions.clone(),
+                origin: self.origin.clone(),
             });
         }
         Ok(stages)
+    }
+
+    /// What results come from: this program and the checkpoint.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The checkpoint.

@@ -70,6 +70,9 @@ impl<'e> Plan<'e> {
             artifacts: None,
             refined,
             threshold: settings.threshold,
+            detail: settings.detail,
+            tiles_asked: settings.tiles,
+            templates: settings.templates.clone(),
         };
         let mut recording = needs.iter().fold(Recording::default(), |all, need| all.and(&need.recording));
         if setup.refined.contains(&Refinement::Affinity) {

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use crate::{
     objective::references::{By, Choice, Chosen, PassedOver, choose},
     prompt::same_words,
-    report::{Reference, Score},
+    report::{Reference, RivalsUsed, Score},
 };
 use fieldmark_model::{
     embed::{Scores, probabilities},
@@ -24,6 +24,8 @@ pub(super) struct Competitors {
     pub(super) texts: Tensor,
     /// What was taken for the target in other words.
     pub(super) passed_over: Vec<PassedOver>,
+    /// How further references were looked for.
+    pub(super) looked_for: Option<RivalsUsed>,
 }
 
 impl Competitors {
@@ -34,6 +36,7 @@ impl Competitors {
             prompts: prompts.map(|prompt| (prompt.clone(), None)).collect(),
             texts,
             passed_over: Vec::new(),
+            looked_for: query.rivals.as_ref().map(Rivals::used),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     attribution::Combination,
     objective::{
@@ -11,6 +13,7 @@ use crate::{
     prompt::{ConceptList, Template},
     refine::{Artifacts, Refinement, Tiles},
     regions::Threshold,
+    report::{BestUsed, ListUsed, RivalsUsed, Setup},
 };
 use fieldmark_model::{
     device::{DeviceChoice, Precision},
@@ -35,7 +38,11 @@ pub struct LoadOptions {
 }
 
 /// How maps are made, whatever they are about.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// In JSON, what is missing is the default; `layers` and `layers_combine` are the blocks and the combination of
+/// [`Layers`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// How much of the references is subtracted.
     pub strength: Strength,
@@ -47,6 +54,7 @@ pub struct Settings {
     /// counts from the end. None: the method's own choice, which is the last block for most of them.
     pub layer: Option<i64>,
     /// Several blocks in place of `layer`, and how their maps become one. None: one block.
+    #[serde(flatten, with = "layers")]
     pub layers: Option<Layers>,
     /// How the photo is fitted to the model.
     pub fit: Fit,
@@ -71,6 +79,62 @@ pub struct Layers {
     pub blocks: Vec<i64>,
     /// How their maps become one.
     pub combination: Combination,
+}
+
+/// The settings that a result was made with, as far as they were in force: those that give it again.
+impl TryFrom<&Setup> for Settings {
+    type Error = Error;
+
+    fn try_from(setup: &Setup) -> Result<Self> {
+        let combination = setup.layers_combine.unwrap_or_default();
+        let several = || Layers { blocks: setup.layers.clone(), combination };
+        let layers = (setup.layers.len() > 1).then(several);
+        Ok(Self {
+            strength: Strength::new(setup.strength)?,
+            aggregate: setup.aggregate.clone(),
+            method: Some(setup.method.clone()),
+            layer: layers.is_none().then_some(setup.layer),
+            layers,
+            fit: setup.fit,
+            detail: setup.detail,
+            tiles: setup.tiles_asked,
+            artifacts: setup.artifacts.as_ref().map_or(Artifacts::Keep, |found| found.handling),
+            refine: setup.refined.clone(),
+            threshold: setup.threshold,
+            templates: setup.templates.clone(),
+        })
+    }
+}
+
+/// Several blocks in JSON: `layers`, a list or null, and beside it `layers_combine`.
+mod layers {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Combination, Layers};
+
+    #[derive(Serialize, Deserialize)]
+    struct Fields {
+        #[serde(default)]
+        layers: Option<Vec<i64>>,
+        #[serde(default)]
+        layers_combine: Combination,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        layers: &Option<Layers>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let Layers { blocks, combination } = layers.clone().unwrap_or_default();
+        Fields { layers: layers.is_some().then_some(blocks), layers_combine: combination }
+            .serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Layers>, D::Error> {
+        let Fields { layers, layers_combine: combination } = Fields::deserialize(deserializer)?;
+        Ok(layers.map(|blocks| Layers { blocks, combination }))
+    }
 }
 
 /// More blocks than any tower has.
@@ -120,23 +184,37 @@ impl Default for Settings {
 }
 
 /// Rivals that are to be found among the concepts of a list.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rivals {
-    /// The list.
+    /// The list; in JSON it is the text of its file.
     pub concepts: ConceptList,
     /// By what they are chosen.
     pub by: By,
     /// How many, at least 1; fewer where the list has no more to offer.
+    #[serde(rename = "nearest")]
     pub count: usize,
     /// Concepts whose text has a larger cosine with the target's are taken for synonyms and passed over; -1 to 1, and
     /// 1 passes over none. What the target belongs to is never passed over.
     pub synonym_threshold: f64,
+    /// The list's name or file, which results record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<String>,
 }
 
 impl Rivals {
     /// The three concepts that are most similar to the target by text.
     pub fn among(concepts: ConceptList) -> Self {
-        Self { concepts, by: By::default(), count: 3, synonym_threshold: SYNONYM_THRESHOLD }
+        Self { concepts, by: By::default(), count: 3, synonym_threshold: SYNONYM_THRESHOLD, list: None }
+    }
+
+    /// As results record it.
+    pub(super) fn used(&self) -> RivalsUsed {
+        RivalsUsed {
+            list: ListUsed::new(self.list.clone(), &self.concepts),
+            by: self.by,
+            nearest: self.count,
+            synonym_threshold: self.synonym_threshold,
+        }
     }
 
     /// Refuses what cannot be meant.
@@ -154,15 +232,21 @@ impl Rivals {
 }
 
 /// What is asked: a target, its rivals, and how.
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// In JSON the target is `prompt`, the references are `against`, and the settings stand beside them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Query {
     /// The concept asked about.
+    #[serde(rename = "prompt")]
     pub target: String,
     /// Its rivals. None of them may be the target itself.
+    #[serde(default, rename = "against")]
     pub references: Vec<String>,
     /// Further rivals, to be found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rivals: Option<Rivals>,
     /// How the map is made.
+    #[serde(flatten)]
     pub settings: Settings,
 }
 
@@ -215,6 +299,15 @@ pub struct Lineup {
     pub top: usize,
     /// Which pairs of prompts with a map are told apart.
     pub pairs: Pairs,
+    /// The list that the concepts are from, which results record.
+    pub list: Option<ListUsed>,
+}
+
+impl Lineup {
+    /// As results record it.
+    pub(super) fn used(&self) -> Option<BestUsed> {
+        self.list.clone().map(|list| BestUsed { list, top: self.top })
+    }
 }
 
 /// Which pairs of prompts are told apart.
@@ -231,6 +324,62 @@ pub enum Pairs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Settings of which none is the default.
+    fn other() -> Settings {
+        Settings {
+            strength: Strength::new(0.25).unwrap(),
+            aggregate: "weighted".into(),
+            method: Some("layer-cam".into()),
+            layer: Some(-2),
+            layers: Some(Layers { blocks: vec![-3, -1], combination: Combination::Product }),
+            fit: Fit::Crop,
+            detail: 1.5,
+            tiles: Tiles::Along(3.try_into().unwrap()),
+            artifacts: Artifacts::Suppress,
+            refine: vec![Refinement::Affinity, Refinement::Guided],
+            threshold: Threshold::Share(0.8),
+            templates: vec![Template::new("a photo of a {}.").unwrap()],
+        }
+    }
+
+    #[test]
+    fn settings_are_read_as_they_are_written() {
+        let expected = serde_json::json!({
+            "strength": 0.25, "aggregate": "weighted", "method": "layer-cam", "layer": -2, "layers": [-3, -1],
+            "layers_combine": "product", "fit": "crop", "detail": 1.5, "tiles": "3", "artifacts": "suppress",
+            "refine": ["affinity", "guided"], "threshold": "share:0.8", "templates": ["a photo of a {}."]
+        });
+        assert_eq!(serde_json::to_value(other()).unwrap(), expected);
+        for settings in [other(), Settings::default()] {
+            let json = serde_json::to_string(&settings).unwrap();
+            assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), settings);
+        }
+        assert_eq!(serde_json::from_str::<Settings>("{}").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_query_is_read_as_it_is_written() {
+        let concepts = ConceptList::open("blackbirds").unwrap();
+        let rivals = Rivals { by: By::Image, count: 2, ..Rivals::among(concepts) };
+        let query = Query::new("rusty blackbird").against(["reed"]).finding(rivals).with(other());
+        let json = serde_json::to_string(&query).unwrap();
+        assert_eq!(serde_json::from_str::<Query>(&json).unwrap(), query);
+        let short = serde_json::from_str::<Query>(r#"{"prompt": "reed", "strength": 0.3}"#).unwrap();
+        let strength = Strength::new(0.3).unwrap();
+        assert_eq!(short, Query::new("reed").with(Settings { strength, ..Settings::default() }));
+    }
+
+    #[test]
+    fn json_is_checked_as_options_are() {
+        let error = |json: &str| serde_json::from_str::<Settings>(json).unwrap_err().to_string();
+        assert!(error(r#"{"strength": -1}"#).starts_with("strength: expected a number that is not negative"));
+        assert!(error(r#"{"tiles": "many"}"#).starts_with("tiles: expected a number of tiles"));
+        assert!(error(r#"{"templates": ["a photo"]}"#).starts_with("template: expected a text with {}"));
+        assert!(error(r#"{"fit": "Whole"}"#).starts_with("fit: expected whole, squash or crop"));
+        assert!(error(r#"{"threshold": "peak:2"}"#).starts_with("threshold: expected peak:X"));
+        assert!(error(r#"{"refine": ["crf"]}"#).starts_with("refine: expected affinity or guided"));
+    }
 
     #[test]
     fn layers_are_ranges_with_both_ends_or_lists() {

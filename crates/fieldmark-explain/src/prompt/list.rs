@@ -3,9 +3,13 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    str::FromStr,
 };
 
-use fieldmark_model::error::Error;
+use fieldmark_model::{
+    as_text,
+    error::{Error, Result},
+};
 
 use super::{key, template::Template};
 
@@ -33,9 +37,17 @@ pub struct ConceptList {
     pub(super) parents: BTreeMap<String, String>,
     /// Where the concept of a name or synonym is, by its [`key`].
     pub(super) places: HashMap<String, usize>,
+    /// The hash of the list as it is written out.
+    pub(super) sha256: String,
 }
 
 impl ConceptList {
+    /// The SHA-256 of the list in hexadecimal digits, as it is written out: comments, blank lines and spacing of its
+    /// file do not count.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
     /// What the list holds, if it says so.
     pub fn about(&self) -> Option<&str> {
         self.about.as_deref()
@@ -118,6 +130,16 @@ impl ConceptList {
         self.groups_of(name).join(" < ")
     }
 }
+
+impl FromStr for ConceptList {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+as_text!(ConceptList);
 
 impl fmt::Display for ConceptList {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

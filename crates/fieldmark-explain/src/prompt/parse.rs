@@ -189,6 +189,8 @@ impl Parser {
             mentioned.extend(groups.into_iter().filter(|group| seen.insert(key(group))).map(str::to_owned));
         }
         self.list.groups = mentioned;
+        let hash = ring::digest::digest(&ring::digest::SHA256, self.list.to_string().as_bytes());
+        self.list.sha256 = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(self.list)
     }
 

@@ -4,7 +4,12 @@
 //! each made a unit vector first (Radford et al., arXiv 2103.00020, section 3.1.4). An article in a template stays as
 //! it is written, before a vowel too, because theirs did.
 
-use fieldmark_model::error::{Error, Result};
+use std::{fmt, str::FromStr};
+
+use fieldmark_model::{
+    as_text,
+    error::{Error, Result},
+};
 
 /// What stands for the prompt in a template.
 pub(super) const PLACE: &str = "{}";
@@ -12,6 +17,8 @@ pub(super) const PLACE: &str = "{}";
 /// How a prompt is phrased before the model reads it: a text in which `{}` stands for the prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(String);
+
+as_text!(Template);
 
 impl Template {
     /// Checks that the text has a place for the prompt.
@@ -34,6 +41,20 @@ impl Template {
     /// The text with `{}` in it.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for Template {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
     }
 }
 

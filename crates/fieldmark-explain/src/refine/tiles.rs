@@ -11,6 +11,7 @@ use std::{fmt, num::NonZeroUsize, str::FromStr};
 
 use crate::attribution::ConceptMap;
 use crate::attribution::resample::Resampled;
+use fieldmark_model::as_text;
 use fieldmark_model::error::{Error, Result};
 use fieldmark_model::geometry::{Grid, Placement, Rect, Size};
 
@@ -71,6 +72,8 @@ impl fmt::Display for Tiles {
         }
     }
 }
+
+as_text!(Tiles);
 
 /// Where the tiles of a photo lie.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 mod component;
 mod corner;
 mod outline;
+mod place;
 mod points;
 mod simplified;
 mod threshold;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use component::{Component, Components, nearest_to_centre};
 pub use corner::Corner;
 pub use outline::{Mask, RunLengths};
+pub use place::Place;
 pub use points::{Label, MOST_POINTS, Point, points};
 pub use threshold::Threshold;
 

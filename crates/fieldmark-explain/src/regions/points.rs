@@ -1,6 +1,6 @@
 //! A map becomes points for a segmenter: where the concept is, and where it is not.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{Instance, Peak, Reading, Threshold};
 use crate::attribution::ConceptMap;
@@ -18,6 +18,16 @@ pub enum Label {
     Other,
 }
 
+impl<'de> Deserialize<'de> for Label {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u8::deserialize(deserializer)? {
+            0 => Ok(Self::Other),
+            1 => Ok(Self::Concept),
+            other => Err(D::Error::custom(format!("label: expected 0 or 1, found {other}"))),
+        }
+    }
+}
+
 /// As segmenters that take points have it: 1 and 0.
 impl Serialize for Label {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -26,7 +36,7 @@ impl Serialize for Label {
 }
 
 /// A pixel of the photo, as a hint for a segmenter such as Segment Anything.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Pixels to the left of it.
     pub x: u32,

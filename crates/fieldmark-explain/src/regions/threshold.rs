@@ -2,10 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Serialize, Serializer};
-
 use crate::attribution::ConceptMap;
 use crate::attribution::resample::Resampled;
+use fieldmark_model::as_text;
 use fieldmark_model::error::{Error, Result};
 use fieldmark_model::geometry::Size;
 
@@ -78,11 +77,7 @@ impl fmt::Display for Threshold {
     }
 }
 
-impl Serialize for Threshold {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+as_text!(Threshold);
 
 /// The map's values at evenly spread pixels of what it covers.
 fn samples(map: &ConceptMap) -> Vec<f32> {

@@ -2,10 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Serialize, Serializer};
-
 use super::Sign;
 use crate::attribution::ConceptMap;
+use fieldmark_model::as_text;
 use fieldmark_model::error::{Error, Result};
 
 /// The evidence, in the map's unit, that gets the last colour of a colour map.
@@ -72,11 +71,7 @@ impl fmt::Display for ScaleRule {
     }
 }
 
-impl Serialize for ScaleRule {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+as_text!(ScaleRule);
 
 #[cfg(test)]
 mod tests {

@@ -9,9 +9,10 @@ use candle_core::{Device, Tensor};
 
 use super::{
     build,
+    cache::content_hash,
     config::{ClipConfig, TextAttention},
     formats::parts::{Parts, Place},
-    hub::{self, HubOptions, ModelSpec},
+    hub::{self, HubOptions, ModelFiles, ModelSpec},
     miniature,
     network::{Kernel, Linear, TextTower, VisionTower},
     preprocess::Preprocess,
@@ -37,6 +38,8 @@ pub struct Model {
     logit_bias: f64,
     vision: OnceLock<VisionTower>,
     text: Arc<OnceLock<(TextTower, Option<Linear>)>>,
+    /// Where it was found; none of the checkpoint that ships.
+    files: Option<ModelFiles>,
 }
 
 impl Model {
@@ -55,8 +58,9 @@ impl Model {
         match spec {
             ModelSpec::Builtin => miniature::open(device),
             _ => {
-                let place = Place::of(spec, hub::locate(spec, hub, progress)?.directory);
-                Self::open_at(&place, device, progress)
+                let files = hub::locate(spec, hub, progress)?;
+                let place = Place::of(spec, files.directory.clone());
+                Ok(Self { files: Some(files), ..Self::open_at(&place, device, progress)? })
             }
         }
     }
@@ -72,7 +76,9 @@ impl Model {
     /// If a file is missing or broken, or if the weights are not those that the configuration describes. What is
     /// wrong inside a tokenizer's file is told when the first text is split.
     pub fn open(directory: &Path, device: Device) -> Result<Self> {
-        Self::open_at(&Place { directory: directory.into(), weights: None }, device, &Silent)
+        let place = Place { directory: directory.into(), weights: None };
+        let files = ModelFiles { directory: directory.into(), commit: None, files: Vec::new() };
+        Ok(Self { files: Some(files), ..Self::open_at(&place, device, &Silent)? })
     }
 
     fn open_at(place: &Place, device: Device, progress: &dyn ProgressHandler) -> Result<Self> {
@@ -108,6 +114,7 @@ impl Model {
             logit_bias,
             vision,
             text,
+            files: None,
         })
     }
 
@@ -150,6 +157,7 @@ impl Model {
             logit_bias: self.logit_bias,
             vision: OnceLock::from(vision),
             text: self.text.clone(),
+            files: self.files.clone(),
         }
     }
 
@@ -186,6 +194,30 @@ impl Model {
     /// What is added to every logit: 0 unless the checkpoint was trained with a sigmoid, as SigLIP was.
     pub fn logit_bias(&self) -> f64 {
         self.logit_bias
+    }
+
+    /// The commit of the Hub's repository; none of any other checkpoint.
+    pub fn revision(&self) -> Option<&str> {
+        self.files.as_ref()?.commit.as_deref()
+    }
+
+    /// The SHA-256 of the checkpoint's files, read whole: of a line for each of them, by name, with the name, a blank, its
+    /// own SHA-256 in hexadecimal digits, and a line feed. None of the checkpoint that ships, which is a part of the
+    /// program.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if a file cannot be read.
+    pub fn content_hash(&self) -> Result<Option<String>> {
+        let Some(files) = &self.files else { return Ok(None) };
+        let hash = content_hash::read(files);
+        hash.map(Some).map_err(|source| Error::Read { path: files.directory.clone(), source })
+    }
+
+    /// The [`content_hash`](Self::content_hash), as far as it costs no time that is felt: large files in the Hub's cache
+    /// count with the SHA-256 by which the cache names them, and others are read once and remembered in `folder`. None
+    /// where large files would have to be read each time, as there is no folder, or have more than 4 GiB.
+    pub fn known_hash(&self, folder: Option<&Path>) -> Option<String> {
+        content_hash::known(self.files.as_ref()?, folder)
     }
 
     /// Whether the checkpoint's files are those that were opened. What was computed in between is of them alone if they

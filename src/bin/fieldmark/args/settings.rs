@@ -61,6 +61,7 @@ pub fn rivals(args: &RivalArgs, concepts: ConceptList, synonym_threshold: f64) -
         by,
         count: args.nearest.unwrap_or(count),
         synonym_threshold: args.synonym_threshold.unwrap_or(synonym_threshold),
+        list: args.concepts.as_ref().map(|list| list.to_string_lossy().into_owned()),
     }
 }
 

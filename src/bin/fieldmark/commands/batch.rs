@@ -52,15 +52,15 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
             Recipe { strength_in_reports, ..recipe }
         }
     };
-    let (kinds, mut settings, drawing) = (recipe.kinds()?, recipe.settings()?, recipe.drawing()?);
+    let (kinds, mut settings, drawing) = (recipe.kinds()?, recipe.settings.clone(), recipe.drawing());
     let mut claimed = RunFolder::claim(&args.output.output)?;
     claimed.prepare_inner(THUMBNAILS)?;
     let folder = claimed.path();
     let (model, precision) = (recipe.model_name(), recipe.precision);
     let model = crate::args::ModelArgs { model, precision, ..args.model.clone() };
     let (explainer, load_seconds) = super::load(&model, terminal)?;
-    recipe.method = Some(explainer.method(&settings)?.name().to_owned());
-    settings.method.clone_from(&recipe.method);
+    settings.method = Some(explainer.method(&settings)?.name().to_owned());
+    recipe.settings.method.clone_from(&settings.method);
     check_prompts(&explainer, &recipe.prompts, &settings)?;
     let manifest = Manifest::new(recipe, super::model_hash(&model, terminal)?);
     if let Some(earlier) = &earlier {
@@ -83,7 +83,7 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
     let options = PageOptions {
         target: 0,
         strength: manifest.recipe.strength_in_reports,
-        templates: manifest.recipe.templates.clone(),
+        templates: manifest.recipe.templates(),
         model_hash: manifest.model_sha256.clone(),
     };
     let run = Run {
@@ -348,7 +348,7 @@ impl Run<'_> {
         let path = self.folder.join("index.html");
         let recipe = &manifest.recipe;
         let gallery = Gallery {
-            summary: format!("{}, strength {}", recipe.model, recipe.strength),
+            summary: format!("{}, strength {}", recipe.model, recipe.settings.strength.get()),
             settings: recipe.rows(),
             prompts: recipe.prompts.clone(),
             shots: entries.iter().map(Entry::shot).collect(),

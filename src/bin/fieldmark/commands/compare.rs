@@ -12,7 +12,7 @@ use fieldmark::{
     prompt::ConceptList,
     regions::instances,
     render::{RenderOptions, overlay},
-    report::Comparison,
+    report::{Comparison, ListUsed},
     run::{ComparisonFiles, Drawing, FileKind, PhotoNames},
 };
 use image::RgbImage;
@@ -89,8 +89,9 @@ fn lineup(args: &CompareArgs) -> Result<Lineup> {
     let list = ConceptList::open(concepts)?;
     let own: Vec<_> = prompts.iter().filter_map(|prompt| list.find(prompt)).collect();
     let others = list.concepts().iter().filter(|concept| !own.contains(concept));
-    let concepts = others.map(|concept| concept.name.clone()).collect();
-    Ok(Lineup { prompts, concepts, top: args.top, pairs })
+    let names = others.map(|concept| concept.name.clone()).collect();
+    let list = Some(ListUsed::new(Some(concepts.to_string_lossy().into_owned()), &list));
+    Ok(Lineup { prompts, concepts: names, top: args.top, pairs, list })
 }
 
 fn print(args: &CompareArgs, reports: &[Comparison]) -> Result<()> {
