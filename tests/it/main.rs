@@ -65,6 +65,8 @@ mod prompt_option;
 mod prompts;
 mod properties;
 #[cfg(feature = "cli")]
+mod records;
+#[cfg(feature = "cli")]
 mod refine;
 #[cfg(feature = "cli")]
 mod regions;

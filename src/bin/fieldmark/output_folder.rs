@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use fieldmark::{Explainer, run::NewFolders};
+use fieldmark::{Explainer, regions::Threshold, run::NewFolders};
 
 use crate::{
-    args::{MapArgs, OutputArgs, ShowArgs},
+    args::{OutputArgs, ShowArgs},
     destination::Destination,
 };
 
@@ -34,6 +34,6 @@ pub fn prepare_output(args: &OutputArgs, show: &ShowArgs, writes: bool) -> Resul
 }
 
 /// What a COCO file of these maps says of itself.
-pub fn coco_description(explainer: &Explainer, map: &MapArgs) -> String {
-    format!("places where {} sees the prompts, by fieldmark; threshold {}", explainer.name(), map.threshold)
+pub fn coco_description(explainer: &Explainer, threshold: Threshold) -> String {
+    format!("places where {} sees the prompts, by fieldmark; threshold {threshold}", explainer.name())
 }

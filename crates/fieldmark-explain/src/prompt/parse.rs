@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use fieldmark_model::{error::Result as ListResult, files::read_bounded};
+use fieldmark_model::{digest, error::Result as ListResult, files::read_bounded};
 
 use super::{
     key,
@@ -189,8 +189,8 @@ impl Parser {
             mentioned.extend(groups.into_iter().filter(|group| seen.insert(key(group))).map(str::to_owned));
         }
         self.list.groups = mentioned;
-        let hash = ring::digest::digest(&ring::digest::SHA256, self.list.to_string().as_bytes());
-        self.list.sha256 = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = self.list.to_string();
+        self.list.sha256 = digest::hexadecimal(&digest::sha256(text.as_bytes()));
         Ok(self.list)
     }
 

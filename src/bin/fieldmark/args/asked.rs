@@ -16,6 +16,8 @@ use fieldmark::prompt::ConceptList;
 pub struct PromptAndPhotos {
     pub prompt: String,
     pub images: Vec<PathBuf>,
+    /// A result whose question is asked again; then there is no prompt.
+    pub from: Option<PathBuf>,
 }
 
 /// One photo and the prompts to compare on it.
@@ -37,16 +39,25 @@ pub struct PromptsAndPhotos {
 #[derive(Args)]
 struct PromptAndPhotosTyped {
     /// The concept to look for, in words; left out with --prompt
-    #[arg(required_unless_present = "prompt", value_name = "PROMPT")]
+    #[arg(required_unless_present_any = ["prompt", "from"], value_name = "PROMPT")]
     first: Option<OsString>,
 
     /// Photos; a directory means the images in it, - means standard input
-    #[arg(required_unless_present = "prompt", value_name = "IMAGE")]
+    #[arg(required_unless_present_any = ["prompt", "from"], value_name = "IMAGE")]
     images: Vec<PathBuf>,
 
     /// The concept to look for; all positions are then photos
     #[arg(short, long, help_heading = "Prompts")]
     prompt: Option<String>,
+
+    /// Ask the question of an earlier result again, from a file with its JSON line; FILE:N means line N of several
+    ///
+    /// Prompt, rivals, settings, model and kinds of files are those of the result, and so is the photo unless photos are
+    /// given. The file is what `localize --json` printed.
+    #[arg(long, value_name = "FILE", help_heading = "Prompts",
+          conflicts_with_all = ["prompt", "against", "strength", "RivalArgs", "method", "MapArgs", "LayersArgs", "ViewArgs",
+                                "model", "precision", "save"])]
+    from: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -85,11 +96,15 @@ struct PromptsAndPhotosTyped {
 
 impl PromptAndPhotos {
     fn new(typed: PromptAndPhotosTyped) -> Result<Self> {
-        let PromptAndPhotosTyped { first, images, prompt } = typed;
+        let PromptAndPhotosTyped { first, images, prompt, from } = typed;
+        if from.is_some() {
+            let images = first.map_or(Ok(Vec::new()), |first| photos(Some(first), images))?;
+            return Ok(Self { prompt: String::new(), images, from });
+        }
         let Some(prompt) = prompt else {
-            return Ok(Self { prompt: text(first.unwrap_or_default())?, images });
+            return Ok(Self { prompt: text(first.unwrap_or_default())?, images, from });
         };
-        Ok(Self { prompt, images: photos(first, images)? })
+        Ok(Self { prompt, images: photos(first, images)?, from })
     }
 }
 
@@ -140,8 +155,8 @@ fn photos(first: Option<OsString>, others: Vec<PathBuf>) -> Result<Vec<PathBuf>>
     if is_words(&first) {
         let first = first.to_string_lossy();
         return Err(wrong(format!(
-            "expected a photo or a directory, found '{first}'\n\n  With --prompt, all positions are photos: leave out the \
-             prompt by position."
+            "expected a photo or a directory, found '{first}'\n\n  With --prompt or --from, all positions are photos: leave \
+             out the prompt by position."
         )));
     }
     Ok(std::iter::once(first.into()).chain(others).collect())

@@ -64,14 +64,16 @@ pub struct LocalizeArgs {
 
 const USAGE: &str = "\
 fieldmark localize [OPTIONS] <PROMPT> <IMAGE>...
-       fieldmark localize [OPTIONS] --prompt <PROMPT> <IMAGE>...";
+       fieldmark localize [OPTIONS] --prompt <PROMPT> <IMAGE>...
+       fieldmark localize [OPTIONS] --from <FILE> [IMAGE]...";
 
 const EXAMPLES: &str = "\
 Examples:
   fieldmark localize \"red-winged blackbird shoulder\" photo.jpg \\
       --against \"yellow-headed blackbird\" --against \"rusty blackbird\"
   fieldmark localize photos/ --prompt \"orange beak\" --save overlay,map --json
-  fieldmark localize \"red-winged blackbird\" photo.jpg --concepts birds --by image";
+  fieldmark localize \"red-winged blackbird\" photo.jpg --concepts birds --by image
+  fieldmark localize --from result.json";
 
 const SHORT_END: &str = "\
 Example:

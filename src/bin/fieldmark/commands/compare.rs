@@ -56,7 +56,7 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     save(args, &photo, &mut compared, &options)?;
     save_page_of(&photo, &mut compared, &options, &outputs)?;
     if let Some(file) = &outputs.coco {
-        let coco = Coco::new(coco_description(&explainer, &args.map));
+        let coco = Coco::new(coco_description(&explainer, args.map.threshold));
         file.write(|out| regions(&photo, &compared, coco).write(out))?;
     }
     let preview = preview::protocol(args.show.preview, 1, &args.output)

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use clap::ValueEnum;
 use fieldmark::{
     Explainer, Photo, PhotoOptions, Query,
     coco::Coco,
@@ -19,7 +20,7 @@ use fieldmark::{
     prompt::ConceptList,
     regions::Instance,
     render::{RenderOptions, Scale, ScaleRule, overlay},
-    report::{Localization, Setup},
+    report::{Localization, Origin, Setup},
     run::{
         Drawing, EachAlone, Ended, FileKind, Later, MapFiles, Open, Opening, Outcome, Photos, Runner,
         Waiting, Work, memory,
@@ -28,9 +29,9 @@ use fieldmark::{
 use image::RgbImage;
 use serde::Serialize;
 
-use super::Outputs;
+use super::{Outputs, earlier};
 use crate::{
-    args::{Kind, LocalizeArgs, OutputArgs, RivalArgs},
+    args::{Kind, LocalizeArgs, ModelArgs, OutputArgs, RivalArgs},
     exit::Exit,
     images,
     later::Lines,
@@ -40,41 +41,107 @@ use crate::{
 };
 
 pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
-    images::check_standard_input(&args.asked.images)?;
-    let strengths = strengths(args)?;
-    let settings = super::settings(&args.map, args.method.as_deref(), strengths[0])?;
-    if args.asked.prompt.contains('.') && Path::new(&args.asked.prompt).is_file() {
-        terminal
-            .note(&format!("{} is taken as the prompt, which comes before the images", args.asked.prompt));
-    }
-    let waits = args.pictures.scale == ScaleRule::Run;
-    if waits && args.asked.images.iter().any(|image| images::is_standard_input(image)) {
+    let question = match &args.asked.from {
+        Some(result) => Question::again(args, result)?,
+        None => Question::typed(args, terminal)?,
+    };
+    let images = &question.images;
+    images::check_standard_input(images)?;
+    if question.scale == ScaleRule::Run && images.iter().any(|image| images::is_standard_input(image)) {
         bail!("--scale run: expected files and directories, found standard input: each photo is read twice");
     }
-    let rivals = rivals(&args.rivals)?;
-    let writes = args.save.is_empty() || args.save.iter().any(|kind| *kind != Kind::None);
+    let writes = question.save.is_empty() || question.save.iter().any(|kind| *kind != Kind::None);
     let outputs = super::prepare_output(&args.output, &args.show, writes)?;
-    if args.show.report.is_some()
-        && (args.asked.images.len() > 1 || args.asked.images.iter().any(|path| path.is_dir()))
-    {
+    if args.show.report.is_some() && (images.len() > 1 || images.iter().any(|path| path.is_dir())) {
         bail!("--report: expected one photo, found several; `fieldmark batch` makes a page for each");
     }
-    let (explainer, load_seconds) = super::load(&args.model, terminal)?;
-    let mut query = Query::new(&args.asked.prompt).against(args.against.iter()).with(settings);
-    query.rivals = rivals;
+    let (explainer, load_seconds) = super::load(&question.model, terminal)?;
+    if let Some(earlier) = &question.earlier {
+        note_differences(earlier, explainer.origin(), terminal);
+    }
     let start = Instant::now();
-    explainer.check(&query)?;
+    explainer.check(&question.query)?;
     let text_seconds = start.elapsed().as_secs_f64();
-    let drawing = Drawing::new(args.pictures.scale, args.pictures.bar);
+    let drawing = Drawing::new(question.scale, args.pictures.bar);
+    let threshold = question.query.settings.threshold;
     let (explainer, outputs) = (&explainer, &outputs);
-    let run =
-        Run { args, outputs, explainer, query, strengths, drawing, load_seconds, text_seconds, terminal };
-    let mut coco = Coco::new(super::coco_description(explainer, &args.map));
+    let run = Run { args, outputs, explainer, question, drawing, load_seconds, text_seconds, terminal };
+    let mut coco = Coco::new(super::coco_description(explainer, threshold));
     let exit = run.all(&mut coco)?;
     if let Some(file) = &outputs.coco {
         file.write(|out| coco.write(out))?;
     }
     Ok(exit)
+}
+
+/// What is asked of which photos, as it was typed or as an earlier result has it.
+struct Question {
+    query: Query,
+    strengths: Vec<Strength>,
+    images: Vec<PathBuf>,
+    model: ModelArgs,
+    save: Vec<Kind>,
+    scale: ScaleRule,
+    /// What the earlier result came from.
+    earlier: Option<Origin>,
+}
+
+impl Question {
+    fn typed(args: &LocalizeArgs, terminal: &Terminal) -> Result<Self> {
+        let prompt = &args.asked.prompt;
+        if prompt.contains('.') && Path::new(prompt).is_file() {
+            terminal.note(&format!("{prompt} is taken as the prompt, which comes before the images"));
+        }
+        let strengths = strengths(args)?;
+        let settings = super::settings(&args.map, args.method.as_deref(), strengths[0])?;
+        let rivals = rivals(&args.rivals)?;
+        Ok(Self {
+            query: Query { rivals, ..Query::new(prompt).against(args.against.iter()).with(settings) },
+            strengths,
+            images: args.asked.images.clone(),
+            model: args.model.clone(),
+            save: args.save.clone(),
+            scale: args.pictures.scale,
+            earlier: None,
+        })
+    }
+
+    /// The question of an earlier result; the photos may be others.
+    fn again(args: &LocalizeArgs, result: &Path) -> Result<Self> {
+        let record = earlier::read(result)?;
+        let query = earlier::query(&record)?;
+        let kinds = record.files.keys().filter_map(|kind| Kind::from_str(kind, false).ok());
+        let save: Vec<Kind> = kinds.collect();
+        let typed = Some(args.pictures.scale).filter(|scale| *scale != ScaleRule::default());
+        let drawn = record.scale.map(|drawn| drawn.rule);
+        let images = &args.asked.images;
+        Ok(Self {
+            strengths: vec![query.settings.strength],
+            query,
+            images: if images.is_empty() { vec![record.image.clone()] } else { images.clone() },
+            model: ModelArgs {
+                model: earlier::model(&record),
+                precision: record.setup.precision,
+                ..args.model.clone()
+            },
+            save: if save.is_empty() { vec![Kind::None] } else { save },
+            scale: typed.or(drawn).unwrap_or_default(),
+            earlier: Some(record.origin),
+        })
+    }
+}
+
+/// Another program or checkpoint may answer otherwise.
+fn note_differences(earlier: &Origin, now: &Origin, terminal: &Terminal) {
+    if !earlier.version.is_empty() && earlier.version != now.version {
+        terminal.note(&format!("the result was made by fieldmark {}, this is {}", earlier.version, now.version));
+    }
+    let differs = |one: &Option<String>, other: &Option<String>| {
+        one.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| one != other)
+    };
+    if differs(&earlier.model_sha256, &now.model_sha256) {
+        terminal.note("the checkpoint is not the one of the result");
+    }
 }
 
 /// The strengths that were typed; each makes files of its own, so none may be there twice.
@@ -141,8 +208,7 @@ struct Run<'a> {
     args: &'a LocalizeArgs,
     outputs: &'a Outputs,
     explainer: &'a Explainer,
-    query: Query,
-    strengths: Vec<Strength>,
+    question: Question,
     drawing: Drawing,
     load_seconds: f64,
     text_seconds: f64,
@@ -151,16 +217,16 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(&self, coco: &mut Coco) -> Result<Exit> {
-        let Photos { files: images, skipped } = images::expand(&self.args.asked.images, self.terminal);
+        let Photos { files: images, skipped } = images::expand(&self.question.images, self.terminal);
         let preview = super::preview(self.args.show.preview, images.len(), &self.args.output);
         let lines = self.drawing.waits.then(Lines::new).transpose()?;
         let mut unfinished = Unfinished { skipped, photos: Vec::new(), lines };
         let (mut done, mut failed) = (0, 0);
         let runner =
-            super::runner(self.explainer, &self.query.settings, self.terminal)?.expecting(images.len());
+            super::runner(self.explainer, &self.question.query.settings, self.terminal)?.expecting(images.len());
         let mut names = Names::new();
         let mut named =
-            |path: PathBuf| Named { name: names.for_prompt(images::naming(&path), &self.query.target), path };
+            |path: PathBuf| Named { name: names.for_prompt(images::naming(&path), &self.question.query.target), path };
         let asking = Asking { run: self, shows: preview.is_some() };
         let ended = runner.run(images.into_iter().map(|image| image.map(&mut named)), &asking, |outcome| {
             match outcome.result {
@@ -214,7 +280,7 @@ impl Run<'_> {
 
     /// Which files are written for each photo.
     fn kinds(&self) -> Vec<FileKind> {
-        match (&self.args.save[..], self.strengths.len() > 1) {
+        match (&self.question.save[..], self.question.strengths.len() > 1) {
             ([], true) => vec![FileKind::Strip],
             ([], false) => vec![FileKind::Overlay],
             (kinds, _) => kinds.iter().filter_map(|kind| kind.of_file()).collect(),
@@ -223,7 +289,7 @@ impl Run<'_> {
 
     /// What stands before the kind in the names of one strength's files: the strength, where there are several.
     fn name(&self, name: &str, found: &Found) -> String {
-        match self.strengths.len() > 1 {
+        match self.question.strengths.len() > 1 {
             true => format!("{name}.strength-{}", found.report.setup.strength),
             false => name.to_owned(),
         }
@@ -240,7 +306,7 @@ impl Run<'_> {
     /// Ends a run that writes no files once nobody reads what it prints.
     fn go_on(&self) -> Result<()> {
         let show = &self.args.show;
-        let writes = self.args.save != [Kind::None] || show.coco.is_some() || show.report.is_some();
+        let writes = self.question.save != [Kind::None] || show.coco.is_some() || show.report.is_some();
         if writes { Ok(()) } else { output::check_printed() }
     }
 
@@ -297,7 +363,7 @@ impl Run<'_> {
         if let Some((image, size, instances)) = &answers.instances {
             let id = coco.add_image(image, *size);
             for found in instances {
-                coco.add_instances(id, &self.query.target, found);
+                coco.add_instances(id, &self.question.query.target, found);
             }
         }
         let (is_json, skipped) = (self.args.output.json, unfinished.skipped);
@@ -323,9 +389,9 @@ impl Run<'_> {
         let rivals = found.report.against.iter().map(|rival| &rival.score.prompt);
         let prompts: Vec<String> =
             std::iter::once(&found.report.target.prompt).chain(rivals).cloned().collect();
-        let compared = self.explainer.compare(photo, &prompts, &self.query.settings)?;
+        let compared = self.explainer.compare(photo, &prompts, &self.question.query.settings)?;
         found.report.files.insert("report".into(), file.path().into());
-        compared.page(photo, &super::page_options(&self.query.settings, None)).map(Some)
+        compared.page(photo, &super::page_options(&self.question.query.settings, None)).map(Some)
     }
 
     /// Writes the files of all strengths; where there are several, a file of one of them has it in its name.
@@ -340,7 +406,7 @@ impl Run<'_> {
             let (map, &Setup { threshold, strength, unit, .. }) = (&found.map, &found.report.setup);
             let style = self.drawing.style([Scale::Own; 2], unit);
             let shown = found.on_pixels(photo);
-            let asked = (self.query.target.as_str(), strength);
+            let asked = (self.question.query.target.as_str(), strength);
             let files = MapFiles { folder, name: &name, asked, photo, map, shown: &shown, threshold, style };
             let (files, drawn) = (files.save(kinds)?, style.drawn(&shown, kinds));
             drop(shown);
@@ -400,7 +466,7 @@ impl Work for Asking<'_> {
         opened: &[Open<'_, Named, Opened>],
         ended: &Ended,
     ) -> Vec<fieldmark::Result<Vec<Found>>> {
-        let Run { explainer, query, strengths, .. } = self.run;
+        let Run { explainer, question: Question { query, strengths, .. }, .. } = self.run;
         let photos = opened.iter().map(|open| &open.photo.photo);
         let looks = explainer.look(photos, &query.settings);
         let sweep = |mut looks: Looks| {

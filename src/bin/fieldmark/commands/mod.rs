@@ -4,6 +4,7 @@ pub mod batch;
 pub mod compare;
 pub mod completions;
 pub mod download;
+mod earlier;
 pub mod evaluate;
 pub mod localize;
 pub mod man;
