@@ -24,7 +24,7 @@ pub use compare::CompareArgs;
 pub use evaluate::{DataArgs, EvaluateArgs, MetricArgs};
 pub use kinds::{CompareKind, Kind, Preview};
 pub use localize::LocalizeArgs;
-pub use shared::{MapArgs, ModelArgs, OutputArgs, RivalArgs, ShowArgs};
+pub use shared::{ModelArgs, OutputArgs, RivalArgs, ShowArgs};
 
 /// Shows where in a photograph a CLIP-family model sees a concept, and what sets it apart from its rivals
 #[derive(Debug, Parser)]
