@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use image::{DynamicImage, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageBuffer, ImageFormat, ImageReader, Limits, Pixel, Primitive};
 
 use fieldmark_model::{
     error::{Error, Result},
@@ -66,11 +66,7 @@ fn decode(path: &Path, size: Size) -> Result<DynamicImage> {
 impl Inside {
     fn of(&self, pixels: DynamicImage) -> Vec<bool> {
         match self {
-            // 16 bits, because 8 would round a small label of a 16-bit mask to 0.
-            Self::NotBlack => {
-                let is_inside = |pixel: &image::Rgba<u16>| pixel[3] != 0 && pixel.0[..3] != [0; 3];
-                pixels.into_rgba16().pixels().map(is_inside).collect()
-            }
+            Self::NotBlack => not_black(pixels),
             // Some of CUB's masks have an alpha channel, which says nothing.
             Self::Above(least) => pixels.into_luma8().pixels().map(|pixel| pixel[0] > *least).collect(),
             Self::Colours(colours) => {
@@ -83,10 +79,36 @@ impl Inside {
     }
 }
 
+/// Whether each pixel is neither black nor fully transparent. The values are taken as they are stored: fewer bits would
+/// round a small label of a 16-bit mask to 0, and more would take memory.
+fn not_black(pixels: DynamicImage) -> Vec<bool> {
+    match pixels {
+        DynamicImage::ImageLuma8(pixels) => each_not_black(&pixels),
+        DynamicImage::ImageLumaA8(pixels) => each_not_black(&pixels),
+        DynamicImage::ImageRgb8(pixels) => each_not_black(&pixels),
+        DynamicImage::ImageRgba8(pixels) => each_not_black(&pixels),
+        DynamicImage::ImageLuma16(pixels) => each_not_black(&pixels),
+        DynamicImage::ImageLumaA16(pixels) => each_not_black(&pixels),
+        DynamicImage::ImageRgb16(pixels) => each_not_black(&pixels),
+        other => each_not_black(&other.into_rgba16()),
+    }
+}
+
+fn each_not_black<P: Pixel>(pixels: &ImageBuffer<P, Vec<P::Subpixel>>) -> Vec<bool> {
+    let zero = P::Subpixel::DEFAULT_MIN_VALUE;
+    let is_inside = |pixel: &P| match pixel.channels() {
+        [colours @ .., alpha] if P::CHANNEL_COUNT % 2 == 0 => {
+            *alpha != zero && colours.iter().any(|colour| *colour != zero)
+        }
+        colours => colours.iter().any(|colour| *colour != zero),
+    };
+    pixels.pixels().map(is_inside).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::{ImageBuffer, Luma, LumaA, Rgb, Rgba};
+    use image::{Luma, LumaA, Rgb, Rgba};
 
     #[test]
     fn every_depth_counts_what_is_not_zero() {
@@ -94,7 +116,29 @@ mod tests {
         assert_eq!(Inside::NotBlack.of(small.into()), [false, true, true]);
         let clear: ImageBuffer<Rgba<u8>, _> =
             ImageBuffer::from_raw(3, 1, vec![0, 0, 0, 255, 0, 0, 7, 255, 9, 9, 9, 0]).unwrap();
-        assert_eq!(Inside::NotBlack.of(clear.into()), [false, true, false]);
+        assert_eq!(Inside::NotBlack.of(clear.clone().into()), [false, true, false]);
+        let all = [DynamicImage::from(clear), DynamicImage::new_luma8(3, 1)];
+        let forms: [fn(&DynamicImage) -> DynamicImage; 8] = [
+            |image| image.to_luma8().into(),
+            |image| image.to_luma_alpha8().into(),
+            |image| image.to_rgb8().into(),
+            |image| image.to_rgba8().into(),
+            |image| image.to_luma16().into(),
+            |image| image.to_luma_alpha16().into(),
+            |image| image.to_rgb16().into(),
+            |image| image.to_rgba16().into(),
+        ];
+        for (image, form) in all.iter().flat_map(|image| forms.iter().map(move |form| (image, form))) {
+            let image = form(image);
+            let deep = image.to_rgba16();
+            let by_value = deep.pixels().map(|pixel| pixel[3] != 0 && pixel.0[..3] != [0; 3]);
+            assert_eq!(
+                Inside::NotBlack.of(image.clone()),
+                by_value.collect::<Vec<_>>(),
+                "{:?}",
+                image.color()
+            );
+        }
     }
 
     #[test]

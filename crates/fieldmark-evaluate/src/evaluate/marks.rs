@@ -1,6 +1,6 @@
 //! A map and the truth become one number for every metric of localisation that has a meaning for them.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -81,15 +81,20 @@ impl Known {
 }
 
 /// All metrics of localisation of one map; none where one has no meaning.
-pub(super) fn marks(map: &ConceptMap, known: &Known, tolerance: Tolerance) -> Vec<(Metric, Option<f64>)> {
-    let values = map.at_photo_size();
-    let localisation = Metric::ALL.iter().copied().filter(|metric| metric.group() == Group::Localisation);
-    let map = Map {
-        width: map.placement().photo.width as usize,
-        half_peak: metric::half_peak(&values),
-        above_mean: metric::above_mean(&values),
-        values,
+pub(super) fn marks(
+    map: Cow<'_, ConceptMap>,
+    known: &Known,
+    tolerance: Tolerance,
+) -> Vec<(Metric, Option<f64>)> {
+    let width = map.placement().photo.width as usize;
+    // A map on the photo's pixels is large: of one that is not needed any more no copy is made.
+    let values = match map {
+        Cow::Borrowed(map) => map.at_photo_size(),
+        Cow::Owned(map) => map.into_photo_size(),
     };
+    let localisation = Metric::ALL.iter().copied().filter(|metric| metric.group() == Group::Localisation);
+    let map =
+        Map { width, half_peak: metric::half_peak(&values), above_mean: metric::above_mean(&values), values };
     localisation.map(|metric| (metric, map.mark(metric, known, tolerance))).collect()
 }
 
@@ -145,7 +150,7 @@ mod tests {
     fn numbers(truth: &Truth, tolerance: Tolerance) -> Vec<(Metric, f64)> {
         // By falling value: pixels 1, 2, 0, 3.
         let known = Known::of(truth, Path::new("photo"), Size::new(4, 1)).unwrap().unwrap();
-        let marks = marks(&map([1.0, 4.0, 3.0, -2.0]), &known, tolerance);
+        let marks = marks(Cow::Owned(map([1.0, 4.0, 3.0, -2.0])), &known, tolerance);
         marks.into_iter().filter_map(|(metric, mark)| Some((metric, mark?))).collect()
     }
 

@@ -50,6 +50,7 @@ use fieldmark_explain::{
 };
 use fieldmark_model::{
     error::{Error, Result},
+    geometry::Size,
     photo::Photo,
     photo::PhotoOptions,
     progress::Warning,
@@ -223,13 +224,8 @@ impl<'a> Evaluator<'a> {
 
     fn measure_seen(&self, picture: &Picture, mut looks: Looks) -> Result<Measured> {
         let photo = looks.photo();
-        let known: Result<Vec<_>> = picture
-            .questions
-            .iter()
-            .map(|question| Known::of(&question.truth, &picture.path, photo.size()))
-            .collect();
+        let mut known = known(picture, photo.size())?;
         let queries: Vec<Query> = picture.questions.iter().map(|question| self.query(question)).collect();
-        let known = known?;
         let found = self.explainer.localize_grid(&mut looks, &queries, &self.grid.asked)?;
         let faithful = self.faithful(photo, picture, &found)?;
         let sane = self.sane(photo, picture, &found)?;
@@ -237,14 +233,21 @@ impl<'a> Evaluator<'a> {
         for (place, question) in picture.questions.iter().enumerate() {
             let Some(first) = found[place].first() else { continue };
             measured.warnings.extend(found[place].iter().flat_map(|found| found.warnings.iter().cloned()));
+            let known = match known[place].take() {
+                Some(known) => known,
+                None => Known::of(&question.truth, &picture.path, photo.size())?,
+            };
             let at = |setting: usize| MapMarks {
-                places: self.places(photo, &found[place][setting], known[place].as_ref()),
+                places: self.places(photo, &found[place][setting], known.as_ref()),
                 faithful: faithful[place].get(setting),
                 sane: sane[place].get(setting),
             };
-            let settings = (0..found[place].len()).into_par_iter();
-            let outcome = |setting| at(setting).outcome(&found[place][setting], &self.options.metrics);
-            measured.answers.push(Answer::new(picture, question, first, settings.map(outcome).collect()));
+            let outcome =
+                |setting: &usize| at(*setting).outcome(&found[place][*setting], &self.options.metrics);
+            let settings: Vec<usize> = (0..found[place].len()).collect();
+            let parts = settings.chunks(maps_at_once(photo.size()));
+            let outcomes = parts.flat_map(|part| part.par_iter().map(outcome).collect::<Vec<_>>());
+            measured.answers.push(Answer::new(picture, question, first, outcomes.collect()));
         }
         Ok(measured)
     }
@@ -261,7 +264,7 @@ impl<'a> Evaluator<'a> {
     fn places(&self, photo: &Photo, found: &Found, known: Option<&Known>) -> Vec<(Metric, Option<f64>)> {
         match known {
             Some(known) if !self.options.metrics_of(Group::Localisation).is_empty() => {
-                marks(&found.on_pixels(photo), known, self.options.tolerance)
+                marks(found.on_pixels(photo), known, self.options.tolerance)
             }
             _ => Vec::new(),
         }
@@ -310,6 +313,26 @@ impl<'a> Evaluator<'a> {
         }
         Ok(all)
     }
+}
+
+/// What is known of the places that a picture's questions are about; all of it is checked. Of a large photo's masks some
+/// are not kept, but made anew when they are needed: none in the list.
+fn known(picture: &Picture, size: Size) -> Result<Vec<Option<Option<Known>>>> {
+    const KEPT: u64 = 64 << 20;
+    let most = (KEPT / size.area().max(1)).max(1) as usize;
+    let of = |(place, question): (usize, &Question)| {
+        let known = Known::of(&question.truth, &picture.path, size)?;
+        Ok((place < most).then_some(known))
+    };
+    picture.questions.iter().enumerate().map(of).collect()
+}
+
+/// How many maps of a photo may be measured at the same time: each takes memory for every pixel.
+fn maps_at_once(size: Size) -> usize {
+    const ROOM: u64 = 256 << 20;
+    /// The values, their sorted copy, and the pixels that two metrics call the concept's.
+    const OF_A_PIXEL: u64 = 10;
+    (ROOM / size.area().saturating_mul(OF_A_PIXEL).max(1)).max(1) as usize
 }
 
 /// The rivals of an answer, by name.

@@ -1,6 +1,6 @@
 //! Pixel average precision: the map read as a ranking of pixels.
 
-use super::counts_by_threshold;
+use super::for_each_threshold;
 
 /// The area under the precision-recall curve of the pixels of one picture, 0 to 1.
 ///
@@ -17,11 +17,11 @@ pub fn average_precision(map: &[f32], mask: &[bool]) -> Option<f64> {
     }
     let mut found_before = 0;
     let mut sum = 0.0;
-    for (_, retrieved, found) in counts_by_threshold(map, mask) {
+    for_each_threshold(map, mask, |_, retrieved, found| {
         let precision = found as f64 / retrieved as f64;
         sum += precision * (found - found_before) as f64 / relevant as f64;
         found_before = found;
-    }
+    });
     Some(sum)
 }
 

@@ -1,6 +1,6 @@
 //! Intersection over union at the threshold that suits the picture best.
 
-use super::counts_by_threshold;
+use super::for_each_threshold;
 
 /// The best overlap that any threshold gives.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,12 +24,12 @@ pub fn best_iou(map: &[f32], mask: &[bool]) -> Option<BestIou> {
         return None;
     }
     let mut best: Option<BestIou> = None;
-    for (threshold, reached, hits) in counts_by_threshold(map, mask) {
+    for_each_threshold(map, mask, |threshold, reached, hits| {
         let iou = hits as f64 / (in_mask + reached - hits) as f64;
         if best.is_none_or(|best| iou > best.iou) {
             best = Some(BestIou { iou, threshold });
         }
-    }
+    });
     best
 }
 

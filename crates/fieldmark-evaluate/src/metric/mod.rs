@@ -48,26 +48,43 @@ pub use pointing_game::pointing_game;
 pub use rank_correlation::rank_correlation;
 pub use ssim::ssim;
 
-/// Pixels of a map by falling value, NaN left out; equal values are together.
-fn by_falling_value(map: &[f32]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..map.len()).filter(|&pixel| !map[pixel].is_nan()).collect();
-    order.sort_unstable_by(|&left, &right| map[right].total_cmp(&map[left]));
-    order
+/// Visits every distinct value of the map, falling: the value, how many pixels reach it, and how many of those lie in
+/// the mask. NaN is left out. Beside the map it takes four bytes for each pixel.
+fn for_each_threshold(map: &[f32], mask: &[bool], mut visit: impl FnMut(f32, usize, usize)) {
+    assert_eq!(map.len(), mask.len(), "map and mask have the same size");
+    let sorted = |wanted: bool| {
+        let here = map.iter().zip(mask).filter(|(value, inside)| **inside == wanted && !value.is_nan());
+        let mut values = Vec::with_capacity(here.clone().count());
+        values.extend(here.map(|(value, _)| *value));
+        values.sort_unstable_by(|left, right| right.total_cmp(left));
+        values
+    };
+    let (inside, outside) = (sorted(true), sorted(false));
+    let (mut hits, mut misses) = (0, 0);
+    loop {
+        let value = match (inside.get(hits), outside.get(misses)) {
+            (Some(one), Some(other)) => one.max(*other),
+            (Some(one), None) | (None, Some(one)) => *one,
+            (None, None) => return,
+        };
+        hits += inside[hits..].iter().take_while(|other| **other == value).count();
+        misses += outside[misses..].iter().take_while(|other| **other == value).count();
+        visit(value, hits + misses, hits);
+    }
 }
 
-/// For every distinct value of the map, falling: the value, how many pixels reach it, and how many of those lie in
-/// the mask.
-fn counts_by_threshold(map: &[f32], mask: &[bool]) -> Vec<(f32, usize, usize)> {
-    assert_eq!(map.len(), mask.len(), "map and mask have the same size");
-    let order = by_falling_value(map);
-    let mut counts = Vec::new();
-    let mut in_mask = 0;
-    for (position, &pixel) in order.iter().enumerate() {
-        in_mask += usize::from(mask[pixel]);
-        let last_of_its_value = order.get(position + 1).is_none_or(|&next| map[next] != map[pixel]);
-        if last_of_its_value {
-            counts.push((map[pixel], position + 1, in_mask));
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_fall_and_equal_values_are_one() {
+        let map = [1.0, 2.0, f32::NAN, 1.0, -0.0, 0.0, f32::NEG_INFINITY, 3.0];
+        let mask = [true, false, true, false, true, false, false, true];
+        let mut found = Vec::new();
+        for_each_threshold(&map, &mask, |value, reached, hits| found.push((value, reached, hits)));
+        let expected = [(3.0, 1, 1), (2.0, 2, 1), (1.0, 4, 2), (0.0, 6, 3), (f32::NEG_INFINITY, 7, 3)];
+        assert_eq!(found, expected);
+        for_each_threshold(&[f32::NAN], &[true], |_, _, _| panic!("there is none"));
     }
-    counts
 }

@@ -21,9 +21,9 @@ pub fn pointing_game(map: &[f32], mask: &[bool], width: usize, tolerance: f32) -
         return None;
     }
     let largest = map.iter().copied().filter(|value| !value.is_nan()).max_by(f32::total_cmp)?;
-    let points: Vec<usize> = (0..map.len()).filter(|&pixel| map[pixel] == largest).collect();
-    let hits = points.iter().filter(|&&point| is_near_mask(point, mask, width, tolerance)).count();
-    Some(hits as f64 / points.len() as f64)
+    let points = || (0..map.len()).filter(|&pixel| map[pixel] == largest);
+    let hits = points().filter(|&point| is_near_mask(point, mask, width, tolerance)).count();
+    Some(hits as f64 / points().count() as f64)
 }
 
 fn is_near_mask(point: usize, mask: &[bool], width: usize, tolerance: f32) -> bool {

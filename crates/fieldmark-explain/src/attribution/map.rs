@@ -1,7 +1,7 @@
 //! The signed map of evidence: plain numbers on a grid that knows where on the photo it lies.
 
 use crate::attribution::resample::Resampled;
-use fieldmark_model::geometry::{Grid, Placement};
+use fieldmark_model::geometry::{Grid, Placement, Rect};
 
 /// A map of evidence for (positive) and against (negative) a concept, in logits.
 ///
@@ -105,5 +105,36 @@ impl ConceptMap {
             resampled.row(y as u32, row);
         }
         out
+    }
+
+    /// As [`at_photo_size`](Self::at_photo_size); nothing is copied if the map's cells are the photo's pixels.
+    pub fn into_photo_size(self) -> Vec<f32> {
+        let Placement { photo, grid, covers, .. } = self.placement;
+        let is_fine = [grid.columns, grid.rows] == [photo.width as usize, photo.height as usize];
+        if is_fine && covers == Rect::whole(photo) { self.values } else { self.at_photo_size() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fieldmark_model::geometry::Size;
+
+    #[test]
+    fn a_map_on_the_photos_pixels_is_its_own_at_photo_size() {
+        let photo = Size::new(7, 5);
+        let map = |grid: Grid, covers| {
+            let values = (0..grid.cells()).map(|cell| (cell as f32 * 1.7).sin() * 1e3).collect();
+            ConceptMap::new(values, Placement { photo, input: photo, grid, covers })
+        };
+        let part = Rect { x0: 1.0, ..Rect::whole(photo) };
+        for map in [
+            map(Grid::new(5, 7), Rect::whole(photo)),
+            map(Grid::new(5, 7), part),
+            map(Grid::new(2, 3), Rect::whole(photo)),
+        ] {
+            let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+            assert_eq!(bits(map.clone().into_photo_size()), bits(map.at_photo_size()));
+        }
     }
 }
