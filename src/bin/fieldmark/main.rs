@@ -27,9 +27,12 @@ mod threads;
 mod unfinished;
 mod usage;
 
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use fieldmark::guard::held_back;
 
 use args::Command;
 use exit::Exit;
@@ -42,8 +45,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = usage::parse(std::env::args_os()).unwrap_or_else(|error| usage::end(&error));
     let terminal = Terminal::new(cli.quiet);
-    let result =
-        signals::take_over().and_then(|()| threads::start()).and_then(|()| run(&cli.command, &terminal));
+    let started = || signals::take_over().and_then(|()| threads::start());
+    let result = started().and_then(|()| loudly(|| run(&cli.command, &terminal)));
     // Whatever was to be written is written by now.
     let result = result.and_then(|exit| output::check().map(|()| exit));
     let exit = result.unwrap_or_else(|error| match exit::is_broken_pipe(&error) {
@@ -54,6 +57,17 @@ fn main() -> ExitCode {
         }
     });
     exit.into()
+}
+
+/// A panic of the program that was held back on a thread which works for others is printed: nothing else would say why the
+/// program ends.
+fn loudly<T>(work: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        if let Some(text) = held_back(panic.as_ref()) {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+        resume_unwind(panic)
+    })
 }
 
 fn run(command: &Command, terminal: &Terminal) -> Result<Exit> {
