@@ -106,6 +106,18 @@ fn peak_mebibytes() -> u64 {
     line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
+fn mutant(seeds: &[Seed], round: u64) -> (&Seed, Vec<u8>) {
+    let mut chance = ChaCha8Rng::seed_from_u64(round);
+    let seed = &seeds[round as usize % seeds.len()];
+    let donor = seeds.choose(&mut chance).unwrap();
+    let mut bytes = seed.bytes.clone();
+    mutate(&mut bytes, &donor.bytes, &mut chance);
+    if seed.name.ends_with(".png") && chance.random_bool(0.7) {
+        mend_checksums(&mut bytes);
+    }
+    (seed, bytes)
+}
+
 #[test]
 fn mutated_photos_are_photos_or_errors() {
     let seeds = seeds();
@@ -114,14 +126,7 @@ fn mutated_photos_are_photos_or_errors() {
     let (mut decoded, mut slowest) = (0, (Duration::ZERO, String::new()));
     let before = peak_mebibytes();
     for round in 0..rounds {
-        let mut chance = ChaCha8Rng::seed_from_u64(round);
-        let seed = &seeds[round as usize % seeds.len()];
-        let donor = seeds.choose(&mut chance).unwrap();
-        let mut bytes = seed.bytes.clone();
-        mutate(&mut bytes, &donor.bytes, &mut chance);
-        if seed.name.ends_with(".png") && chance.random_bool(0.7) {
-            mend_checksums(&mut bytes);
-        }
+        let (seed, bytes) = mutant(&seeds, round);
         let begin = Instant::now();
         let size = size_in_bytes("mutant", &bytes);
         match Photo::from_bytes("mutant", &bytes, &options) {

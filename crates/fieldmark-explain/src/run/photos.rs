@@ -65,8 +65,10 @@ pub fn memory(photo: &Path) -> u64 {
     const OF_JPEG: u64 = 10;
     /// Other formats can have 16 bits and transparency.
     const OF_OTHERS: u64 = 16;
-    let Ok(size) = size_in_file(photo) else { return 0 };
+    /// Of a larger file the size may lie where the header's reader does not look.
+    const OF_A_HEADER: u64 = 4 << 20;
     let length = std::fs::metadata(photo).map_or(0, |metadata| metadata.len());
+    let Ok(size) = size_in_file(photo) else { return if length > OF_A_HEADER { MEMORY } else { 0 } };
     if size.area() > MOST_BESIDE_OTHERS {
         return MEMORY.saturating_add(length);
     }

@@ -13,8 +13,10 @@ use super::decode::{Decoded, broken, truncated};
 use super::exif::Exif;
 use super::flatten::Flat;
 use super::format::Format;
+use super::header::size_in_bytes;
 use super::source::Source;
 use crate::error::Result;
+use crate::geometry::Size;
 
 /// Every scan of a progressive picture walks over all of it; encoders write about ten of them.
 const LARGEST_SCAN_COUNT: usize = 100;
@@ -27,6 +29,13 @@ pub(super) fn decode(source: &Source<'_>) -> Result<Decoded> {
         .map_err(failed)?
         .with_output_format(PixelFormat::Rgb);
     let header = decoder.header();
+    // Whoever plans memory reads the header without the decoder: what it cannot know is not decoded.
+    let planned = size_in_bytes(source.path, source.bytes)?;
+    if planned != Size::new(header.width.into(), header.height.into()) {
+        let Size { width, height } = planned;
+        let sizes = format!("{width} x {height} pixels and {} x {}", header.width, header.height);
+        return Err(source.error(broken(Format::Jpeg, &format!("expected one size, found {sizes}"))));
+    }
     source.check_size(header.width.into(), header.height.into())?;
     if header.precision != 8 {
         return Err(source.error(unsupported(&format!("{} bits per value", header.precision))));
