@@ -52,10 +52,17 @@ struct Measures {
     height: u32,
 }
 
+/// Letters are at least so large, in pixels per em.
+const SMALLEST_EM: f32 = 13.0;
+
 impl Measures {
-    fn of(picture: &RgbImage) -> Self {
+    /// Those that suit a picture, of words that are `words` ems wide: larger letters below larger pictures, as far as the
+    /// words fit below it.
+    fn of(picture: &RgbImage, words: f32) -> Self {
         let area = f64::from(picture.width()) * f64::from(picture.height());
-        let em = (area.sqrt() * 0.021).clamp(13.0, 96.0).round() as f32;
+        let usual = (area.sqrt() * 0.021).min(96.0).round() as f32;
+        let fitting = (picture.width() as f32 / (words + 2.0)).floor();
+        let em = usual.min(fitting).max(SMALLEST_EM);
         let pixels = |ems: f32| (em * ems).round() as u32;
         let padding = pixels(0.9);
         let title = pixels(0.6);
@@ -71,15 +78,50 @@ impl Measures {
     }
 }
 
+/// The distance of ticks: 1, 2 or 5 times a power of ten.
+#[derive(Clone, Copy)]
+struct Step {
+    factor: u8,
+    exponent: i32,
+}
+
+impl Step {
+    /// The smallest that reaches a scale in at most `most` steps; the largest within the scale, where that is larger.
+    fn of(scale: f64, most: u32) -> Self {
+        let exponent = scale.log10().floor() as i32;
+        let larger = (exponent - 2..=exponent + 1)
+            .flat_map(|exponent| [1, 2, 5].map(|factor| Self { factor, exponent }))
+            .filter(|step| step.size() <= scale * (1.0 + 1e-6));
+        let few = |step: &Self| step.size() * f64::from(most) >= scale * (1.0 - 1e-6);
+        let mut all: Vec<Self> = larger.collect();
+        let largest = all.pop().unwrap_or(Self { factor: 1, exponent });
+        all.into_iter().find(few).unwrap_or(largest)
+    }
+
+    fn size(self) -> f64 {
+        f64::from(self.factor) * 10_f64.powi(self.exponent)
+    }
+
+    /// So many steps, with the digits that the step has.
+    fn label(self, steps: i64) -> String {
+        let value = steps as f64 * self.size();
+        match self.exponent {
+            -4..=4 => format!("{value:.*}", usize::try_from(-self.exponent).unwrap_or(0)),
+            _ => number(value as f32),
+        }
+    }
+}
+
 /// A tick: its place as a part of the bar, and its label.
 type Tick = (f32, String);
 
 impl Bar<'_> {
     fn below(&self, picture: &RgbImage) -> RgbImage {
-        let measures = Measures::of(picture);
         let title = format!("evidence ({})", self.unit);
         let ends = self.ticks(1);
-        let words = text::width(&title, measures.em).max(widths(&ends, measures.em));
+        let words = |em: f32| text::width(&title, em).max(widths(&ends, em));
+        let measures = Measures::of(picture, words(SMALLEST_EM) / SMALLEST_EM);
+        let words = words(measures.em);
         let width = picture.width().max(words.ceil() as u32 + 2 * measures.padding);
         let mut page = RgbImage::from_pixel(width, picture.height() + measures.height, PAPER);
         imageops::replace(&mut page, picture, i64::from((width - picture.width()) / 2), 0);
@@ -95,24 +137,25 @@ impl Bar<'_> {
         page
     }
 
-    /// So many steps from no evidence to the scale, as many again against the concept where that is shown; one tick
-    /// where there is no scale.
-    fn ticks(&self, steps: u32) -> Vec<Tick> {
+    /// Round numbers from no evidence to the scale, at most `most` above 0, and as many against the concept where that is
+    /// shown; one tick where there is no scale.
+    fn ticks(&self, most: u32) -> Vec<Tick> {
         let is_signed = self.options.colors.sign() == Sign::Both;
         let zero = if is_signed { 0.5 } else { 0.0 };
-        let Some(scale) = self.scale else { return vec![(zero, "0".into())] };
-        let lowest = if is_signed { -i64::from(steps) } else { 0 };
-        let tick = |step: i64| {
-            let part = step as f32 / steps as f32;
-            let label = match step {
+        let Some(scale) = self.scale.map(f64::from) else { return vec![(zero, "0".into())] };
+        let step = Step::of(scale, most);
+        let above = (scale / step.size() * (1.0 + 1e-6)).floor() as i64;
+        let tick = |number: i64| {
+            let part = (number as f64 * step.size() / scale).min(1.0) as f32;
+            let label = match number {
                 0 => "0".into(),
-                _ if step < 0 => format!("−{}", number(-part * scale)),
-                _ if is_signed => format!("+{}", number(part * scale)),
-                _ => number(part * scale),
+                _ if number < 0 => format!("−{}", step.label(-number)),
+                _ if is_signed => format!("+{}", step.label(number)),
+                _ => step.label(number),
             };
             (zero + part * (1.0 - zero), label)
         };
-        (lowest..=i64::from(steps)).map(tick).collect()
+        (if is_signed { -above } else { 0 }..=above).map(tick).collect()
     }
 
     fn draw_colors(&self, page: &mut RgbImage, area: Area) {
@@ -178,7 +221,7 @@ impl Bar<'_> {
 
     fn draw_ticks(&self, page: &mut RgbImage, area: Area, measures: &Measures) {
         let fits = |ticks: &Vec<Tick>| widths(ticks, measures.em) <= area.width as f32;
-        let ticks = [4, 2].map(|steps| self.ticks(steps)).into_iter().find(fits);
+        let ticks = [5, 2].map(|most| self.ticks(most)).into_iter().find(fits);
         let thickness = (measures.em / 16.0).round().max(1.0) as u32;
         let baseline = measures.baseline(area.y - measures.tops[1] + measures.tops[2]);
         for (part, label) in ticks.unwrap_or_else(|| self.ticks(1)) {
@@ -212,19 +255,47 @@ mod tests {
         ConceptMap::new(values.into(), placement)
     }
 
-    fn labels(values: [f32; 2], options: &RenderOptions, steps: u32) -> Vec<String> {
+    fn labels(values: [f32; 2], options: &RenderOptions, most: u32) -> Vec<String> {
         let scale = options.scale.of(&map(Size::new(9, 9), values), options.colors.sign());
         let bar = Bar { options, scale, unit: "logits", line: None, is_transparent: true };
-        bar.ticks(steps).into_iter().map(|(_, label)| label).collect()
+        bar.ticks(most).into_iter().map(|(_, label)| label).collect()
     }
 
     #[test]
     fn ticks_are_in_the_maps_unit_and_signed_where_the_colours_are() {
-        assert_eq!(labels([8.0, -9.0], &RenderOptions::default(), 2), ["0", "4.00", "8.00"]);
-        assert_eq!(labels([8.0, -9.0], &RenderOptions::signed(), 1), ["−9.00", "0", "+9.00"]);
+        assert_eq!(labels([8.0, -9.0], &RenderOptions::default(), 5), ["0", "2", "4", "6", "8"]);
+        assert_eq!(labels([8.0, -9.0], &RenderOptions::signed(), 2), ["−5", "0", "+5"]);
         let fixed = RenderOptions { scale: Scale::Shared(12.5), ..RenderOptions::default() };
-        assert_eq!(labels([8.0, -9.0], &fixed, 1), ["0", "12.5"]);
+        assert_eq!(labels([8.0, -9.0], &fixed, 5), ["0", "5", "10"]);
         assert_eq!(labels([-8.0, -9.0], &RenderOptions::default(), 4), ["0"], "nothing is drawn");
+    }
+
+    #[test]
+    fn ticks_are_round_numbers_at_their_places() {
+        let at = |scale: f32, most: u32| {
+            let options = RenderOptions { scale: Scale::Shared(scale), ..RenderOptions::default() };
+            let bar =
+                Bar { options: &options, scale: Some(scale), unit: "", line: None, is_transparent: true };
+            bar.ticks(most)
+        };
+        let of = |scale, most| at(scale, most).into_iter().map(|(_, label)| label).collect::<Vec<_>>();
+        assert_eq!(of(1.0, 5), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(of(0.3, 5), ["0", "0.1", "0.2", "0.3"]);
+        assert_eq!(of(0.037, 5), ["0", "0.01", "0.02", "0.03"]);
+        assert_eq!(of(99.0, 5), ["0", "20", "40", "60", "80"]);
+        assert_eq!(of(4321.0, 2), ["0", "2000", "4000"]);
+        assert_eq!(of(4321.0, 1), ["0", "2000", "4000"], "larger steps would leave 0 alone");
+        assert_eq!(of(0.37, 1), ["0", "0.2"]);
+        for (part, label) in at(12.5, 5) {
+            assert!((f64::from(part) * 12.5 - label.parse::<f64>().unwrap()).abs() < 1e-5);
+        }
+        for scale in (0..4000).map(|step| 10_f32.powf(step as f32 / 60.0 - 33.0)) {
+            for most in [1, 2, 5] {
+                let ticks = at(scale, most);
+                assert!((2..=most as usize + 3).contains(&ticks.len()), "{scale}, {most}: {ticks:?}");
+                assert!(ticks.iter().all(|(part, _)| (0.0..=1.0).contains(part)));
+            }
+        }
     }
 
     #[test]
@@ -252,7 +323,7 @@ mod tests {
     fn the_last_colour_is_at_the_end_of_the_bar() {
         let size = Size::new(640, 480);
         let page = heatmap_with_bar(&map(size, [2.0, -2.0]), size, &RenderOptions::signed(), "logits");
-        let measures = Measures::of(&RgbImage::new(640, 480));
+        let measures = Measures::of(&RgbImage::new(640, 480), 9.0);
         let y = 480 + measures.tops[1] + measures.bar_height / 2;
         let at = |x: u32| page.get_pixel(x, y).0;
         let colors = RenderOptions::signed().colors;
