@@ -672,4 +672,14 @@ fn names_cannot_deceive_the_terminal() {
     }
     assert!(outcome.errors()[0].contains("a\\u{202e}gnp.\\u{1b}[31m"), "{outcome:#?}");
     assert!(wrong.stderr.contains("\\u{1b}[31m\\u{202e}"), "{wrong:#?}");
+    // Pages, too.
+    sandbox.write("prompts.txt", "red square\nblue circle\n");
+    sandbox.run(&["batch", "prompts.txt", name, "--model", "model", "--output", "out"]).assert_done();
+    let mut pages = files(&sandbox.path("out"));
+    pages.retain(|name, _| name.ends_with(".html"));
+    assert_eq!(pages.len(), 2);
+    for page in pages.into_values() {
+        let page = String::from_utf8(page).unwrap();
+        assert!(page.contains(r"a\\u{202e}gnp.\\u{1b}[31m"), "its name is spelled out");
+    }
 }

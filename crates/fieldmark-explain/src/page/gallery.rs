@@ -14,7 +14,7 @@ use crate::{
     render::{RenderOptions, Scale, overlay},
     verdict::Verdict,
 };
-use fieldmark_model::error::Result;
+use fieldmark_model::{error::Result, files::shown};
 
 pub(super) const FRAME: Frame = Frame {
     markup: include_str!("gallery.html"),
@@ -78,12 +78,32 @@ pub struct Tile {
 /// If a number cannot be written.
 pub fn gallery(gallery: &Gallery) -> Result<String> {
     #[derive(Serialize)]
-    struct Data<'a> {
+    struct Data {
         program: &'static str,
         #[serde(flatten)]
-        gallery: &'a Gallery,
+        gallery: Gallery,
     }
-    FRAME.page(&Data { program: super::PROGRAM, gallery })
+    FRAME.page(&Data { program: super::PROGRAM, gallery: gallery.readable() })
+}
+
+impl Gallery {
+    /// With all that is read spelled out ([`shown`]): names and prompts come from outside. Paths are what they are.
+    fn readable(&self) -> Self {
+        let all = |texts: &[String]| texts.iter().map(|text| shown(text)).collect();
+        let tile = |tile: &Tile| Tile { prompt: shown(&tile.prompt), ..tile.clone() };
+        let shot = |shot: &Shot| Shot {
+            image: shown(&shot.image),
+            report: shot.report.clone(),
+            tiles: shot.tiles.iter().map(tile).collect(),
+        };
+        Self {
+            summary: shown(&self.summary),
+            settings: self.settings.iter().map(|(name, value)| (shown(name), shown(value))).collect(),
+            prompts: all(&self.prompts),
+            shots: self.shots.iter().map(shot).collect(),
+            failed: all(&self.failed),
+        }
+    }
 }
 
 /// The evidence for each prompt over the photo, on the scale of all, as small JPEGs.
@@ -95,4 +115,32 @@ pub fn thumbnails(photo: &RgbImage, maps: &[ConceptMap]) -> Result<Vec<Vec<u8>>>
     let top = maps.iter().map(ConceptMap::max).fold(0.0, f32::max);
     let options = RenderOptions { scale: Scale::Shared(top), ..RenderOptions::default() };
     maps.iter().map(|map| jpeg(&overlay(&small, map, &options), LARGEST_THUMBNAIL)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_spelled_out_and_paths_stay() {
+        let sly = "a\u{202e}b\u{1b}[31m\n";
+        let tile = Tile {
+            prompt: sly.into(),
+            similarity: 0.5,
+            probability: 0.5,
+            verdict: Verdict::Present,
+            thumbnail: sly.into(),
+            files: BTreeMap::from([("overlay".into(), sly.into())]),
+        };
+        let gallery = Gallery {
+            summary: sly.into(),
+            settings: vec![(sly.into(), sly.into())],
+            prompts: vec![sly.into()],
+            shots: vec![Shot { image: sly.into(), report: Some(sly.into()), tiles: vec![tile] }],
+            failed: vec![sly.into()],
+        };
+        let text = serde_json::to_string(&gallery.readable()).unwrap();
+        assert_eq!(text.matches('\u{202e}').count(), 3, "the report, the thumbnail and the file: {text}");
+        assert_eq!(text.matches(r"\\u{202e}").count(), 7, "{text}");
+    }
 }

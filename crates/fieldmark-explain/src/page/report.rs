@@ -17,7 +17,7 @@ use crate::{
     },
     report::{Comparison, Evidence, Score, Setup},
 };
-use fieldmark_model::error::Result;
+use fieldmark_model::{error::Result, files::shown};
 
 pub(super) const FRAME: Frame = Frame {
     markup: include_str!("report.html"),
@@ -99,9 +99,9 @@ struct Data<'a> {
     image: String,
     image_size: [u32; 2],
     photo: String,
-    model: &'a str,
+    model: String,
     model_hash: Option<&'a str>,
-    templates: &'a [String],
+    templates: Vec<String>,
     setup: &'a Setup,
     grid: [usize; 2],
     covers: [f64; 4],
@@ -117,7 +117,7 @@ struct Data<'a> {
 #[derive(Serialize)]
 struct Prompt<'a> {
     #[serde(flatten)]
-    score: &'a Score,
+    score: Score,
     evidence: &'a Evidence,
     map: Option<String>,
 }
@@ -156,7 +156,7 @@ impl<'a> Data<'a> {
             Maps::Computed(maps) => (&[], maps),
         };
         let prompts = comparison.prompts.iter().enumerate().map(|(index, prompt)| Prompt {
-            score: &prompt.score,
+            score: Score { prompt: shown(&prompt.score.prompt), ..prompt.score.clone() },
             evidence: &prompt.evidence,
             map: plain.get(index).map(floats),
         });
@@ -166,9 +166,9 @@ impl<'a> Data<'a> {
             image: file_name(comparison),
             image_size: comparison.image_size,
             photo: base64(&photo),
-            model: &comparison.model,
+            model: shown(&comparison.model),
             model_hash: page.options.model_hash.as_deref(),
-            templates: &page.options.templates,
+            templates: page.options.templates.iter().map(|template| shown(template)).collect(),
             setup,
             grid: setup.grid,
             covers: setup.covers,
@@ -217,7 +217,7 @@ impl Render {
 /// The photo's name without its folders, which are nobody's business where a report is passed on.
 fn file_name(comparison: &Comparison) -> String {
     let name = comparison.image.file_name().unwrap_or(comparison.image.as_os_str());
-    name.to_string_lossy().into_owned()
+    shown(&name.to_string_lossy())
 }
 
 /// The values as little-endian float32.
