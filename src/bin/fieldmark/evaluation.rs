@@ -45,6 +45,12 @@ pub struct Description {
     pub pictures: usize,
     /// The part; none of a whole run.
     pub shard: Option<Shard>,
+    /// What the data set's folders hold beside pictures.
+    #[serde(default, skip_serializing_if = "Skipped::is_empty")]
+    pub skipped: Skipped,
+    /// What was passed over in the data set's files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     #[serde(flatten)]
     pub record: Record,
 }
@@ -95,12 +101,19 @@ impl Description {
 
     /// The name of the run in its journal, which its parts share.
     fn run_name(&self) -> Result<String> {
-        let whole = Self { shard: None, ..self.clone() };
+        let whole = Self { shard: None, ..self.deciding() };
         Ok(run_name(&serde_json::to_value(whole)?.to_string()))
     }
 
+    /// Without what decides no row.
+    fn deciding(&self) -> Self {
+        Self { skipped: Skipped::default(), warnings: Vec::new(), ..self.clone() }
+    }
+
     fn check_same(&self, other: &Self, named: &str, with: &str) -> Result<()> {
-        match difference(&serde_json::to_value(self)?, &serde_json::to_value(other)?) {
+        let values = [self, other].map(|one| serde_json::to_value(one.deciding()));
+        let [one, other] = values;
+        match difference(&one?, &other?) {
             Some((name, one, other)) => bail!("{named}: {name}: this run has {one}, {with} {other}"),
             None => Ok(()),
         }
@@ -256,13 +269,7 @@ impl Evaluation {
     }
 
     /// Makes the files of the lines; `rows`: also a file with a JSON object for every line and contrasted setting.
-    /// `skipped` is what the data set's folders hold beside pictures.
-    pub fn finish(
-        &mut self,
-        bootstrap: &Bootstrap,
-        rows: Option<Destination>,
-        skipped: Skipped,
-    ) -> Result<Summary> {
+    pub fn finish(&mut self, bootstrap: &Bootstrap, rows: Option<Destination>) -> Result<Summary> {
         let path = self.path("rows.parquet");
         let mut failed = Vec::new();
         match rows {
@@ -276,7 +283,8 @@ impl Evaluation {
         })?;
         let dataset = self.description.dataset.path();
         let mut summary = Summary::of(&RowsFile::open(&path)?, dataset, failed, bootstrap)?;
-        summary.skipped = skipped;
+        summary.skipped = self.description.skipped;
+        summary.warnings.clone_from(&self.description.warnings);
         write_json(&self.path("summary.json"), &summary)?;
         write_atomically(&self.path("summary.md"), |file| file.write_all(summary.markdown().as_bytes()))?;
         self.save_plots(&summary)?;

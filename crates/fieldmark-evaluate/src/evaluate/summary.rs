@@ -35,6 +35,9 @@ pub struct Summary {
     /// the data set.
     #[serde(skip_serializing_if = "Skipped::is_empty")]
     pub skipped: Skipped,
+    /// What was passed over in the data set's files; empty of [`Summary::of`], which does not see the data set.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Over the present lines with rivals: how often the prompt is more similar to the picture than each of them.
     /// `null` without such lines.
     pub pair_accuracy: Option<Estimate>,
@@ -175,6 +178,7 @@ impl Summary {
             counts: tally.counts(),
             failed,
             skipped: Skipped::default(),
+            warnings: Vec::new(),
             pair_accuracy: tally.pair_accuracy(),
             settings: tally.settings()?,
         })

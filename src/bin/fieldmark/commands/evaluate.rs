@@ -11,7 +11,6 @@ use fieldmark::{
         Evaluator, Failure, Faithfulness, Group, Measured, Metric, Options, Sanity, Summary, Tolerance,
     },
     files::{Leftover, Registered},
-    folder::Skipped,
     metric::Bootstrap,
     objective::{Strength, references::SYNONYM_THRESHOLD},
     pipeline::Rivals,
@@ -40,9 +39,7 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit> {
             bail!("-: expected a data set's file or directory, found standard input")
         }
         (Some(dataset), _) => measure(args, dataset, rows, terminal),
-        (None, Some(output)) => {
-            finish(args, Evaluation::merge(&args.merge, output)?, rows, Skipped::default())
-        }
+        (None, Some(output)) => finish(args, Evaluation::merge(&args.merge, output)?, rows),
         (None, None) => bail!("--output: expected a directory, found none"),
     }
 }
@@ -76,6 +73,8 @@ fn measure(
         questions_sha256: hash_of_questions(dataset.pictures()?.take(pictures))?,
         pictures,
         shard: args.shard,
+        skipped,
+        warnings: dataset.warnings().iter().map(ToString::to_string).collect(),
         record: evaluator.record(),
     };
     let mut evaluation = open(args, folder, description, terminal)?;
@@ -85,18 +84,13 @@ fn measure(
     if let Err(error) = ended {
         return super::ended_early(error, missing - evaluation.missing(), terminal);
     }
-    finish(args, evaluation, rows, skipped)
+    finish(args, evaluation, rows)
 }
 
-fn finish(
-    args: &EvaluateArgs,
-    mut evaluation: Evaluation,
-    rows: Option<Destination>,
-    skipped: Skipped,
-) -> Result<Exit> {
+fn finish(args: &EvaluateArgs, mut evaluation: Evaluation, rows: Option<Destination>) -> Result<Exit> {
     let bootstrap = Bootstrap { seed: args.seed, ..Bootstrap::default() };
     let is_printed = !rows.as_ref().is_some_and(Destination::is_standard_output);
-    let summary = evaluation.finish(&bootstrap, rows, skipped)?;
+    let summary = evaluation.finish(&bootstrap, rows)?;
     if is_printed {
         print(&summary, args)?;
     }
