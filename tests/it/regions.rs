@@ -141,7 +141,7 @@ fn what_cannot_be_refined_or_tiled_is_refused() {
         ("--refine", "crf", "affinity, guided"),
         ("--tiles", "0", "above 0"),
         ("--tiles", "some", "auto or off"),
-        ("--artifacts", "drop", "keep or suppress"),
+        ("--artifacts", "drop", "keep, suppress"),
     ] {
         let outcome = sandbox.localize(PROMPT, &["wide.png", option, value]);
         assert_eq!(outcome.status, Some(2), "{outcome:#?}");
