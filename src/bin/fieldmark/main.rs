@@ -49,9 +49,10 @@ fn main() -> ExitCode {
     let result = started().and_then(|()| loudly(|| run(&cli.command, &terminal)));
     // Whatever was to be written is written by now.
     let result = result.and_then(|exit| output::check().map(|()| exit));
-    let exit = result.unwrap_or_else(|error| match exit::is_broken_pipe(&error) {
-        true => Exit::Done,
-        false => {
+    let exit = result.unwrap_or_else(|error| {
+        if exit::is_broken_pipe(&error) {
+            Exit::Done
+        } else {
             terminal.error(&error);
             Exit::NothingDone
         }

@@ -197,9 +197,10 @@ fn nearest_color(color: [u8; 3]) -> String {
     let cube = [LEVELS[red], LEVELS[green], LEVELS[blue]];
     let mean = color.iter().map(|value| u32::from(*value)).sum::<u32>() / 3;
     let grey = (mean.saturating_sub(3) / 10).min(23);
-    let index = match distance([8 + 10 * grey as u8; 3]) < distance(cube) {
-        true => 232 + grey as usize,
-        false => 16 + 36 * red + 6 * green + blue,
+    let index = if distance([8 + 10 * grey as u8; 3]) < distance(cube) {
+        232 + grey as usize
+    } else {
+        16 + 36 * red + 6 * green + blue
     };
     format!("5;{index}")
 }

@@ -177,9 +177,10 @@ impl<'a> Data<'a> {
             why_fixed: format!(
                 "The strength cannot be changed here: {}, so a contrast is no fixed mix of the prompts' maps. These \
                  were computed:",
-                match setup.aggregate == Softmax.name() {
-                    true => format!("{} gives a probability", setup.aggregate),
-                    false => format!("{} is not linear in the gradient", setup.method),
+                if setup.aggregate == Softmax.name() {
+                    format!("{} gives a probability", setup.aggregate)
+                } else {
+                    format!("{} is not linear in the gradient", setup.method)
                 }
             ),
             computed: computed.iter().map(|(view, map)| Computed { view, map: floats(map) }).collect(),
@@ -194,10 +195,8 @@ impl Colors {
     fn of(colors: ColorMap) -> Self {
         let signed = colors.sign() == Sign::Both;
         let table: Vec<u8> = step_colors(colors).flatten().collect();
-        let label = match signed {
-            true => format!("{}, for and against", colors.name()),
-            false => colors.name().to_owned(),
-        };
+        let label =
+            if signed { format!("{}, for and against", colors.name()) } else { colors.name().to_owned() };
         Self { name: colors.name(), label, signed, table: base64(&table) }
     }
 }

@@ -84,9 +84,10 @@ impl Compare {
     /// ones would be many.
     fn on_small_pixels(&self, photo: &Photo) -> Vec<Cow<'_, ConceptMap>> {
         let (width, height) = fitting(photo, render::LONGEST_PANEL);
-        let guide = match self.report.setup.refined.contains(&Refinement::Guided) {
-            true => imageops::thumbnail(photo.rgb(), width, height),
-            false => RgbImage::new(0, 0),
+        let guide = if self.report.setup.refined.contains(&Refinement::Guided) {
+            imageops::thumbnail(photo.rgb(), width, height)
+        } else {
+            RgbImage::new(0, 0)
         };
         self.maps.iter().map(|map| on_pixels(map, &self.report.setup, &guide)).collect()
     }
@@ -178,9 +179,10 @@ pub(super) fn on_pixels<'map>(
     setup: &Setup,
     picture: &RgbImage,
 ) -> Cow<'map, ConceptMap> {
-    match setup.refined.contains(&Refinement::Guided) {
-        true => Cow::Owned(guided(map, picture)),
-        false => Cow::Borrowed(map),
+    if setup.refined.contains(&Refinement::Guided) {
+        Cow::Owned(guided(map, picture))
+    } else {
+        Cow::Borrowed(map)
     }
 }
 

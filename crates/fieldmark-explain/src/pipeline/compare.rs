@@ -180,13 +180,11 @@ fn names(lineup: &Lineup) -> Result<Vec<&str>> {
     let is_new = |concept: &&String| !lineup.prompts.iter().any(|prompt| same_words(prompt, concept));
     let concepts = lineup.concepts.iter().filter(is_new);
     let names: Vec<&str> = lineup.prompts.iter().chain(concepts).map(String::as_str).collect();
-    match names.is_empty() {
-        true => {
-            let reason = "expected at least one, found none".into();
-            Err(Error::Option { option: "prompts", reason })
-        }
-        false => Ok(names),
+    if names.is_empty() {
+        let reason = "expected at least one, found none".into();
+        return Err(Error::Option { option: "prompts", reason });
     }
+    Ok(names)
 }
 
 /// What competes on one photo, and its scores.

@@ -256,9 +256,10 @@ impl<'s> Rows<'s> {
             weights(*strength).iter().zip(line).all(|(weight, on_line)| (weight - on_line).abs() < 1e-12)
         };
         let is_worth_it = strengths.len() > 2 && plan.is_linear() && settings.tiles == Tiles::Off;
-        match is_worth_it && strengths.iter().all(is_on_line) {
-            true => Ok(Self::Line(strengths)),
-            false => Ok(Self::Each(strengths)),
+        if is_worth_it && strengths.iter().all(is_on_line) {
+            Ok(Self::Line(strengths))
+        } else {
+            Ok(Self::Each(strengths))
         }
     }
 

@@ -12,7 +12,7 @@ use fieldmark_model::{
     error::{Error, Result},
     geometry::{Fit, Placement},
     gradient::{Differentiation, LayerTrace},
-    model::{Model, nn::Recording, preprocess::FitRequest},
+    model::{Model, network::Recording, preprocess::FitRequest},
     photo::Photo,
     progress::ProgressHandler,
 };
@@ -80,9 +80,10 @@ impl View {
     /// How many photos should pass the tower together: so many that it is used well, and fewer of those that it cuts
     /// into many patches. What is recorded of blocks takes too much memory for more than one.
     pub(super) fn photos_together(&self) -> usize {
-        match self.recording == Recording::default() {
-            true => (ENOUGH_CELLS / self.request.trained.cells().max(1)).clamp(1, MOST_TOGETHER),
-            false => 1,
+        if self.recording == Recording::default() {
+            (ENOUGH_CELLS / self.request.trained.cells().max(1)).clamp(1, MOST_TOGETHER)
+        } else {
+            1
         }
     }
 

@@ -34,7 +34,7 @@ use fieldmark_model::{
     embed::{Scores, sigmoid},
     error::{Error, Result},
     files::escaped,
-    model::{Model, TextCache, source::ModelSpec},
+    model::{Model, TextCache, hub::ModelSpec},
     photo::Photo,
     progress::{Event, ProgressHandler, Silent, Warning},
     random::Random,
@@ -272,10 +272,11 @@ fn place(map: &ConceptMap, setup: &Setup, photo: &Photo) -> Place {
 
 /// Peaks and regions are found at the photo's size: of many prompts they are the larger part of the work.
 fn places(maps: &[ConceptMap], setup: &Setup, photo: &Photo) -> Vec<Place> {
-    match setup.refined.contains(&Refinement::Guided) {
+    if setup.refined.contains(&Refinement::Guided) {
         // Maps on the photo's pixels are large: one at a time, which keeps all threads busy by itself.
-        true => maps.iter().map(|map| place(map, setup, photo)).collect(),
-        false => Place::of_all(maps, setup.threshold),
+        maps.iter().map(|map| place(map, setup, photo)).collect()
+    } else {
+        Place::of_all(maps, setup.threshold)
     }
 }
 

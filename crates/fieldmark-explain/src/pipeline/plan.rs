@@ -10,7 +10,7 @@ use crate::{
 };
 use fieldmark_model::{
     error::{Error, Result},
-    model::{config::ClipConfig, nn::Recording},
+    model::{config::ClipConfig, network::Recording},
 };
 
 use super::{Explainer, look::fit_request, settings::Settings};

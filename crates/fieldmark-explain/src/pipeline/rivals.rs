@@ -114,12 +114,10 @@ impl<'q> Candidates<'q> {
         let texts = texts.narrow(0, given.prompts.len(), prompts.len())?;
         let similarities = Scores::new(&given.texts.get(0)?, &texts, 1.0)?.similarities;
         let candidates = Self { rivals, prompts, texts, similarities };
-        match candidates.choose_by_text().chosen.is_empty() {
-            true => Err(no_rival(format!(
-                "a concept below the synonym threshold of {}",
-                rivals.synonym_threshold
-            ))),
-            false => Ok(Some(candidates)),
+        if candidates.choose_by_text().chosen.is_empty() {
+            Err(no_rival(format!("a concept below the synonym threshold of {}", rivals.synonym_threshold)))
+        } else {
+            Ok(Some(candidates))
         }
     }
 

@@ -317,9 +317,8 @@ mod tests {
 
     #[test]
     fn what_fails_in_any_step_fails_in_its_place() {
-        let fails_at = |input: usize, step: usize| match input % 5 == step {
-            true => Err(fault(&format!("{input} in step {step}"))),
-            false => Ok(input),
+        let fails_at = |input: usize, step: usize| {
+            if input % 5 == step { Err(fault(&format!("{input} in step {step}"))) } else { Ok(input) }
         };
         let open = |input: usize| match input % 5 {
             4 => Ok(Opening::Known(100 * input)),

@@ -46,10 +46,7 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     let with = |name: String| Settings { method: Some(name), ..settings.clone() };
     let strength = settings::page_strength(&args.map.aggregate, args.strength)?;
     let options = settings::page_options(&settings, strength);
-    let all = match methods.is_empty() {
-        true => vec![settings],
-        false => methods.into_iter().map(with).collect(),
-    };
+    let all = if methods.is_empty() { vec![settings] } else { methods.into_iter().map(with).collect() };
     let mut compared = explainer.rank_all(&photo, &lineup, &all)?;
     compared.iter().for_each(|compared| terminal.warn(&compared.warnings));
     let start = Instant::now();

@@ -53,16 +53,10 @@ fn one(model: &OsStr, args: &DownloadArgs, terminal: &Terminal) -> Result<Downlo
 }
 
 fn print(downloaded: &Downloaded, json: bool) -> Result<()> {
-    match json {
-        true => output::json(downloaded),
-        false => {
-            let bytes = downloaded.files.iter().map(|file| file.bytes).sum();
-            output::downloaded(
-                &downloaded.model,
-                downloaded.directory.as_ref(),
-                downloaded.files.len(),
-                bytes,
-            )
-        }
+    if json {
+        output::json(downloaded)
+    } else {
+        let bytes = downloaded.files.iter().map(|file| file.bytes).sum();
+        output::downloaded(&downloaded.model, downloaded.directory.as_ref(), downloaded.files.len(), bytes)
     }
 }

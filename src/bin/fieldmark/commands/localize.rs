@@ -134,7 +134,8 @@ impl Question {
 /// Another program or checkpoint may answer otherwise.
 fn note_differences(earlier: &Origin, now: &Origin, terminal: &Terminal) {
     if !earlier.version.is_empty() && earlier.version != now.version {
-        terminal.note(&format!("the result was made by fieldmark {}, this is {}", earlier.version, now.version));
+        terminal
+            .note(&format!("the result was made by fieldmark {}, this is {}", earlier.version, now.version));
     }
     let differs = |one: &Option<String>, other: &Option<String>| {
         one.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| one != other)
@@ -222,11 +223,13 @@ impl Run<'_> {
         let lines = self.drawing.waits.then(Lines::new).transpose()?;
         let mut unfinished = Unfinished { skipped, photos: Vec::new(), lines };
         let (mut done, mut failed) = (0, 0);
-        let runner =
-            super::runner(self.explainer, &self.question.query.settings, self.terminal)?.expecting(images.len());
+        let runner = super::runner(self.explainer, &self.question.query.settings, self.terminal)?
+            .expecting(images.len());
         let mut names = Names::new();
-        let mut named =
-            |path: PathBuf| Named { name: names.for_prompt(images::naming(&path), &self.question.query.target), path };
+        let mut named = |path: PathBuf| Named {
+            name: names.for_prompt(images::naming(&path), &self.question.query.target),
+            path,
+        };
         let asking = Asking { run: self, shows: preview.is_some() };
         let ended = runner.run(images.into_iter().map(|image| image.map(&mut named)), &asking, |outcome| {
             match outcome.result {
@@ -289,9 +292,10 @@ impl Run<'_> {
 
     /// What stands before the kind in the names of one strength's files: the strength, where there are several.
     fn name(&self, name: &str, found: &Found) -> String {
-        match self.question.strengths.len() > 1 {
-            true => format!("{name}.strength-{}", found.report.setup.strength),
-            false => name.to_owned(),
+        if self.question.strengths.len() > 1 {
+            format!("{name}.strength-{}", found.report.setup.strength)
+        } else {
+            name.to_owned()
         }
     }
 
@@ -397,9 +401,10 @@ impl Run<'_> {
     /// Writes the files of all strengths; where there are several, a file of one of them has it in its name.
     fn save(&self, photo: &Photo, name: &str, answers: &mut [Found]) -> fieldmark::Result<()> {
         let (folder, kinds) = (&self.args.output.output, &self.kinds()[..]);
-        let strip = match kinds.contains(&FileKind::Strip) {
-            true => strip_at(photo, answers, self.drawing.of_all()),
-            false => None,
+        let strip = if kinds.contains(&FileKind::Strip) {
+            strip_at(photo, answers, self.drawing.of_all())
+        } else {
+            None
         };
         for found in &mut *answers {
             let name = self.name(name, found);

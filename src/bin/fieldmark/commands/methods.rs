@@ -15,13 +15,12 @@ struct Line {
 }
 
 pub fn run(args: &MethodsArgs) -> Result<Exit> {
-    match args.json {
-        false => output::methods(METHODS)?,
-        true => {
-            for method in METHODS {
-                output::json(&Line { method: method.name(), facts: method.facts() })?;
-            }
+    if args.json {
+        for method in METHODS {
+            output::json(&Line { method: method.name(), facts: method.facts() })?;
         }
+    } else {
+        output::methods(METHODS)?
     }
     Ok(Exit::Done)
 }

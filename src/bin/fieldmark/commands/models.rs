@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use anyhow::Result;
-use fieldmark::model::{catalogue, inspect::Inspection, source::ModelSpec};
+use fieldmark::model::{catalogue, hub::ModelSpec, inspect::Inspection};
 
 use crate::{args::ModelsArgs, checkpoint, exit::Exit, listing, output, terminal::Terminal};
 
@@ -16,9 +16,10 @@ pub fn run(args: &ModelsArgs, terminal: &Terminal) -> Result<Exit> {
 
 fn list(args: &ModelsArgs) -> Result<Exit> {
     let listed = catalogue::list(&checkpoint::hub_options(args.offline))?;
-    match args.json {
-        true => listed.iter().try_for_each(output::json)?,
-        false => output::write(&listing::catalogue(&listed))?,
+    if args.json {
+        listed.iter().try_for_each(output::json)?
+    } else {
+        output::write(&listing::catalogue(&listed))?
     }
     Ok(Exit::Done)
 }
@@ -26,9 +27,10 @@ fn list(args: &ModelsArgs) -> Result<Exit> {
 fn inspect(model: &OsStr, args: &ModelsArgs, terminal: &Terminal) -> Result<Exit> {
     let inspection =
         Inspection::new(&ModelSpec::parse(model)?, &checkpoint::hub_options(args.offline), terminal)?;
-    match args.json {
-        true => output::json(&inspection)?,
-        false => output::write(&listing::inspection(&inspection))?,
+    if args.json {
+        output::json(&inspection)?
+    } else {
+        output::write(&listing::inspection(&inspection))?
     }
     Ok(if inspection.is_usable() { Exit::Done } else { Exit::NothingDone })
 }

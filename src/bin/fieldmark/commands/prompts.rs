@@ -70,20 +70,21 @@ fn one(name: &Path, json: bool) -> Result<()> {
     match (list, set) {
         (Err(_), Some(set)) => {
             let templates = set.templates()?;
-            match json {
-                true => output::json(&template_line(set, &templates)),
-                false => output::text(&texts(&templates).join("\n")),
+            if json {
+                output::json(&template_line(set, &templates))
+            } else {
+                output::text(&texts(&templates).join("\n"))
             }
         }
         (list, _) => {
             let list = list?;
-            match json {
-                true => list
-                    .concepts()
+            if json {
+                list.concepts()
                     .iter()
                     .map(|concept| concept_line(&list, concept))
-                    .try_for_each(|line| output::json(&line)),
-                false => output::text(list.to_string().trim_end()),
+                    .try_for_each(|line| output::json(&line))
+            } else {
+                output::text(list.to_string().trim_end())
             }
         }
     }
