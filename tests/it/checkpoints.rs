@@ -10,7 +10,7 @@ use std::{
 use fieldmark::{
     Error, Explainer, Photo, Query,
     geometry::Fit,
-    model::{inspect::Inspection, source::HubOptions, source::ModelSpec},
+    model::{hub::HubOptions, hub::ModelSpec, inspect::Inspection},
     pipeline::LoadOptions,
     progress::{Event, ProgressHandler, Silent, Warning},
 };

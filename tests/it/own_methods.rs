@@ -6,7 +6,7 @@ use fieldmark::{
     Explainer, Photo, Query, Result, Settings,
     attribution::{ClearClip, Facts, GradCam, Method, Needs, Targets},
     gradient::LayerTrace,
-    model::{config::VisionConfig, nn::softmax},
+    model::{config::VisionConfig, network::softmax},
     objective::{Mean, Objective, Strength},
 };
 

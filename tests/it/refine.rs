@@ -11,7 +11,7 @@ use fieldmark::{
     attribution::ConceptMap,
     geometry::{Fit, Grid, Placement, Rect, Size},
     gradient::{Differentiation, LayerTrace},
-    model::{Model, nn::Recording},
+    model::{Model, network::Recording},
     refine::{Affinity, Artifacts, BLOCKS, Refinement, Tiles},
 };
 use image::{Rgb, RgbImage, imageops};

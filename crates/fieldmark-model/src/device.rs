@@ -44,7 +44,7 @@ impl DeviceChoice {
 }
 
 /// With how many digits the blocks of the vision tower multiply that pass without a graph. What is differentiated,
-/// attention, sums, the text tower and maps are in float32 whatever it says.
+/// attention, sums, the text tower and maps are always in float32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Precision {

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use crate::{
     error::Result,
-    model::{config::ProbabilityKind, nn::add},
+    model::{config::ProbabilityKind, network::add},
 };
 
 /// What the model says of one image and several prompts. All lists are in the prompts' order.

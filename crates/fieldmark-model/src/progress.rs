@@ -1,4 +1,4 @@
-//! What a long operation tells its caller while it runs. The library never draws: it hands out events.
+//! Events that a long operation reports while it runs. The library never draws.
 
 use crate::error::Error;
 
@@ -6,7 +6,7 @@ use crate::error::Error;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A file of the Hub is about to be fetched; or, told again for the same file, begins anew because the server
+    /// A file of the Hub is about to be fetched; or, reported again for the same file, begins anew because the server
     /// could not resume it.
     DownloadStarted {
         /// The repository and the file in it, as `org/name/file`.

@@ -1,4 +1,4 @@
-//! A seed becomes numbers that are the same on every machine: for whatever is drawn, shuffled or made noisy.
+//! Random numbers that are the same on every machine for the same seed.
 
 use std::f64::consts::TAU;
 

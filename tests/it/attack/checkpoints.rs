@@ -13,7 +13,7 @@ use std::{
 use candle_core::Device;
 use fieldmark::{
     Result,
-    model::{Model, inspect::Inspection, source::HubOptions, source::ModelSpec, weights::Weights},
+    model::{Model, hub::HubOptions, hub::ModelSpec, inspect::Inspection, weights::Weights},
     progress::Silent,
 };
 

@@ -16,7 +16,7 @@ use fieldmark_model::{
     gradient::LayerTrace,
     model::{
         config::{VisionConfig, VisionPooling},
-        nn::Recording,
+        network::Recording,
     },
 };
 

@@ -28,7 +28,7 @@ use fieldmark_model::{
     gradient::{AttentionLayer, LayerTrace, Readout},
     model::{
         config::{VisionConfig, VisionPooling},
-        nn::merge_heads,
+        network::merge_heads,
     },
 };
 

@@ -1,6 +1,6 @@
 //! What a method needs of an image's pass through the vision tower.
 
-use fieldmark_model::model::{config::VisionConfig, nn::Recording};
+use fieldmark_model::model::{config::VisionConfig, network::Recording};
 
 /// What a method needs of an image's pass through the vision tower.
 #[derive(Clone, Debug, PartialEq, Eq)]

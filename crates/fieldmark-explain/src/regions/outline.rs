@@ -427,7 +427,7 @@ mod tests {
         let filled = random.random_range(0.3..1.0);
         let pixels: Vec<f32> =
             (0..size.area()).map(|_| if random.random_bool(filled) { 1.0 } else { 0.0 }).collect();
-        let map = crate::regions::tests::pixels(size.width as usize, &pixels);
+        let map = crate::regions::reading::tests::pixels(size.width as usize, &pixels);
         let found = crate::regions::instances(&map, crate::regions::Threshold::Peak(1.0));
         found.into_iter().next().map_or(Mask::new(size, vec![(0, 0..1)]), |instance| instance.mask)
     }

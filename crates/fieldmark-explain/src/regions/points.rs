@@ -95,7 +95,7 @@ impl Point {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::regions::tests::pixels;
+    use crate::regions::reading::tests::pixels;
 
     #[test]
     fn every_instance_gives_a_point_and_as_many_places_against_at_most() {

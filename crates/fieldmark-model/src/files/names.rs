@@ -15,7 +15,7 @@ const LONGEST_SLUG: usize = 80;
 /// Letters and digits of every script are kept; everything else separates words. The slug is never empty
 /// and at most 80 bytes long; where words are lost to that, or where none are left, a number made from the
 /// whole prompt stands for them. Prompts that differ in punctuation or case alone have the same slug:
-/// [`Names`] tells them apart.
+/// [`Names`] distinguishes them.
 pub fn slug(prompt: &str) -> String {
     let lower = prompt.to_lowercase();
     let words: Vec<&str> =

@@ -107,7 +107,7 @@ impl<'a> LayerTrace<'a> {
     }
 
     /// [`at_layers`](Self::at_layers) for several images, of any sizes, which share one pass through the trunk as far as
-    /// nothing of its blocks is recorded. On a CPU an image's numbers are the same whatever passes with it.
+    /// nothing of its blocks is recorded. On a CPU an image's numbers do not depend on the rest of the batch.
     ///
     /// Returns the images' traces, in their order.
     ///

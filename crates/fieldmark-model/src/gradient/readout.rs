@@ -96,7 +96,7 @@ mod tests {
         gradient::Differentiation,
         model::{
             config::Activation,
-            nn::{Recording, VisionTower, attention_weights, tests::Source},
+            network::{Recording, VisionTower, attention_weights, tests::Source},
         },
     };
 

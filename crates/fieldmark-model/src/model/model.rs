@@ -73,8 +73,8 @@ impl Model {
     /// kills this process (SIGBUS). Replacing the file by renaming another one over it is safe.
     ///
     /// # Errors
-    /// If a file is missing or broken, or if the weights are not those that the configuration describes. What is
-    /// wrong inside a tokenizer's file is told when the first text is split.
+    /// If a file is missing or broken, or if the weights are not those that the configuration describes. Errors
+    /// inside a tokenizer's file show when the first text is split.
     pub fn open(directory: &Path, device: Device) -> Result<Self> {
         let place = Place { directory: directory.into(), weights: None };
         let files = ModelFiles { directory: directory.into(), commit: None, files: Vec::new() };

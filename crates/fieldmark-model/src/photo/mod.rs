@@ -1,13 +1,13 @@
 //! A file or a byte string in, an upright 8-bit RGB picture out.
 //!
-//! The format is told from the content, never from the name. EXIF orientation is applied, transparency is
+//! The format is recognised by the content, never by the name. EXIF orientation is applied, transparency is
 //! laid over white, grey and palette pictures become RGB, CMYK is read with Adobe's polarity, and 16 bits
 //! become 8 by rounding `v / 257`. (Pillow agrees for colour, but clips 16-bit grey to 255, which turns
 //! such pictures nearly white; we do not follow it there.) Of an animation the first frame is taken. ICC
 //! profiles are not applied: the libraries that CLIP models were trained with ignore them too.
 //!
 //! Every file is input from outside: the number of pixels is checked before memory is taken for them, and
-//! whatever is broken or cut short is an error that names the file.
+//! broken and truncated files are errors that name the file.
 
 mod bmp;
 mod decode;
@@ -18,6 +18,8 @@ mod format;
 mod gif;
 mod header;
 mod jpeg;
+#[allow(clippy::module_inception, reason = "a type lives in the file of its name")]
+mod photo;
 mod pieces;
 mod png;
 mod source;
@@ -26,148 +28,9 @@ mod tones;
 mod upright;
 mod webp;
 
-use std::path::{Path, PathBuf};
-
-use image::RgbImage;
-
-use crate::geometry::Size;
-use crate::progress::Warning;
-use crate::{error::Error, error::Result};
-
-use decode::Decoded;
 pub use decode::memory_limit;
-use exif::Exif;
 pub use file::{read, read_stream};
-use flatten::Flat;
 pub use format::SUPPORTED_FORMATS;
-pub use header::png_size;
-pub use header::{size_in_bytes, size_in_file};
+pub use header::{png_size, size_in_bytes, size_in_file};
+pub use photo::{Photo, PhotoOptions};
 pub use source::LONGEST_SIDE;
-use source::Source;
-
-/// What a photo may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PhotoOptions {
-    /// The largest width times height that is decoded; larger images are refused from their header.
-    pub pixel_limit: u64,
-}
-
-impl Default for PhotoOptions {
-    /// At most 200 million pixels, which as 8-bit RGB take 600 MB.
-    fn default() -> Self {
-        Self { pixel_limit: 200_000_000 }
-    }
-}
-
-/// An upright 8-bit RGB picture with at least one pixel, and the name that it goes by in messages.
-#[derive(Clone, Debug)]
-pub struct Photo {
-    path: PathBuf,
-    rgb: RgbImage,
-    warnings: Vec<Warning>,
-}
-
-impl Photo {
-    /// Reads and decodes a file with the default options.
-    ///
-    /// # Errors
-    /// As [`Photo::open_with`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Self::open_with(path, &PhotoOptions::default())
-    }
-
-    /// Reads and decodes a file.
-    ///
-    /// # Errors
-    /// [`Error::Read`] if the file cannot be read, is not a regular file, or is larger than a photo of its size can be;
-    /// [`Error::WebAddress`] if the path is an address; [`Error::Image`] if it is not an
-    /// image, or broken; [`Error::UnsupportedFormat`] if it is an image of another format; [`Error::ImageTooLarge`] or
-    /// [`Error::ImageSideTooLong`] if its header claims more pixels than the options allow, or a side beyond
-    /// [`LONGEST_SIDE`].
-    pub fn open_with(path: impl AsRef<Path>, options: &PhotoOptions) -> Result<Self> {
-        let path = path.as_ref();
-        let bytes = file::read(path, options)?;
-        Self::from_bytes(path, &bytes, options)
-    }
-
-    /// Decodes an image file that is in memory; `name` stands for it in messages.
-    ///
-    /// # Errors
-    /// As [`Photo::open_with`], but for [`Error::Read`].
-    pub fn from_bytes(name: impl Into<PathBuf>, bytes: &[u8], options: &PhotoOptions) -> Result<Self> {
-        let path = name.into();
-        let source = Source { path: &path, bytes, pixel_limit: options.pixel_limit };
-        let Decoded { flat, exif } = decode::decode(&source)?;
-        let reasons = oddities(&flat, exif);
-        let warn = |reason| Warning::Image { path: path.clone(), reason };
-        let warnings = reasons.into_iter().map(warn).collect();
-        let rgb = upright::turn_upright(flat.rgb, exif.orientation());
-        Ok(Self { path, rgb, warnings })
-    }
-
-    /// A photo from pixels that are upright already; `name` stands for it in messages.
-    ///
-    /// # Errors
-    /// [`Error::Image`] if there is no pixel.
-    pub fn from_rgb(name: impl Into<PathBuf>, rgb: RgbImage) -> Result<Self> {
-        let path = name.into();
-        if rgb.width() == 0 || rgb.height() == 0 {
-            let reason = format!("expected at least one pixel, found {} x {}", rgb.width(), rgb.height());
-            return Err(Error::Image { path, reason });
-        }
-        Ok(Self { path, rgb, warnings: Vec::new() })
-    }
-
-    /// A part of the photo, from some pixels to the left of it and above it on; none if it has no pixel or does not
-    /// lie on the photo.
-    pub fn part(&self, [left, top]: [u32; 2], size: Size) -> Option<Self> {
-        let fits =
-            |start: u32, length: u32, most: u32| length > 0 && length <= most && start <= most - length;
-        let (width, height) = self.rgb.dimensions();
-        if !fits(left, size.width, width) || !fits(top, size.height, height) {
-            return None;
-        }
-        let rgb = image::imageops::crop_imm(&self.rgb, left, top, size.width, size.height).to_image();
-        Some(Self { path: self.path.clone(), rgb, warnings: Vec::new() })
-    }
-
-    /// Width and height in pixels, upright.
-    pub fn size(&self) -> Size {
-        Size::new(self.rgb.width(), self.rgb.height())
-    }
-
-    /// The pixels, upright.
-    pub fn rgb(&self) -> &RgbImage {
-        &self.rgb
-    }
-
-    /// The file that the photo came from, or the name that stands for it.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What was odd about the file, though it could be read.
-    pub fn warnings(&self) -> &[Warning] {
-        &self.warnings
-    }
-}
-
-/// What is odd about a photo that could be decoded.
-fn oddities(flat: &Flat, exif: Exif) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if exif == Exif::Unreadable {
-        reasons.push("its EXIF metadata cannot be read, so it is taken to be upright".to_owned());
-    }
-    if flat.is_transparent {
-        reasons.push("every pixel is transparent, so the photo is white".to_owned());
-    } else if flat.is_deep
-        && let Some(tones) = tones::few_tones(&flat.rgb)
-    {
-        let tones = if tones == 1 { "one tone".to_owned() } else { format!("{tones} tones") };
-        reasons.push(format!(
-            "it has more than 8 bits per value, but as 8 bits its values have only {tones} of 256: they may be \
-             scaled for another range (12 bits stored in 16, or floats beyond 1)"
-        ));
-    }
-    reasons
-}

@@ -15,7 +15,7 @@ use fieldmark_model::{
     gradient::LayerTrace,
     model::{
         config::VisionConfig,
-        nn::{Block, BlockRecord},
+        network::{Block, BlockRecord},
     },
 };
 

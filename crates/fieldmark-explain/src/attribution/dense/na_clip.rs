@@ -12,7 +12,7 @@ use fieldmark_model::{
     error::Result,
     geometry::Grid,
     gradient::LayerTrace,
-    model::{config::VisionConfig, nn::softmax},
+    model::{config::VisionConfig, network::softmax},
 };
 
 /// The Gaussian's standard deviation, in patches.

@@ -86,7 +86,7 @@ fn same_shape(one: &[usize], other: &[usize]) -> bool {
 }
 
 /// What lies beside the last dot of tensors that are saved although they are no weights: positions in order and
-/// masks (older transformers and open_clip), what OpenAI's own files tell of the model, and a bias that open_clip
+/// masks (older transformers and open_clip), what OpenAI's own files say about the model, and a bias that open_clip
 /// saves even where the model was trained without.
 const LEFTOVERS: [&str; 6] =
     ["position_ids", "attn_mask", "input_resolution", "context_length", "vocab_size", "logit_bias"];

@@ -85,7 +85,7 @@ pub(crate) enum Branch {
     Mlp,
 }
 
-/// A tensor of the model, whatever a checkpoint calls it.
+/// A tensor of the model, independent of its name in a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum TensorId {
     /// The logarithm of what similarities are multiplied with.

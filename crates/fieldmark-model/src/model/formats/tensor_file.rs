@@ -127,7 +127,7 @@ impl TensorFile {
         }
     }
 
-    /// A tensor's numbers where they lie; none if they cannot be used as they are there. The system is told to have
+    /// A tensor's numbers where they lie; none if they cannot be used as they are there. The system is asked to have
     /// them at hand.
     pub(crate) fn numbers(&self, name: &str) -> candle_core::Result<Option<Numbers>> {
         let info = self.info(name)?;

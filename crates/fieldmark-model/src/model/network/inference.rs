@@ -17,7 +17,7 @@ use super::{
 /// Runs blocks one after the other, without a graph behind the results. The tokens of all tensors pass together, which
 /// only attention tells apart: so they may be of images of any size.
 ///
-/// What becomes of an image is the same to the last bit, whatever passes with it: no sum is cut otherwise for having
+/// An image's result is bit-identical whatever it is batched with: no sum is cut otherwise for having
 /// more rows beside it, save in products of no more than 256 numbers.
 ///
 /// # Shapes

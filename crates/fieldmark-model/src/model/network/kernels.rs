@@ -182,7 +182,7 @@ impl<F: Fn(&mut [f32])> NullaryFnOnce for InPlace<'_, F> {
     }
 }
 
-/// Runs `row` on every row of `width` values (the last one may be shorter), on all threads. It is told the row's index.
+/// Runs `row` on every row of `width` values (the last one may be shorter), on all threads. It gets the row's index.
 fn each_row(input: &[f32], output: &mut [f32], width: usize, row: impl Fn(usize, &[f32], &mut [f32]) + Sync) {
     struct Rows<'a, F> {
         first: usize,

@@ -1,4 +1,4 @@
-//! What happens inside the blocks on one image's way through the tower, kept for methods that look there.
+//! A recording of what happens inside the blocks during the forward pass, for methods that look there.
 
 use std::ops::Range;
 
@@ -9,9 +9,9 @@ use super::{Block, BlockInput, Projected, Queries, add, attention_weights};
 /// What is kept of a pass through the tower, beside the activations of one layer. Nothing, by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recording {
-    /// The blocks of which the mean of the heads' attention is kept: tokens² numbers each.
+    /// The blocks whose attention, averaged over the heads, is kept: tokens² numbers each.
     pub attention: Range<usize>,
-    /// The blocks of which a [`BlockRecord`] is kept: some ten times tokens · width numbers each.
+    /// The blocks whose [`BlockRecord`] is kept: some ten times tokens · width numbers each.
     pub insides: Range<usize>,
 }
 
@@ -30,7 +30,7 @@ impl Recording {
         }
     }
 
-    /// The first block of which anything is kept.
+    /// The first block to be recorded.
     pub(super) fn first(&self) -> Option<usize> {
         [&self.attention, &self.insides]
             .into_iter()
@@ -197,7 +197,7 @@ impl Recorded {
         Self { asked: asked.clone(), ..Self::default() }
     }
 
-    /// Runs a block of which something is kept; `onward`: whether somebody needs its output.
+    /// Runs a block that is recorded; `onward`: whether its output is needed.
     pub(super) fn pass(
         &mut self,
         index: usize,

@@ -114,8 +114,8 @@ impl VisionTower {
         (BATCH_BYTES / bytes.max(1)).clamp(1, LARGEST_BATCH)
     }
 
-    /// [`run_from`](Self::run_from), but what enters each block above `layer` passes through `stop` first, which is
-    /// told the block's index.
+    /// [`run_from`](Self::run_from), but what enters each block above `layer` passes through `stop` first, which gets
+    /// the block's index.
     pub(crate) fn run_through(
         &self,
         layer: usize,
@@ -141,7 +141,7 @@ impl VisionTower {
     /// What follows the last block: the last norm, one vector of all tokens, and the projection.
     ///
     /// # Shapes
-    /// `hidden`: [batch, tokens, width], of which a class token alone may be left; returns [batch, embedding].
+    /// `hidden`: [batch, tokens, width], or the class token alone; returns [batch, embedding].
     pub(crate) fn embedding_of(&self, hidden: &Tensor) -> Result<Tensor> {
         self.project(&self.pooled(hidden)?)
     }

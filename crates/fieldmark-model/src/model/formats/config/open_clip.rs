@@ -257,8 +257,8 @@ fn text_projection(section: &Section) -> Result<Projection> {
     }
 }
 
-/// Who splits prompts, and what becomes of them before: open_clip's own tokenizer cleans with `lower` unless it is
-/// told otherwise, its wrapper around others with `whitespace`.
+/// The splitter of prompts, and their cleaning: open_clip's own tokenizer cleans with `lower` unless the file
+/// says otherwise, its wrapper around others with `whitespace`.
 fn tokenizer(section: &Section) -> Result<(Splitter, Cleaning)> {
     if let Some(mode) = section.text("tokenizer_mode")? {
         return Err(section.error("tokenizer_mode", "none", format!("{mode:?}")));

@@ -18,7 +18,7 @@ use tokenizers::{
     },
 };
 
-use super::{MERGES, TOKENIZER, VOCABULARY};
+use super::prompt_tokenizer::{MERGES, TOKENIZER, VOCABULARY};
 use crate::{
     error::{Error, Result},
     guard::guarded,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tokenizers::ModelWrapper;
 
-use super::{Kind, PromptTokenizer};
+use super::prompt_tokenizer::{Kind, PromptTokenizer};
 use crate::error::Result;
 
 /// What a tokenizer does, in a few facts.

@@ -5,7 +5,11 @@ use std::{
     sync::OnceLock,
 };
 
-use super::{MERGES, PromptTokenizer, TOKENIZER, VOCABULARY, settings};
+use super::{
+    PromptTokenizer,
+    prompt_tokenizer::{MERGES, TOKENIZER, VOCABULARY},
+    settings,
+};
 use crate::{error::Result, model::formats::config::TextConfig};
 
 /// The tokenizer of a checkpoint's directory.

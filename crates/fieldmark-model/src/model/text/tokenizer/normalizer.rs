@@ -12,7 +12,7 @@ use super::{
     pattern::{Found, Pattern, Source},
 };
 
-/// A text that a table makes no longer than the limit, whatever it is: its longest entry has 256 bytes.
+/// A text of this length stays within the limit under any table: its longest entry has 256 bytes.
 const SHORT: usize = 1 << 10;
 
 /// What happens to a text before it is split.
