@@ -102,7 +102,7 @@ impl Floor {
         assert!(
             rows * to <= self.output.len() && rows * inner <= self.input.len() && inner * to <= right.len()
         );
-        let place = Place(self.output.as_mut_ptr());
+        let place = OutputPlace(self.output.as_mut_ptr());
         let threads = rayon::current_num_threads();
         let part = to.div_ceil(threads);
         (0..threads).into_par_iter().for_each(|thread| {
@@ -140,16 +140,16 @@ impl Floor {
 
 /// Where an output begins, for several threads.
 #[derive(Clone, Copy)]
-struct Place(*mut f32);
+struct OutputPlace(*mut f32);
 
 // SAFETY: every thread writes columns of its own.
 #[allow(unsafe_code)]
-unsafe impl Send for Place {}
+unsafe impl Send for OutputPlace {}
 // SAFETY: as above.
 #[allow(unsafe_code)]
-unsafe impl Sync for Place {}
+unsafe impl Sync for OutputPlace {}
 
-impl Place {
+impl OutputPlace {
     fn from(self, index: usize) -> *mut f32 {
         self.0.wrapping_add(index)
     }
