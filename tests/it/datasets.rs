@@ -346,11 +346,7 @@ fn a_folder_of_folders_asks_without_a_place() {
     assert_eq!(set.reason(&asking(&[Ask::Part])), "ask: expected class for folder, found part");
     let split = Options { split: Some("../x".into()), ..Options::default() };
     assert_eq!(set.reason(&split), "split: expected a name, found \"../x\"");
-    assert!(
-        Set::new()
-            .reason(&Options::default())
-            .contains("expected a data set laid out as manifest, cub")
-    );
+    assert!(Set::new().reason(&Options::default()).contains("expected a data set laid out as manifest, cub"));
 }
 
 /// Two dogs and a crowd of cats on the first picture, nothing on the second, a cat's box on the third.

@@ -102,13 +102,23 @@ fn a_result_is_made_again_from_its_json() {
         &["--against", "blue circle", "--strength", "0.3", "--save", "map,mask"],
         &["--concepts", "birds.txt", "--nearest", "2", "--against", "moss", "--save", "none"],
         &["--concepts", "birds.txt", "--by", "image", "--synonym-threshold", "0.9", "--template", "a {}."],
-        &["--concepts", "blackbirds", "--by", "group", "--method", "grad-eclip"],
+        &[
+            "--concepts",
+            "birds.txt",
+            "--by",
+            "group",
+            "--method",
+            "grad-eclip",
+            "--prompt",
+            "rusty blackbird",
+        ],
         &["--layers", "-2..-1", "--threshold", "share:0.8", "--detail", "1.25"],
         &["--tiles", "auto", "--refine", "guided", "--artifacts", "suppress", "--scale", "12.5"],
         &["--aggregate", "softmax", "--against", "reed", "--fit", "crop", "--template", "photo"],
         &["--method", "attention-rollout", "--scale", "run"],
     ] {
-        let first = localize(&sandbox, &[&[PROMPT, "wide.png", "--model", "model"], options].concat());
+        let prompt = if options.contains(&"--prompt") { &[][..] } else { &["--prompt", PROMPT] };
+        let first = localize(&sandbox, &[&["wide.png", "--model", "model"], prompt, options].concat());
         sandbox.write("result.json", &first.stdout);
         let again = localize(&sandbox, &["--from", "result.json"]);
         assert_eq!(without_times(&first), without_times(&again), "{options:?}");
