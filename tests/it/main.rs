@@ -76,6 +76,8 @@ mod runs;
 #[cfg(feature = "cli")]
 mod sandbox;
 #[cfg(feature = "cli")]
+mod schema;
+#[cfg(feature = "cli")]
 mod siglip;
 #[cfg(feature = "cli")]
 mod text_cache;

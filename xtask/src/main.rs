@@ -24,6 +24,12 @@ struct Arguments {
 enum Task {
     /// The command reference in docs/reference and the help texts in tests/snapshots, from the program
     Reference,
+    /// The JSON Schema of results in docs/schema, from the declarations of their types
+    Schema {
+        /// Compare with what is committed, and change nothing
+        #[arg(long)]
+        check: bool,
+    },
     /// The expected values in tests/golden, with the Python packages that MANIFEST.md names
     Goldens {
         /// Compare with what is committed, and change nothing
@@ -86,6 +92,10 @@ fn report(error: &anyhow::Error) {
 fn run(task: Task) -> Result<()> {
     match task {
         Task::Reference => updating_test("help::"),
+        Task::Schema { check } => {
+            let check: &[&str] = if check { &["--check"] } else { &[] };
+            cargo(&[&["run", "--package", "fieldmark-schema", "--"], check].concat())
+        }
         Task::Goldens { check, scripts } => goldens(check, &scripts),
         Task::Drawings => cargo(&["test", "--test", "it", "render::write_goldens", "--", "--ignored"]),
         Task::Pictures => pictures(),

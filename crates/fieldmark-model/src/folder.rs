@@ -47,6 +47,7 @@ const THUMBNAILS: &str = "thumbnails";
 
 /// How many entries of folders are not photos, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Skipped {

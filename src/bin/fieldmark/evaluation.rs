@@ -16,6 +16,7 @@ use fieldmark::{
     files::{escaped, read_bounded, unescaped, write_atomically},
     folder::Skipped,
     metric::Bootstrap,
+    report::Origin,
     run::{Content, Journal, Reading, RunFolder, run_name},
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
@@ -283,6 +284,8 @@ impl Evaluation {
         })?;
         let dataset = self.description.dataset.path();
         let mut summary = Summary::of(&RowsFile::open(&path)?, dataset, failed, bootstrap)?;
+        let Description { fieldmark, model_sha256, .. } = &self.description;
+        summary.origin = Origin::of_run(fieldmark.clone(), model_sha256.clone());
         summary.skipped = self.description.skipped;
         summary.warnings.clone_from(&self.description.warnings);
         write_json(&self.path("summary.json"), &summary)?;

@@ -19,6 +19,7 @@ use fieldmark::{
     render::ScaleRule,
     run::{Drawing, FileKind, RunScale, run_name},
 };
+use fieldmark::{model::Model, report::SCHEMA};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -51,6 +52,12 @@ pub struct Manifest {
     /// The scale of all pictures, if they share that of the run and were drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<RunScale>,
+    /// The version of this form and of the records: see [`SCHEMA`]; 0 in files from before there was one.
+    #[serde(default)]
+    pub schema: u32,
+    /// The commit of the checkpoint's repository in the Hub.
+    #[serde(default)]
+    pub model_revision: Option<String>,
 }
 
 /// What a run does with every photo.
@@ -190,7 +197,7 @@ impl Recipe {
 }
 
 impl Manifest {
-    pub fn new(recipe: Recipe, model_sha256: Option<String>) -> Self {
+    pub fn new(recipe: Recipe, model: &Model, model_sha256: Option<String>) -> Self {
         let fieldmark = env!("CARGO_PKG_VERSION").to_owned();
         Self {
             fieldmark,
@@ -201,6 +208,8 @@ impl Manifest {
             skipped: Skipped::default(),
             outputs: Vec::new(),
             scale: None,
+            schema: SCHEMA,
+            model_revision: model.revision().map(str::to_owned),
         }
     }
 

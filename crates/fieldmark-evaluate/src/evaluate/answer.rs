@@ -10,6 +10,7 @@ use fieldmark_explain::{pipeline::Found, verdict::Verdict};
 
 /// One question, and what the model says of it whatever the setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Case {
     /// The data set's line that asks.

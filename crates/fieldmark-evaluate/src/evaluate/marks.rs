@@ -18,6 +18,7 @@ use fieldmark_model::{
 /// How many pixels of the photo may lie between a map's largest value and the truth for the pointing game to count a
 /// hit. Finite and not negative.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tolerance {
     /// Where a mask or a box is known.
     pub area: f32,

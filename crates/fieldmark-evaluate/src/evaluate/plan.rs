@@ -13,6 +13,7 @@ use fieldmark_model::{device::Precision, geometry::Fit};
 
 /// What all settings of a run have in common.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Plan {
     /// The checkpoint as it was asked for; what is not UTF-8 of a path is U+FFFD.
@@ -50,6 +51,7 @@ pub struct Plan {
 
 /// How rivals were found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RivalsPlan {
     /// The list's concepts, in its order.
@@ -64,6 +66,7 @@ pub struct RivalsPlan {
 
 /// A run: its plan and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Record {
     /// What all settings have in common.

@@ -9,6 +9,7 @@ use fieldmark_explain::{attribution::Combination, verdict::Verdict};
 
 /// The same thing of the plain and of the contrasted map.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sides<T> {
     /// Of the map at strength 0.
     pub plain: T,
@@ -25,6 +26,7 @@ impl<T> Sides<T> {
 
 /// What tells one setting of a run from another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Setting {
     /// The method's name.
@@ -45,6 +47,7 @@ pub struct Setting {
 
 /// One question under one setting, beside the plain map: a line of `evaluate --rows`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Row {
     /// What does not depend on the setting.
     #[serde(flatten)]

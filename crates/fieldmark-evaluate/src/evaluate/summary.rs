@@ -12,14 +12,17 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Plan, RowsFile, Setting, Sides, tally::Tally};
 use crate::{dataset::Picture, metric::Bootstrap};
+use fieldmark_explain::report::Origin;
 use fieldmark_model::{error::Result, files::serialize_path, folder::Skipped};
 
 /// A run's result: what `evaluate --json` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Summary {
     /// The data set's file.
     #[serde(flatten, serialize_with = "dataset")]
+    #[cfg_attr(feature = "schema", schemars(with = "DatasetFields"))]
     pub dataset: PathBuf,
     /// What was evaluated.
     #[serde(flatten)]
@@ -43,10 +46,14 @@ pub struct Summary {
     pub pair_accuracy: Option<Estimate>,
     /// One for every method, layer and strength.
     pub settings: Vec<SettingSummary>,
+    /// The program and the checkpoint; empty of [`Summary::of`], which sees the rows alone.
+    #[serde(flatten)]
+    pub origin: Origin,
 }
 
 /// How intervals were made: percentiles of the means of resampled pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Resampling {
     /// How many times the pictures were drawn anew.
@@ -59,6 +66,7 @@ pub struct Resampling {
 
 /// How much was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Counts {
     /// Different pictures.
     pub images: usize,
@@ -74,6 +82,7 @@ pub struct Counts {
 
 /// A picture that could not be measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Failure {
     /// The picture as the data set names it.
     pub image: String,
@@ -93,6 +102,7 @@ impl Failure {
 
 /// A mean over pictures, with its interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Estimate {
     /// The mean.
     pub mean: f64,
@@ -104,6 +114,7 @@ pub struct Estimate {
 
 /// Plain and contrasted maps side by side, over the same lines.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Compared {
     /// The plain maps' mean, and the contrasted ones'.
     #[serde(flatten)]
@@ -125,6 +136,7 @@ pub struct Compared {
 
 /// A curve of plain and contrasted maps, over the same lines.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ComparedCurve {
     /// Where.
@@ -136,6 +148,7 @@ pub struct ComparedCurve {
 
 /// What one setting gave.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SettingSummary {
     /// Which.
@@ -150,6 +163,15 @@ pub struct SettingSummary {
     pub present_called_absent: Option<Compared>,
     /// How many of the absent lines the verdict called absent; `null` without such lines.
     pub absent_called_absent: Option<Compared>,
+}
+
+/// What [`dataset`] writes.
+#[cfg(feature = "schema")]
+#[derive(Serialize, schemars::JsonSchema)]
+struct DatasetFields {
+    dataset: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataset_bytes: Option<String>,
 }
 
 /// The data set as `dataset`, and as `dataset_bytes` if its name is not UTF-8 ([`serialize_path`]).
@@ -181,6 +203,7 @@ impl Summary {
             warnings: Vec::new(),
             pair_accuracy: tally.pair_accuracy(),
             settings: tally.settings()?,
+            origin: Origin::default(),
         })
     }
 }

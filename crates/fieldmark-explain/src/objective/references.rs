@@ -34,6 +34,7 @@ named!(By, "by", Text => "text", Image => "image", Group => "group");
 
 /// Why a reference was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Chosen {
     /// By what.
     pub by: By,
@@ -45,6 +46,7 @@ pub struct Chosen {
 
 /// A candidate that would have been chosen, but is taken for the target in other words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PassedOver {
     /// The candidate.
     pub prompt: String,

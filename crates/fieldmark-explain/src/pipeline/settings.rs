@@ -42,9 +42,11 @@ pub struct LoadOptions {
 /// In JSON, what is missing is the default; `layers` and `layers_combine` are the blocks and the combination of
 /// [`Layers`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Settings {
     /// How much of the references is subtracted.
+    #[cfg_attr(feature = "schema", schemars(with = "f64"))]
     pub strength: Strength,
     /// The objective's name: see [`objective::OBJECTIVES`].
     pub aggregate: String,
@@ -55,6 +57,7 @@ pub struct Settings {
     pub layer: Option<i64>,
     /// Several blocks in place of `layer`, and how their maps become one. None: one block.
     #[serde(flatten, with = "layers")]
+    #[cfg_attr(feature = "schema", schemars(with = "layers::Fields"))]
     pub layers: Option<Layers>,
     /// How the photo is fitted to the model.
     pub fit: Fit,
@@ -113,7 +116,8 @@ mod layers {
     use super::{Combination, Layers};
 
     #[derive(Serialize, Deserialize)]
-    struct Fields {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(super) struct Fields {
         #[serde(default)]
         layers: Option<Vec<i64>>,
         #[serde(default)]
@@ -185,6 +189,7 @@ impl Default for Settings {
 
 /// Rivals that are to be found among the concepts of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rivals {
     /// The list; in JSON it is the text of its file.
     pub concepts: ConceptList,
@@ -235,6 +240,7 @@ impl Rivals {
 ///
 /// In JSON the target is `prompt`, the references are `against`, and the settings stand beside them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Query {
     /// The concept asked about.
     #[serde(rename = "prompt")]

@@ -8,6 +8,7 @@ use crate::attribution::{ConceptMap, resample::Resampled};
 
 /// Where the evidence is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Place {
     /// The pixel with the largest evidence; none where there is no positive evidence.
     pub peak: Option<Peak>,

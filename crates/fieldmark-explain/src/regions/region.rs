@@ -6,6 +6,7 @@ use super::{Corner, Mask};
 
 /// The pixel of the photo with the largest evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Peak {
     /// Pixels to the left of it.
@@ -16,6 +17,7 @@ pub struct Peak {
 
 /// A connected part of the photo with strong evidence: the smallest rectangle around it, and its outline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Region {
     /// Pixels to the left of it.
     pub x: u32,

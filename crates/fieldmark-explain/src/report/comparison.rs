@@ -10,6 +10,7 @@ use fieldmark_model::model::config::ProbabilityKind;
 
 /// One of several prompts that were compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Compared {
     /// What the model says of it.
     #[serde(flatten)]
@@ -29,14 +30,17 @@ pub struct Compared {
     pub place: Place,
     /// The files that were written for it alone, by kind.
     #[serde(flatten, with = "files")]
+    #[cfg_attr(feature = "schema", schemars(with = "files::Fields"))]
     pub files: BTreeMap<String, PathBuf>,
 }
 
 /// Several prompts on one photo: a line of `compare --json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Comparison {
     /// The photo's file.
     #[serde(flatten, with = "image")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::Image"))]
     pub image: PathBuf,
     /// Its width and height.
     pub image_size: [u32; 2],
@@ -62,6 +66,7 @@ pub struct Comparison {
     pub scale: Option<Drawn>,
     /// The files that were written, by kind.
     #[serde(flatten, with = "files")]
+    #[cfg_attr(feature = "schema", schemars(with = "files::Fields"))]
     pub files: BTreeMap<String, PathBuf>,
     /// Where the time went.
     pub seconds: Seconds,

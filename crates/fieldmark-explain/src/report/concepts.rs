@@ -6,6 +6,7 @@ use crate::{objective::references::By, prompt::ConceptList};
 
 /// Which list of concepts it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ListUsed {
     /// The list as it was asked for, by its name or its file; none where it has no name.
@@ -23,6 +24,7 @@ impl ListUsed {
 
 /// Where rivals were looked for, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RivalsUsed {
     /// Among which concepts.
@@ -38,6 +40,7 @@ pub struct RivalsUsed {
 
 /// Among which concepts the best were looked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct BestUsed {
     /// Which concepts.

@@ -10,10 +10,12 @@ use fieldmark_model::model::config::ProbabilityKind;
 
 /// One target on one photo: a line of `localize --json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Localization {
     /// The photo's file.
     #[serde(flatten, with = "image")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::Image"))]
     pub image: PathBuf,
     /// Its width and height.
     pub image_size: [u32; 2],
@@ -53,6 +55,7 @@ pub struct Localization {
     pub scale: Option<Drawn>,
     /// The files that were written, by kind.
     #[serde(flatten, with = "files")]
+    #[cfg_attr(feature = "schema", schemars(with = "files::Fields"))]
     pub files: BTreeMap<String, PathBuf>,
     /// Where the time went.
     pub seconds: Seconds,

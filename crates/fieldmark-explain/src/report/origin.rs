@@ -12,6 +12,7 @@ pub const SCHEMA: u32 = 1;
 ///
 /// Of a record that is older than these fields, the schema is 0 and the rest is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Origin {
@@ -35,5 +36,10 @@ impl Origin {
             model_revision: model.revision().map(str::to_owned),
             model_sha256,
         }
+    }
+
+    /// The origin of a run, as its description has it; the commit is not known.
+    pub fn of_run(version: String, model_sha256: Option<String>) -> Self {
+        Self { schema: SCHEMA, version, model_revision: None, model_sha256 }
     }
 }

@@ -9,6 +9,7 @@ use fieldmark_model::files::{escaped, unescaped};
 /// A photo's file in JSON: `image`, where what is not UTF-8 is U+FFFD, and the escaped form of such a name,
 /// `image_bytes` ([`escaped`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Image {
     image: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,7 +62,8 @@ pub(super) mod files {
     use super::{escaped, unescaped};
 
     #[derive(Serialize, Deserialize)]
-    struct Fields {
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(in crate::report) struct Fields {
         #[serde(default)]
         files: BTreeMap<String, String>,
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -7,6 +7,7 @@ use fieldmark_model::model::config::ProbabilityKind;
 
 /// What the model says of one prompt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Score {
     /// The prompt as it was given.
@@ -37,6 +38,7 @@ impl Score {
 
 /// What the model says of a rival, and how it became one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Reference {
     /// What the model says of it.
@@ -49,6 +51,7 @@ pub struct Reference {
 
 /// A prompt's place among all that competed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Ranked {
     /// From 1, the highest logit first.
@@ -60,6 +63,7 @@ pub struct Ranked {
 
 /// What tells one prompt from another: the map of the one minus the map of the other, both plain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Pair {
     /// The one.
@@ -77,6 +81,7 @@ pub struct Pair {
 
 /// How much speaks for and against the concept.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Evidence {
     /// The sum of the map's positive values, in the map's unit.
     pub positive: f64,

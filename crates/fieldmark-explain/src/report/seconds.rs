@@ -6,6 +6,7 @@ use crate::render::ScaleRule;
 
 /// How much evidence got the last colour of pictures, in the map's unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Drawn {
     /// Which pictures share a scale.
     pub rule: ScaleRule,
@@ -20,6 +21,7 @@ pub struct Drawn {
 /// add up to the time in which the run worked ([`Outcome::seconds`](crate::run::Outcome::seconds)); what is done once a
 /// run, `load` and most of `text`, is the same in all records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Seconds {
     /// Finding and opening the checkpoint, once a run.

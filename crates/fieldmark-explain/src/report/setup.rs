@@ -63,6 +63,7 @@ impl MapUnit {
 
 /// The tiles that a photo was looked at in, beside the look at the whole of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Tiling {
     /// Rows of tiles.
@@ -77,6 +78,7 @@ pub struct Tiling {
 
 /// The tile that fits a prompt best.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct BestTile {
     /// Pixels of the photo to the left of it.
@@ -94,6 +96,7 @@ pub struct BestTile {
 
 /// Tokens that are not about their place, and what became of their evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Outliers {
     /// What became of it.
@@ -106,6 +109,7 @@ pub struct Outliers {
 
 /// The settings that a result was made with, and the geometry that followed from them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Setup {
     /// The method's name.
     pub method: String,

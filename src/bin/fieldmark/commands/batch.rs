@@ -62,7 +62,7 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
     settings.method = Some(explainer.method(&settings)?.name().to_owned());
     recipe.settings.method.clone_from(&settings.method);
     check_prompts(&explainer, &recipe.prompts, &settings)?;
-    let manifest = Manifest::new(recipe, super::model_hash(&model, terminal)?);
+    let manifest = Manifest::new(recipe, explainer.model(), super::model_hash(&model, terminal)?);
     if let Some(earlier) = &earlier {
         tell_differences(&manifest, earlier, terminal);
     }

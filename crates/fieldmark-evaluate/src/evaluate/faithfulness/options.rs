@@ -78,6 +78,7 @@ named!(Space, "space", Pixels => "pixels", Patches => "patches");
 /// How faithfulness is measured. All of it is recorded in results, because all of it changes the numbers and even
 /// the ranking of methods.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Faithfulness {
     /// What is measured; what is left out costs no pass. Only metrics of that group have a place here.
     pub metrics: Vec<Metric>,

@@ -20,6 +20,7 @@ use prompts::{another_concept, gibberish, shuffled_words};
 
 /// How sanity is checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sanity {
     /// How many of the last blocks have their weights shuffled, one cascade stage each. Empty: every number from 1
     /// to all. A stage costs a pass through the tower for every photo.
