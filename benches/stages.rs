@@ -56,7 +56,7 @@ fn pixels(model: &Model) -> Tensor {
 /// As `compare` has them: every prompt alone.
 fn settings() -> Settings {
     let strength = Strength::new(0.0).expect("0 is a strength");
-    Settings { fit: Fit::Squash, strength, ..Settings::default() }
+    Settings::default().fit(Fit::Squash).strength(strength)
 }
 
 /// The products of one block: rows, inner dimension, columns.

@@ -16,11 +16,11 @@ fn main() -> Result<()> {
     let (target, rival) = (argument("red square"), argument("blue circle"));
 
     // At strength 0 every prompt has its plain map; all of them cost little more than one.
-    let plain = Settings { strength: Strength::new(0.0)?, ..Settings::default() };
+    let plain = Settings::default().strength(Strength::new(0.0)?);
     let apart = explainer.compare(&photo, &[target.clone(), rival.clone()], &plain)?;
 
     for strength in [0.0, 0.6, 1.0] {
-        let settings = Settings { strength: Strength::new(strength)?, ..Settings::default() };
+        let settings = Settings::default().strength(Strength::new(strength)?);
         let query = Query::new(&target).against([&rival]).with(settings);
         let found = explainer.localize(&photo, &query)?;
 

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // The library reads no environment variables. Handed over, they mean what they mean to Python's huggingface_hub.
     let hub = HubOptions::from_environment(&|name| std::env::var(name).ok());
-    let options = LoadOptions { hub, ..LoadOptions::default() };
+    let options = LoadOptions::default().hub(hub);
     let explainer = Explainer::load_with(&model, &options, &Silent)?;
     let found = explainer.localize(&photo, &query)?;
 

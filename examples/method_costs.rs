@@ -18,7 +18,7 @@ fn main() -> Result<()> {
     let rounds: usize = arguments.next().and_then(|rounds| rounds.parse().ok()).unwrap_or(9);
     let (explainer, photo) = (Explainer::load(&model)?, Photo::open(photo)?);
     let measure = |method: &str| -> Result<f64> {
-        let settings = Settings { method: Some(method.into()), fit: Fit::Squash, ..Settings::default() };
+        let settings = Settings::default().method(Some(method.into())).fit(Fit::Squash);
         let query = Query::new("red-winged blackbird shoulder").with(settings);
         let seconds = explainer.localize(&photo, &query)?.report.seconds;
         Ok(seconds.trunk + seconds.head)

@@ -54,7 +54,7 @@
 //!
 //! # fn main() -> fieldmark::Result<()> {
 //! let hub = HubOptions::from_environment(&|name| std::env::var(name).ok());
-//! let options = LoadOptions { hub, ..LoadOptions::default() };
+//! let options = LoadOptions::default().hub(hub);
 //! let explainer = Explainer::load_with("openai/clip-vit-base-patch16", &options, &Silent)?;
 //! # Ok(())
 //! # }
@@ -98,7 +98,7 @@
 //! # Where to go
 //!
 //! - One concept on one photo: [`Explainer::localize`]. Several on one scale: [`Explainer::compare`].
-//! - Rivals from a list of concepts: [`Query::finding`] and [`prompt::ConceptList`]. A whole list on one photo:
+//! - Rivals from a list of concepts: [`Query::with_rivals`] and [`prompt::ConceptList`]. A whole list on one photo:
 //!   [`Explainer::rank`]. Several strengths from one pass: [`Explainer::sweep`].
 //! - What can be set: [`Settings`]; what a field of the answer means: [`report`].
 //! - The numbers themselves: [`attribution::ConceptMap`].
@@ -118,6 +118,8 @@
 //! | `cli` | yes | the program `fieldmark`; a library user turns it off |
 //! | `cuda`, `cudnn`, `metal`, `mkl`, `accelerate` | no | candle's backends |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 /// The tensors of [`gradient`] and [`attribution`], in the version that they are made with.
 pub use candle_core;
 #[cfg(feature = "evaluate")]
@@ -133,3 +135,17 @@ pub use fieldmark_model::{
 pub use error::{Error, Result};
 pub use photo::{Photo, PhotoOptions};
 pub use pipeline::{Explainer, Query, Settings};
+
+/// What most programs need: `use fieldmark::prelude::*;`.
+pub mod prelude {
+    pub use crate::{
+        Error, Explainer, Photo, PhotoOptions, Query, Result, Settings,
+        attribution::ConceptMap,
+        model::hub::HubOptions,
+        objective::Strength,
+        pipeline::{Compare, Found, Layers, Lineup, LoadOptions, Rivals},
+        progress::{Event, ProgressHandler, Silent, Warning},
+        prompt::{ConceptList, Template},
+        render::RenderOptions,
+    };
+}

@@ -85,7 +85,7 @@ fn inside(question: &Question, size: Size) -> Vec<usize> {
 }
 
 fn asking(ask: &[Ask]) -> Options {
-    Options { ask: ask.into(), ..Options::default() }
+    Options::default().ask(ask.into())
 }
 
 fn points(yes: &[[f64; 2]], no: &[[f64; 2]], unit: PointUnit) -> Truth {
@@ -162,7 +162,7 @@ fn cub_asks_about_species() {
         ("train", vec!["014.Indigo_Bunting/b.jpg"]),
         ("test", vec!["002.Laysan_Albatross/a.jpg", "014.Indigo_Bunting/c.jpg"]),
     ] {
-        let part = set.open(&Options { split: Some(split.into()), ..Options::default() }).unwrap();
+        let part = set.open(&Options::default().split(Some(split.into()))).unwrap();
         assert_eq!(pictures(&part).iter().map(|picture| picture.name.clone()).collect::<Vec<_>>(), expected);
         assert_eq!(part.concepts(), dataset.concepts(), "rivals are of the whole set");
     }
@@ -179,9 +179,9 @@ fn cub_has_segmentations_where_their_archive_lies() {
     assert_eq!(inside(&found[1].questions[0], Size::new(3, 2)), [3, 4, 5]);
     let missing = found[2].questions[0].truth.mask(&found[2].path, Size::new(3, 2));
     assert!(missing.unwrap_err().to_string().contains("c.png"));
-    let boxes = set.open(&Options { place: Place::Box, ..Options::default() }).unwrap();
+    let boxes = set.open(&Options::default().place(Place::Box)).unwrap();
     assert!(matches!(pictures(&boxes)[1].questions[0].truth, Truth::Box(_)));
-    let elsewhere = Options { masks: Some(set.path("no")), ..Options::default() };
+    let elsewhere = Options::default().masks(Some(set.path("no")));
     let truth = pictures(&set.open(&elsewhere).unwrap())[1].questions[0].truth.clone();
     assert!(matches!(truth, Truth::MaskOf { path, .. } if path == set.path("no/014.Indigo_Bunting/b.png")));
 }
@@ -211,11 +211,9 @@ fn cub_asks_about_visible_parts_and_joins_left_and_right() {
     // The second point lies on the right edge, which belongs to the last pixel.
     assert_eq!(inside(wing, Size::new(4, 3)), [5, 11]);
     set.json("words.json", &json!({"left wing": "wing to the left", "014.Indigo_Bunting": "finch"}));
-    let options = Options {
-        prompts: Some(set.path("words.json")),
-        part_phrase: Some("{part} of a {class}".into()),
-        ..asking(&[Ask::Part])
-    };
+    let options = asking(&[Ask::Part])
+        .prompts(Some(set.path("words.json")))
+        .part_phrase(Some("{part} of a {class}".into()));
     let found = pictures(&set.open(&options).unwrap());
     assert_eq!(prompts(&found)[1].1, ["wing to the left of a finch", "wing of a finch"]);
 }
@@ -243,10 +241,10 @@ fn cub_asks_about_attributes_where_the_parts_are() {
     assert_eq!(bunting[1].truth, points(&[[1.5, 1.0], [4.0, 2.0]], &[], PointUnit::Pixel));
     assert_eq!(albatross[1].label.as_deref(), Some("has_size::small_(5_-_9_in)"));
     assert_eq!((albatross[1].line, albatross[1].id.as_deref()), (6, Some("7 attribute 3")));
-    let certain = Options { certainty: Some(4), ..asking(&[Ask::Class, Ask::Attribute]) };
+    let certain = asking(&[Ask::Class, Ask::Attribute]).certainty(Some(4));
     assert_eq!(prompts(&pictures(&set.open(&certain).unwrap()))[0].1.len(), 2);
     set.json("words.json", &json!({"has_wing_color::blue": "a bird with blue wings"}));
-    let own = Options { prompts: Some(set.path("words.json")), ..asking(&[Ask::Attribute]) };
+    let own = asking(&[Ask::Attribute]).prompts(Some(set.path("words.json")));
     assert_eq!(prompts(&pictures(&set.open(&own).unwrap()))[1].1[1], "a bird with blue wings");
 }
 
@@ -255,7 +253,7 @@ fn wrong_lines_of_cub_are_told() {
     let reason = |name: &str, text: &str, ask: &[Ask]| {
         let set = Set::of(CUB);
         set.write(&format!("CUB_200_2011/{name}"), text);
-        set.reason(&Options { split: Some("test".into()), ..asking(ask) })
+        set.reason(&asking(ask).split(Some("test".into())))
     };
     let class = &[Ask::Class];
     let cases = [
@@ -293,7 +291,7 @@ fn wrong_lines_of_cub_are_told() {
     let passed_over = |name: &str, text: &str, ask: &[Ask]| {
         let set = Set::of(CUB);
         set.write(&format!("CUB_200_2011/{name}"), text);
-        set.warned(&Options { split: Some("test".into()), ..asking(ask) })
+        set.warned(&asking(ask).split(Some("test".into())))
     };
     let boxes = |text: &str| passed_over("bounding_boxes.txt", text, class);
     let one = |name: &str, what: &str, first: &str| {
@@ -319,7 +317,7 @@ fn wrong_lines_of_cub_are_told() {
     assert_eq!(attribute, one(labels, "lines", "line 1: is present: expected 0 or 1, found \"7\""));
     let cut = passed_over(labels, "7 1 1 4\n7 1 1", &[Ask::Attribute]);
     assert_eq!(cut, one(labels, "lines", "line 2: certainty: expected a number from 1 to 4, found nothing"));
-    let split = Set::of(CUB).reason(&Options { split: Some("val".into()), ..Options::default() });
+    let split = Set::of(CUB).reason(&Options::default().split(Some("val".into())));
     assert_eq!(split, "split: expected train or test for cub, found \"val\"");
 }
 
@@ -328,7 +326,7 @@ fn a_folder_of_folders_asks_without_a_place() {
     let set = Set::of(
         "== train/b_dog/2.JPG\nx== train/b_dog/1.png\nx== train/014.Cat/z.webp\nx== train/014.Cat/notes.txt\nx== train/.git/x.png\nx== val/c/1.png\nx",
     );
-    let dataset = set.open(&Options { split: Some("train".into()), ..Options::default() }).unwrap();
+    let dataset = set.open(&Options::default().split(Some("train".into()))).unwrap();
     assert_eq!(
         (dataset.layout(), dataset.concepts()),
         (Layout::Folder, &["cat".to_owned(), "b dog".into()][..])
@@ -344,7 +342,7 @@ fn a_folder_of_folders_asks_without_a_place() {
     assert_eq!(found[2].path, set.path("train/b_dog/2.JPG"));
     assert!(set.reason(&Options::default()).ends_with("expected a picture with a question, found none"));
     assert_eq!(set.reason(&asking(&[Ask::Part])), "ask: expected class for folder, found part");
-    let split = Options { split: Some("../x".into()), ..Options::default() };
+    let split = Options::default().split(Some("../x".into()));
     assert_eq!(set.reason(&split), "split: expected a name, found \"../x\"");
     assert!(Set::new().reason(&Options::default()).contains("expected a data set laid out as manifest, cub"));
 }
@@ -396,7 +394,7 @@ fn coco_asks_once_about_all_instances_of_a_category() {
     assert_eq!((cats.line, dogs.line, dogs.label.as_deref()), (3, 1, Some("sports_dog")));
     let other = dogs.truth.mask(Path::new("one.jpg"), Size::new(8, 6)).unwrap_err().to_string();
     assert_eq!(other, "one.jpg: expected a photo of 4 x 3 pixels, as its regions are, found 8 x 6");
-    let boxes = pictures(&set.open(&Options { place: Place::Box, ..Options::default() }).unwrap());
+    let boxes = pictures(&set.open(&Options::default().place(Place::Box)).unwrap());
     assert_eq!(inside(&boxes[0].questions[1], Size::new(4, 3)), [0, 1, 11]);
     assert_eq!(boxes[0].questions[1].truth.boxes().len(), 2);
     assert_eq!(found[1].questions[0].truth, Truth::Boxes(vec![Rect { x0: 1.0, y0: 1.0, x1: 3.0, y1: 2.0 }]));
@@ -408,7 +406,7 @@ fn coco_asks_once_about_all_instances_of_a_category() {
     // The file itself is a data set, too.
     let file = Dataset::open(set.path("annotations/instances_val2017.json"), &Options::default()).unwrap();
     assert_eq!(pictures(&file), found);
-    let split = Options { split: Some("val".into()), ..Options::default() };
+    let split = Options::default().split(Some("val".into()));
     let error =
         Dataset::open(set.path("annotations/instances_val2017.json"), &split).unwrap_err().to_string();
     assert_eq!(error, "split: expected none beside a file, found \"val\"");
@@ -432,7 +430,7 @@ fn part_image_net_asks_about_parts_or_the_things_that_they_are_of() {
         }),
     );
     set.json("val.json", &json!({}));
-    let ask = |ask: &[Ask]| Options { split: Some("train".into()), ..asking(ask) };
+    let ask = |ask: &[Ask]| asking(ask).split(Some("train".into()));
     let dataset = set.open(&ask(&[])).unwrap();
     let found = pictures(&dataset);
     assert_eq!(prompts(&found), [("n1/a.JPEG", vec!["quadruped head", "quadruped foot"])]);
@@ -555,7 +553,7 @@ fn lvis_names_pictures_by_their_address() {
 fn reported_sets_equal_their_sound_twin() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/reports");
     let open = |name: &str| {
-        let options = Options { images: Some(folder.join("coco")), ..Options::default() };
+        let options = Options::default().images(Some(folder.join("coco")));
         Dataset::open(folder.join("coco").join(name), &options).unwrap()
     };
     let sound = pictures(&open("sound.json"));
@@ -640,9 +638,7 @@ fn open_images_asks_about_labels_that_a_point_shows() {
     assert_eq!(list.groups_of("cat, small"), ["pet animal"]);
     assert_eq!(list.candidates("cat, small"), ["hound, \"wild\""]);
     set.json("words.json", &json!({"/m/dog": "animal", "/m/cat": "animal"}));
-    let found = pictures(
-        &set.open(&Options { prompts: Some(set.path("words.json")), ..Options::default() }).unwrap(),
-    );
+    let found = pictures(&set.open(&Options::default().prompts(Some(set.path("words.json")))).unwrap());
     let animal = &found[0].questions[0];
     assert_eq!((animal.prompt.as_str(), animal.label.as_deref()), ("animal", Some("/m/dog, /m/cat")));
     assert_eq!(
@@ -719,11 +715,9 @@ fn funny_birds_asks_about_species_and_coloured_parts() {
     assert!(found[1].questions[0].truth.mask(&found[1].path, size).is_err());
     assert_eq!(found[1].questions[2].truth.mask(&found[1].path, size).unwrap(), None);
     set.json("words.json", &json!({"3": "yellow bird", "foot": "leg"}));
-    let options = Options {
-        prompts: Some(set.path("words.json")),
-        part_phrase: Some("{class} {part}".into()),
-        ..asking(&[Ask::Class, Ask::Part])
-    };
+    let options = asking(&[Ask::Class, Ask::Part])
+        .prompts(Some(set.path("words.json")))
+        .part_phrase(Some("{class} {part}".into()));
     let found = pictures(&set.open(&options).unwrap());
     assert_eq!((prompts(&found)[0].1[0], prompts(&found)[0].1[3]), ("yellow bird", "yellow bird leg"));
 }
@@ -731,7 +725,7 @@ fn funny_birds_asks_about_species_and_coloured_parts() {
 #[test]
 fn funny_birds_without_maps_have_no_place() {
     let set = Set::of("== dataset_train.json\n[{\"class_idx\": 0}]");
-    let train = |ask: &[Ask]| Options { split: Some("train".into()), ..asking(ask) };
+    let train = |ask: &[Ask]| asking(ask).split(Some("train".into()));
     assert_eq!(pictures(&set.open(&train(&[])).unwrap())[0].questions[0].truth, Truth::Unknown);
     assert!(
         set.reason(&train(&[Ask::Part]))
@@ -776,7 +770,7 @@ empty -1
 fn voc_asks_about_things_and_parts() {
     let set = Set::of(VOC);
     set.json("words.json", &json!({"pottedplant": "potted plant"}));
-    let options = Options { prompts: Some(set.path("words.json")), ..Options::default() };
+    let options = Options::default().prompts(Some(set.path("words.json")));
     let dataset = set.open(&options).unwrap();
     assert_eq!(
         (dataset.layout(), dataset.concepts()),
@@ -792,7 +786,7 @@ fn voc_asks_about_things_and_parts() {
     assert_eq!(inside(&found[1].questions[0], Size::new(4, 2)), [0, 1, 7]);
     assert_eq!(inside(&found[1].questions[1], Size::new(4, 2)), [2, 6]);
     assert_eq!((found[1].questions[0].line, found[1].questions[1].line), (4, 9));
-    let parts = Options { split: Some("train".into()), ..asking(&[Ask::Part]) };
+    let parts = asking(&[Ask::Part]).split(Some("train".into()));
     let dataset = set.open(&parts).unwrap();
     assert_eq!(prompts(&pictures(&dataset)), [("b", vec!["dog head"])]);
     assert_eq!(dataset.concept_list().unwrap().unwrap().groups_of("dog head"), ["dog"]);
@@ -841,7 +835,7 @@ fn odd_xml_is_passed_over_counted_and_the_first_is_named() {
         reason.contains("found none; ") && reason.contains("Annotations/a.xml: expected XML"),
         "{reason}"
     );
-    let missing = Set::of(VOC).reason(&Options { split: Some("val".into()), ..Options::default() });
+    let missing = Set::of(VOC).reason(&Options::default().split(Some("val".into())));
     assert!(missing.starts_with("ImageSets/Main/val.txt: cannot be read"), "{missing}");
 }
 
@@ -883,10 +877,10 @@ fn manifests_are_data_sets_that_say_everything_themselves() {
     assert_eq!(set.reason(&asking(&[Ask::Class])), "ask: expected nothing for manifest, found class");
     let refused = |options: Options| set.reason(&options);
     let none = |option: &str| format!("{option}: expected none for manifest, found one");
-    assert_eq!(refused(Options { split: Some("a".into()), ..Options::default() }), none("split"));
-    assert_eq!(refused(Options { place: Place::Box, ..Options::default() }), none("place"));
-    assert_eq!(refused(Options { masks: Some("a".into()), ..Options::default() }), none("masks"));
-    assert_eq!(refused(Options { prompts: Some("a".into()), ..Options::default() }), none("prompts"));
+    assert_eq!(refused(Options::default().split(Some("a".into()))), none("split"));
+    assert_eq!(refused(Options::default().place(Place::Box)), none("place"));
+    assert_eq!(refused(Options::default().masks(Some("a".into()))), none("masks"));
+    assert_eq!(refused(Options::default().prompts(Some("a".into()))), none("prompts"));
 }
 
 #[test]
@@ -908,11 +902,11 @@ fn files_of_prompts_are_checked() {
     let reason = |text: &str| {
         let set = Set::of(CUB);
         set.write("words.json", text);
-        set.reason(&Options { prompts: Some(set.path("words.json")), ..Options::default() })
+        set.reason(&Options::default().prompts(Some(set.path("words.json"))))
     };
     assert_eq!(reason("{\"a\": \" \"}"), "words.json: \"a\": expected a prompt, found a blank text");
     assert!(reason("[]").starts_with("words.json: expected a JSON object of texts, found an error: "));
-    let phrase = Options { class_phrase: Some("a bird".into()), ..Options::default() };
+    let phrase = Options::default().class_phrase(Some("a bird".into()));
     assert_eq!(
         Set::of(CUB).reason(&phrase),
         "class_phrase: expected a text with {class} in it, found \"a bird\""

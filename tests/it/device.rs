@@ -9,7 +9,7 @@ use fieldmark::{
 };
 
 fn explainer(device: DeviceChoice) -> Explainer {
-    let options = LoadOptions { device, ..LoadOptions::default() };
+    let options = LoadOptions::default().device(device);
     Explainer::load_with("miniature", &options, &Silent).expect("the device is there")
 }
 
@@ -21,7 +21,7 @@ fn every_method_gives_the_maps_of_the_cpu() {
     let scene = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/images/red-winged-blackbird.png");
     let photo = Photo::open(scene).expect("a scene");
     for method in METHODS {
-        let settings = Settings { method: Some(method.name().into()), ..Settings::default() };
+        let settings = Settings::default().method(Some(method.name().into()));
         let query = Query::new("red-winged blackbird shoulder").against(["blue-winged blackbird shoulder"]);
         let query = query.with(settings);
         let [found, expected] =

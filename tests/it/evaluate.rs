@@ -59,12 +59,10 @@ fn write(folder: &TempDir, lines: &[&str]) -> std::io::Result<PathBuf> {
 }
 
 fn options() -> fieldmark::Result<Options> {
-    Ok(Options {
-        methods: vec!["grad-cam".into(), "hires-cam".into()],
-        layers: vec![-1, -2],
-        strengths: vec![Strength::new(0.4)?, Strength::new(1.0)?],
-        ..Options::default()
-    })
+    Ok(Options::default()
+        .methods(vec!["grad-cam".into(), "hires-cam".into()])
+        .layers(vec![-1, -2])
+        .strengths(vec![Strength::new(0.4)?, Strength::new(1.0)?]))
 }
 
 fn rows(manifest: &Manifest, explainer: &Explainer, options: Options) -> fieldmark::Result<Vec<Row>> {
@@ -96,12 +94,10 @@ fn expected(
 ) -> fieldmark::Result<(Vec<Option<f64>>, Verdict)> {
     let photo = Photo::open(folder.join(&row.case.image))?;
     let Size { width, height } = photo.size();
-    let settings = Settings {
-        strength: Strength::new(strength)?,
-        method: Some(row.setting.method.clone()),
-        layer: Some(row.setting.layer),
-        ..Settings::default()
-    };
+    let settings = Settings::default()
+        .strength(Strength::new(strength)?)
+        .method(Some(row.setting.method.clone()))
+        .layer(Some(row.setting.layer));
     let query = Query::new(&row.case.prompt).against(row.case.against.iter()).with(settings);
     let found = explainer.localize(&photo, &query)?;
     assert_same(Some(row.case.similarity), Some(found.report.target.similarity), "similarity");
@@ -163,13 +159,11 @@ fn one_look_answers_as_several_do() -> TestResult {
         [(-1, "grad-cam", Fit::Whole), (-2, "hires-cam", Fit::Whole), (-1, "hires-cam", Fit::Crop)]
     {
         for aggregate in ["mean", "weighted"] {
-            let settings = Settings {
-                layer: Some(layer),
-                fit,
-                method: Some(method.into()),
-                aggregate: aggregate.into(),
-                ..Settings::default()
-            };
+            let settings = Settings::default()
+                .layer(Some(layer))
+                .fit(fit)
+                .method(Some(method.into()))
+                .aggregate(aggregate.into());
             queries.push(Query::new("a beak").against(["a crown", "a tail"]).with(settings));
         }
     }
@@ -201,8 +195,8 @@ fn pictures_that_pass_together_have_the_numbers_that_they_have_alone() -> TestRe
             Err(alone) => assert_eq!(together.expect_err("broken").to_string(), alone.to_string()),
         }
     }
-    let rollout = Options { methods: vec!["grad-cam".into(), "attention-rollout".into()], ..options()? };
-    let rollout = Options { layers: Vec::new(), ..rollout };
+    let rollout = options()?.methods(vec!["grad-cam".into(), "attention-rollout".into()]);
+    let rollout = rollout.layers(Vec::new());
     assert_eq!(Evaluator::new(&explainer, rollout)?.pictures_together()?, 1);
     Ok(())
 }
@@ -211,7 +205,7 @@ fn pictures_that_pass_together_have_the_numbers_that_they_have_alone() -> TestRe
 fn a_summary_is_the_mean_of_its_rows() -> TestResult {
     let (folder, explainer) = (folder()?, explainer()?);
     let manifest = Manifest::open(write(&folder, &SOUND)?)?;
-    let options = Options { strengths: vec![Strength::new(1.0)?], ..Options::default() };
+    let options = Options::default().strengths(vec![Strength::new(1.0)?]);
     let rows = rows(&manifest, &explainer, options.clone())?;
     let evaluator = Evaluator::new(&explainer, options)?;
     let record = evaluator.record();

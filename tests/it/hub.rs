@@ -69,13 +69,11 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn new(server: &Server) -> Self {
         let cache = tempfile::tempdir().unwrap();
-        let options = HubOptions {
-            cache: cache.path().to_owned(),
-            endpoint: server.url(),
-            retries: 2,
-            retry_wait: Duration::from_millis(1),
-            ..HubOptions::default()
-        };
+        let options = HubOptions::default()
+            .cache(cache.path().to_owned())
+            .endpoint(server.url())
+            .retries(2)
+            .retry_wait(Duration::from_millis(1));
         Machine { cache, options }
     }
 

@@ -56,7 +56,7 @@ fn a_cache_with_shared_contents_is_ready_for_every_command() {
     let cache = tempfile::tempdir().unwrap();
     let model = fixture("tiny-quick-gelu");
     lay_out_shared(cache.path(), &model);
-    let options = HubOptions { cache: cache.path().to_owned(), offline: true, ..HubOptions::default() };
+    let options = HubOptions::default().cache(cache.path().to_owned()).offline(true);
     let files = locate(&spec(), &options, &Silent).unwrap();
     assert_eq!(download(&spec(), &options, &Silent).unwrap(), files);
     Model::open(&files.directory, candle_core::Device::Cpu).unwrap();

@@ -34,18 +34,14 @@ fn prompts() -> Vec<String> {
 }
 
 fn lineup() -> Lineup {
-    Lineup { prompts: prompts(), ..Lineup::default() }
+    Lineup::default().prompts(prompts())
 }
 
 fn settings(method: &str, layers: &[i64], combination: Combination) -> Settings {
     let method = Some(method.to_owned());
     match layers {
-        [layer] => Settings { method, layer: Some(*layer), ..Settings::default() },
-        _ => Settings {
-            method,
-            layers: Some(Layers { blocks: layers.to_vec(), combination }),
-            ..Settings::default()
-        },
+        [layer] => Settings::default().method(method).layer(Some(*layer)),
+        _ => Settings::default().method(method).layers(Some(Layers { blocks: layers.to_vec(), combination })),
     }
 }
 
@@ -91,11 +87,11 @@ fn results_say_their_layers_and_units() -> Result<()> {
     let product = setup(settings("hires-cam", &[0, -1], Combination::Product))?;
     assert_eq!((product.unit, product.linear), (MapUnit::None, false));
     assert_eq!(setup(settings("eigen-cam", &[-1], Combination::Mean))?.unit, MapUnit::Activations);
-    let softmax = Settings { aggregate: "softmax".into(), ..settings("grad-cam", &[-1], Combination::Mean) };
+    let softmax = settings("grad-cam", &[-1], Combination::Mean).aggregate("softmax".into());
     let softmax = setup(softmax)?;
     assert_eq!((softmax.unit, softmax.objective_unit), (MapUnit::Probability, objective::Unit::Probability));
     assert_eq!(softmax.strength, 1.0, "the references count whole");
-    let none = Settings { layers: Some(Layers::default()), ..Settings::default() };
+    let none = Settings::default().layers(Some(Layers::default()));
     assert!(setup(none).is_err(), "no layer at all");
     Ok(())
 }
@@ -178,8 +174,7 @@ fn score_cams_tell_their_passes_and_share_them() -> Result<()> {
 #[test]
 fn several_methods_at_once_are_the_same_as_one_by_one() -> Result<()> {
     let (explainer, photo, prompts) = (explainer()?, photo()?, prompts());
-    let all = ["grad-cam", "le-grad", "eigen-cam"]
-        .map(|name| Settings { method: Some(name.into()), ..Settings::default() });
+    let all = ["grad-cam", "le-grad", "eigen-cam"].map(|name| Settings::default().method(Some(name.into())));
     let together = explainer.rank_all(&photo, &lineup(), &all)?;
     for (settings, compared) in all.iter().zip(&together) {
         assert_eq!(compared.maps, explainer.compare(&photo, &prompts, settings)?.maps);

@@ -141,7 +141,7 @@ fn pixels_are_filled_in_as_pytorch_grad_cam_does() -> Result<()> {
 fn measured(golden: &Golden, name: &str, target: usize, options: &Faithfulness) -> Result<Faithful> {
     let explainer = Explainer::load(&format!("tests/fixtures/models/{name}"))?;
     let photo = Photo::open(parity(&format!("{name}.metrics.png")))?;
-    let settings = Settings { fit: Fit::Squash, ..Settings::default() };
+    let settings = Settings::default().fit(Fit::Squash);
     let rivals: Vec<String> =
         PROMPTS.iter().filter(|prompt| **prompt != PROMPTS[target]).map(|prompt| (*prompt).into()).collect();
     let prompts = explainer.prompts(PROMPTS[target], &rivals, &settings.templates)?;
@@ -166,13 +166,8 @@ fn answers_change_as_torchcam_and_pytorch_grad_cam_say() -> Result<()> {
             // ROAD has no fill.
             let road = if fill == Fill::Mean { Faithfulness::preset("road")?.metrics } else { Vec::new() };
             let metrics = [CURVES_AND_DROPS.to_vec(), road].concat();
-            let options = Faithfulness {
-                metrics,
-                fill,
-                insertion_fill: fill,
-                road_noise: 0.0,
-                ..Faithfulness::default()
-            };
+            let options =
+                Faithfulness::default().metrics(metrics).fill(fill).insertion_fill(fill).road_noise(0.0);
             let target = expected["target"].as_u64().expect("an index") as usize;
             let found = measured(&golden, name, target, &options)?;
             let check = |metric: Metric, expected: &Value| {
@@ -189,7 +184,7 @@ fn answers_change_as_torchcam_and_pytorch_grad_cam_say() -> Result<()> {
             }
         }
         let metrics = vec![Metric::AverageDrop, Metric::AverageIncrease];
-        let options = Faithfulness { metrics, ..Faithfulness::default() };
+        let options = Faithfulness::default().metrics(metrics);
         let (mut rises, scores) = (0.0, &expected["scores"]);
         for (target, expected) in expected["through"].as_array().expect("a list").iter().enumerate() {
             let found = measured(&golden, name, target, &options)?;
@@ -231,7 +226,7 @@ fn what_coincides_is_seen_once_and_what_has_no_meaning_is_none() -> Result<()> {
     let query = fieldmark::Query::new("house sparrow").against(["rusty blackbird"]);
     let map = explainer.localize(&photo, &query)?.map;
     let metrics = CURVES_AND_DROPS.to_vec();
-    let options = Faithfulness { metrics, step: 0.1, ..Faithfulness::default() };
+    let options = Faithfulness::default().metrics(metrics).step(0.1);
     let test = FaithfulnessTest::new(&explainer, &photo, &settings, &options)?;
     let seen = || passes.0.swap(0, Ordering::Relaxed);
     // Nine points a curve between its ends, which both share, and the 5 % that are no point.
@@ -248,7 +243,7 @@ fn what_coincides_is_seen_once_and_what_has_no_meaning_is_none() -> Result<()> {
     assert_eq!((seen(), alone.marks.len()), (0, 4));
     assert!(alone.marks.iter().all(|(_, value)| value.is_none()) && alone.deletion.scores.is_empty());
     // A logit says something alone, but nothing drops against a rival.
-    let logits = Faithfulness { score: fieldmark::evaluate::faithfulness::Score::Logit, ..options };
+    let logits = options.score(fieldmark::evaluate::faithfulness::Score::Logit);
     let alone =
         FaithfulnessTest::new(&explainer, &photo, &settings, &logits)?.measure(&map, &prompts(&[])?)?;
     assert!(mark(&alone, Metric::DeletionAuc).is_some() && mark(&alone, Metric::ConfidenceDrop5).is_none());

@@ -92,17 +92,15 @@ fn explainer() -> Result<Explainer> {
 }
 
 fn settings(method: &str, aggregate: &str, strength: f64) -> Result<Settings> {
-    Ok(Settings {
-        method: Some(method.into()),
-        aggregate: aggregate.into(),
-        strength: Strength::new(strength)?,
-        ..Settings::default()
-    })
+    Ok(Settings::default()
+        .method(Some(method.into()))
+        .aggregate(aggregate.into())
+        .strength(Strength::new(strength)?))
 }
 
 fn values(explainer: &Explainer, settings: Settings) -> Result<Vec<f32>> {
     let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
-    let query = Query { settings, ..Query::new("red square").against(["blue circle", "green bird"]) };
+    let query = Query::new("red square").against(["blue circle", "green bird"]).with(settings);
     let found = explainer.localize(&photo, &query)?;
     assert!(found.report.place.peak.is_some(), "what follows the map is there as well");
     Ok(found.map.values().to_vec())
@@ -131,7 +129,7 @@ fn a_method_from_outside_is_asked_by_its_name_and_gives_the_same_map() -> Result
 fn results_name_a_method_from_outside() -> Result<()> {
     let explainer = explainer()?;
     let photo = Photo::open("tests/fixtures/photos/shapes-96x64.png")?;
-    let query = Query { settings: settings("renamed", "twice", 0.3)?, ..Query::new("red square") };
+    let query = Query::new("red square").with(settings("renamed", "twice", 0.3)?);
     let setup = explainer.localize(&photo, &query)?.report.setup;
     assert_eq!((setup.method.as_str(), setup.aggregate.as_str()), ("renamed", "twice"));
     Ok(())

@@ -77,7 +77,7 @@ fn compared(explainer: &Explainer, photo: &Photo, settings: &Settings, prompts: 
 }
 
 fn strength(value: f64) -> Settings {
-    Settings { strength: Strength::new(value).unwrap(), ..Settings::default() }
+    Settings::default().strength(Strength::new(value).unwrap())
 }
 
 /// The data that a page's script reads.
@@ -120,7 +120,7 @@ fn a_page_opens_at_the_strength_that_is_asked_for() {
     let Some(mut browser) = Browser::start() else { return };
     let sample = Sample::ordinary();
     let plain = compared(&sample.explainer, &sample.photo, &strength(0.0), &prompts());
-    let options = PageOptions { strength: Some(0.6), ..PageOptions::default() };
+    let options = PageOptions::default().strength(Some(0.6));
     std::fs::write(sample.path(), plain.page(&sample.photo, &options).unwrap()).unwrap();
     browser.open(&sample.path(), "");
     assert_eq!(browser.run("document.getElementById('strength').value"), "0.6");
@@ -166,12 +166,9 @@ fn colours_scale_and_opacity_are_the_programs() {
     let plain = compared(&sample.explainer, &sample.photo, &strength(0.0), &prompts()).maps;
     let shared = Scale::Shared(plain.iter().map(ConceptMap::max_abs).fold(0.0, f32::max));
     for (fragment, options) in [
-        ("opacity=0.9", RenderOptions { opacity: 0.9, ..RenderOptions::default() }),
-        (
-            "colors=cividis&contour=0",
-            RenderOptions { colors: ColorMap::Cividis, contour: None, ..Default::default() },
-        ),
-        ("colors=blue-orange&scale=shared", RenderOptions { scale: shared, ..RenderOptions::signed() }),
+        ("opacity=0.9", RenderOptions::default().opacity(0.9)),
+        ("colors=cividis&contour=0", RenderOptions::default().colors(ColorMap::Cividis).contour(None)),
+        ("colors=blue-orange&scale=shared", RenderOptions::signed().scale(shared)),
     ] {
         browser.open(&sample.path(), &format!("target=0&against=1&strength=0.6&{fragment}"));
         assert_same(&mut browser, &overlay(&photo, &map, &options), fragment);
@@ -181,8 +178,7 @@ fn colours_scale_and_opacity_are_the_programs() {
 #[test]
 fn weighted_rivals_and_a_cropped_photo_are_drawn_alike() {
     let Some(mut browser) = Browser::start() else { return };
-    let settings =
-        Settings { aggregate: "weighted".into(), fit: fieldmark::geometry::Fit::Crop, ..strength(0.8) };
+    let settings = strength(0.8).aggregate("weighted".into()).fit(fieldmark::geometry::Fit::Crop);
     let sample = Sample::new("examples/images/red-winged-blackbird.png", &settings, &prompts());
     browser.open(&sample.path(), "");
     let map = sample.map(&PROMPTS[1..], settings);
@@ -196,7 +192,7 @@ fn weighted_rivals_and_a_cropped_photo_are_drawn_alike() {
 #[test]
 fn the_logit_alone_is_drawn_whatever_the_rivals_and_has_no_slider() {
     let Some(mut browser) = Browser::start() else { return };
-    let settings = Settings { aggregate: "logit".into(), ..strength(0.6) };
+    let settings = strength(0.6).aggregate("logit".into());
     let sample = Sample::new("examples/images/red-winged-blackbird.png", &settings, &prompts());
     browser.open(&sample.path(), "");
     let map = sample.map(&PROMPTS[1..], settings);

@@ -137,10 +137,10 @@ fn a_header_that_claims_too_much_is_refused_before_memory_is_taken() {
         other => panic!("{other}"),
     }
     for name in ["baseline_420.jpg", "alpha.webp", "animated.gif", "lzw.tif", "palette.png"] {
-        let options = PhotoOptions { pixel_limit: 239 };
+        let options = PhotoOptions::default().pixel_limit(239);
         let error = Photo::open_with(fixture(name), &options).unwrap_err();
         assert!(matches!(error, Error::ImageTooLarge { limit: 239, .. }), "{name}: {error}");
-        assert!(Photo::open_with(fixture(name), &PhotoOptions { pixel_limit: 240 }).is_ok(), "{name}");
+        assert!(Photo::open_with(fixture(name), &PhotoOptions::default().pixel_limit(240)).is_ok(), "{name}");
     }
 }
 
@@ -199,7 +199,7 @@ fn a_truncated_file_is_an_error_or_the_whole_picture() {
 
 #[test]
 fn flipped_bytes_never_panic() {
-    let options = PhotoOptions { pixel_limit: 100_000 };
+    let options = PhotoOptions::default().pixel_limit(100_000);
     for name in BREAKABLE {
         let bytes = std::fs::read(fixture(name)).unwrap();
         for at in 0..bytes.len() {

@@ -11,7 +11,7 @@ use fieldmark::{
 };
 
 fn explainer(precision: Precision) -> fieldmark::Result<Explainer> {
-    let options = LoadOptions { device: DeviceChoice::Cpu, precision, ..LoadOptions::default() };
+    let options = LoadOptions::default().device(DeviceChoice::Cpu).precision(precision);
     Explainer::load_with("miniature", &options, &Silent)
 }
 

@@ -42,7 +42,7 @@ fn example(name: &str) -> PathBuf {
 }
 
 fn birds(by: By, count: usize) -> Result<Rivals> {
-    Ok(Rivals { by, count, ..Rivals::among(ConceptList::parse(BIRDS)?) })
+    Ok(Rivals::among(ConceptList::parse(BIRDS)?).by(by).count(count))
 }
 
 /// The cosine of two texts.
@@ -150,7 +150,7 @@ fn several_templates_are_averaged_after_each_is_a_unit_vector() -> Result<()> {
     let explainer = explainer()?;
     let similarity = |texts: &[&str]| -> Result<f64> {
         let sets: Result<Vec<_>> = texts.iter().map(|text| templates(text)).collect();
-        let settings = Settings { templates: sets?.concat(), ..Settings::default() };
+        let settings = Settings::default().templates(sets?.concat());
         Ok(explainer.localize(&photo()?, &Query::new("reed").with(settings))?.report.target.similarity)
     };
     // The unit vectors t1, t2 and t3 have the mean (t1 + t2 + t3) / 3. Made a unit vector, its cosine with the photo is
@@ -175,7 +175,7 @@ fn several_templates_are_averaged_after_each_is_a_unit_vector() -> Result<()> {
 #[test]
 fn rivals_by_text_are_the_most_similar_texts() -> Result<()> {
     let explainer = explainer()?;
-    let query = Query::new("redwing").finding(birds(By::Text, 3)?);
+    let query = Query::new("redwing").with_rivals(birds(By::Text, 3)?);
     let found = explainer.localize(&photo()?, &query)?.report;
     let mut expected = Vec::new();
     for name in ConceptList::parse(BIRDS)?.names().into_iter().skip(1) {
@@ -201,17 +201,17 @@ fn rivals_by_text_are_the_most_similar_texts() -> Result<()> {
 fn what_means_nearly_the_same_is_passed_over_and_told() -> Result<()> {
     let explainer = explainer()?;
     let list = ConceptList::parse(BIRDS)?;
-    let all = Query::new("crow").finding(Rivals { count: 9, synonym_threshold: 1.0, ..Rivals::among(list) });
+    let all = Query::new("crow").with_rivals(Rivals::among(list).count(9).synonym_threshold(1.0));
     let all = explainer.localize(&photo()?, &all)?.report.against;
     assert_eq!(all.len(), 7, "all but the target");
     let cosines: Vec<f64> = all.iter().filter_map(|rival| rival.chosen).map(|why| why.similarity).collect();
     let synonym_threshold = (cosines[0] + cosines[1]) / 2.0;
-    let query = Query::new("crow").finding(Rivals { synonym_threshold, ..birds(By::Text, 1)? });
+    let query = Query::new("crow").with_rivals(birds(By::Text, 1)?.synonym_threshold(synonym_threshold));
     let found = explainer.localize(&photo()?, &query)?.report;
     assert_eq!(found.against[0].score.prompt, all[1].score.prompt);
     assert_eq!(found.against[0].chosen.map(|why| why.rank), Some(2));
     assert_eq!(found.passed_over[0].prompt, all[0].score.prompt);
-    let query = Query::new("crow").finding(Rivals { synonym_threshold: -1.0, ..birds(By::Text, 1)? });
+    let query = Query::new("crow").with_rivals(birds(By::Text, 1)?.synonym_threshold(-1.0));
     assert!(explainer.check(&query).is_err(), "nothing is left");
     Ok(())
 }
@@ -219,11 +219,11 @@ fn what_means_nearly_the_same_is_passed_over_and_told() -> Result<()> {
 #[test]
 fn rivals_by_image_are_those_that_fit_each_photo_best() -> Result<()> {
     let explainer = Explainer::load("miniature")?;
-    let query = Query::new("red-winged blackbird").finding(birds(By::Image, 2)?);
+    let query = Query::new("red-winged blackbird").with_rivals(birds(By::Image, 2)?);
     let mut chosen = Vec::new();
     for name in ["bluebird.png", "cardinal-and-goldfinch.png"] {
         let photo = Photo::open(example(name))?;
-        let lineup = Lineup { concepts: ConceptList::parse(BIRDS)?.names(), ..Lineup::default() };
+        let lineup = Lineup::default().concepts(ConceptList::parse(BIRDS)?.names());
         let ranking = explainer.rank(&photo, &lineup, &Settings::default())?.report.ranking;
         let best = ranking.iter().filter(|ranked| ranked.score.prompt != "red-winged blackbird");
         let best: Vec<_> = best.take(2).map(|ranked| ranked.score.prompt.clone()).collect();
@@ -241,7 +241,7 @@ fn rivals_by_image_are_those_that_fit_each_photo_best() -> Result<()> {
 fn rivals_by_group_are_what_the_target_belongs_to() -> Result<()> {
     let explainer = explainer()?;
     let rivals = |target: &str, count| -> Result<Vec<String>> {
-        let query = Query::new(target).finding(birds(By::Group, count)?);
+        let query = Query::new(target).with_rivals(birds(By::Group, count)?);
         let found = explainer.localize(&photo()?, &query)?.report.against;
         Ok(found.into_iter().map(|rival| rival.score.prompt).collect())
     };
@@ -255,7 +255,7 @@ fn rivals_by_group_are_what_the_target_belongs_to() -> Result<()> {
 #[test]
 fn rivals_that_are_given_and_found_are_never_the_same() -> Result<()> {
     let explainer = explainer()?;
-    let query = Query::new("crow").against(["REDWING", "reed"]).finding(birds(By::Text, 9)?);
+    let query = Query::new("crow").against(["REDWING", "reed"]).with_rivals(birds(By::Text, 9)?);
     let found = explainer.localize(&photo()?, &query)?.report.against;
     let prompts: Vec<_> = found.iter().map(|rival| rival.score.prompt.as_str()).collect();
     assert_eq!(prompts[..2], ["REDWING", "reed"]);
@@ -273,10 +273,10 @@ fn rivals_that_are_given_and_found_are_never_the_same() -> Result<()> {
 #[test]
 fn what_cannot_be_meant_is_refused() -> Result<()> {
     let explainer = explainer()?;
-    let refused = |rivals: Rivals| explainer.check(&Query::new("crow").finding(rivals)).is_err();
+    let refused = |rivals: Rivals| explainer.check(&Query::new("crow").with_rivals(rivals)).is_err();
     assert!(refused(birds(By::Text, 0)?));
     for synonym_threshold in [1.5, -2.0, f64::NAN] {
-        assert!(refused(Rivals { synonym_threshold, ..birds(By::Image, 3)? }));
+        assert!(refused(birds(By::Image, 3)?.synonym_threshold(synonym_threshold)));
     }
     assert!(refused(Rivals::among(ConceptList::parse("Crow")?)), "only the target itself");
     Ok(())
@@ -296,16 +296,14 @@ fn a_sweep_is_every_strength_alone() -> Result<()> {
             |layer: i64| method.needs(vision, Some((vision.tower.layers as i64 + layer) as usize)).is_ok();
         let cases = [("mean", -1), ("mean", -2), ("weighted", -1), ("softmax", -1)];
         for (aggregate, layer) in cases.into_iter().filter(|(_, layer)| is_able(*layer)) {
-            let settings = Settings {
-                method: Some(method.name().into()),
-                aggregate: aggregate.into(),
-                layer: Some(layer),
-                ..Settings::default()
-            };
+            let settings = Settings::default()
+                .method(Some(method.name().into()))
+                .aggregate(aggregate.into())
+                .layer(Some(layer));
             let query = Query::new("crow").against(["reed", "rusty blackbird"]).with(settings.clone());
             let swept = explainer.sweep(&photo()?, &query, &strengths)?;
             for (strength, swept) in strengths.iter().zip(&swept) {
-                let settings = Settings { strength: *strength, ..settings.clone() };
+                let settings = settings.clone().strength(*strength);
                 let alone = explainer.localize(&photo()?, &query.clone().with(settings))?;
                 assert_near(swept.map.values(), alone.map.values());
                 assert_eq!(swept.report.setup, alone.report.setup);
@@ -323,8 +321,8 @@ fn a_list_is_ranked_and_its_best_get_maps() -> Result<()> {
     let explainer = explainer()?;
     let concepts = ConceptList::open("bird-parts")?.names();
     let prompts = vec!["reed".to_owned(), "Tail".to_owned()];
-    let lineup = Lineup { prompts, concepts, top: 3, ..Lineup::default() };
-    let plain = Settings { strength: Strength::new(0.0)?, ..Settings::default() };
+    let lineup = Lineup::default().prompts(prompts).concepts(concepts).top(3);
+    let plain = Settings::default().strength(Strength::new(0.0)?);
     let compared = explainer.rank(&photo()?, &lineup, &plain)?;
     let report = &compared.report;
     assert_eq!(report.ranking.len(), 25, "24 parts and the reed; the tail competes once");
@@ -349,20 +347,16 @@ fn a_list_is_ranked_and_its_best_get_maps() -> Result<()> {
 fn every_pair_is_the_contrast_of_one_against_the_other() -> Result<()> {
     let explainer = explainer()?;
     let prompts = ["reed", "crow", "marsh wren"].map(str::to_owned).to_vec();
-    let lineup = Lineup { prompts: prompts.clone(), pairs: Pairs::All, ..Lineup::default() };
+    let lineup = Lineup::default().prompts(prompts.clone()).pairs(Pairs::All);
     let one = Strength::new(1.0)?;
     for method in METHODS {
         for strength in [0.0, 0.6] {
             let method = Some(method.name().to_owned());
-            let settings = Settings {
-                method: method.clone(),
-                strength: Strength::new(strength)?,
-                ..Settings::default()
-            };
+            let settings = Settings::default().method(method.clone()).strength(Strength::new(strength)?);
             let compared = explainer.rank(&photo()?, &lineup, &settings)?;
             assert_eq!(compared.report.matrix.len(), 6);
             for (pair, map) in compared.report.matrix.iter().zip(&compared.pairs) {
-                let settings = Settings { method: method.clone(), strength: one, ..Settings::default() };
+                let settings = Settings::default().method(method.clone()).strength(one);
                 let query = Query::new(&pair.prompt).against([&pair.against]).with(settings);
                 let alone = explainer.localize(&photo()?, &query)?;
                 assert_near(map.values(), alone.map.values());
@@ -382,7 +376,7 @@ fn every_pair_is_the_contrast_of_one_against_the_other() -> Result<()> {
 fn pairs_are_bounded_and_something_must_compete() -> Result<()> {
     let explainer = explainer()?;
     let concepts = (0..65).map(|number| format!("bird {number}")).collect();
-    let lineup = Lineup { concepts, top: 65, pairs: Pairs::All, ..Lineup::default() };
+    let lineup = Lineup::default().concepts(concepts).top(65).pairs(Pairs::All);
     let error = explainer.rank(&photo()?, &lineup, &Settings::default()).err().map(|error| error.to_string());
     assert_eq!(error.as_deref(), Some("matrix: expected at most 64 prompts with a map, found 65"));
     assert!(explainer.rank(&photo()?, &Lineup::default(), &Settings::default()).is_err());

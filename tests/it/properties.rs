@@ -27,7 +27,7 @@ fn photo() -> Result<Photo> {
 
 fn settings(method: &str, layer: i64, strength: f64) -> Result<Settings> {
     let strength = Strength::new(strength)?;
-    Ok(Settings { method: Some(method.into()), layer: Some(layer), strength, ..Default::default() })
+    Ok(Settings::default().method(Some(method.into())).layer(Some(layer)).strength(strength))
 }
 
 /// Those of the last two layers that a method can explain.
@@ -92,7 +92,7 @@ fn compare_with_a_strength_is_localize_against_all_others() -> Result<()> {
     let explainer = explainer()?;
     let prompts: Vec<String> = [TARGET].iter().chain(&RIVALS).map(|prompt| (*prompt).to_owned()).collect();
     for aggregate in ["mean", "weighted"] {
-        let settings = Settings { aggregate: aggregate.into(), ..Settings::default() };
+        let settings = Settings::default().aggregate(aggregate.into());
         let compared = explainer.compare(&photo()?, &prompts, &settings)?;
         for (index, prompt) in prompts.iter().enumerate() {
             let others = prompts.iter().filter(|other| *other != prompt);
@@ -125,7 +125,7 @@ fn several_templates_are_the_mean_of_their_embeddings() -> Result<()> {
     let templates = |texts: &[&str]| -> Result<Settings> {
         let templates: Result<Vec<_>> =
             texts.iter().map(|text| fieldmark::prompt::Template::new(text)).collect();
-        Ok(Settings { templates: templates?, ..Default::default() })
+        Ok(Settings::default().templates(templates?))
     };
     let one = map(&explainer, &[], templates(&["a photo of a {}"])?)?;
     assert_near(&map(&explainer, &[], templates(&["a photo of a {}", "a photo of a {}"])?)?, &one);
@@ -152,7 +152,7 @@ fn grids_and_places_follow_the_fit() -> Result<()> {
     for (fit, grid, whole) in
         [(Fit::Whole, [5, 7], true), (Fit::Squash, [6, 6], true), (Fit::Crop, [6, 6], false)]
     {
-        let query = Query::new(TARGET).with(Settings { fit, ..Default::default() });
+        let query = Query::new(TARGET).with(Settings::default().fit(fit));
         let report = explainer.localize(&photo()?, &query)?.report;
         assert_eq!(report.setup.grid, grid, "{fit:?}");
         assert_eq!(report.setup.covers == [0.0, 0.0, 96.0, 64.0], whole, "{fit:?}");
@@ -184,7 +184,7 @@ fn surgery_over_a_set_of_labels_is_a_contrast_that_strength_only_scales() -> Res
 #[test]
 fn rivals_that_change_nothing_are_told() -> Result<()> {
     let explainer = explainer()?;
-    let rollout = Settings { method: Some("attention-rollout".into()), ..Settings::default() };
+    let rollout = Settings::default().method(Some("attention-rollout".into()));
     let alone = Query::new(TARGET).with(rollout.clone());
     let alone = explainer.localize(&photo()?, &alone)?;
     assert_eq!(alone.warnings, []);
@@ -202,7 +202,7 @@ fn rivals_that_change_nothing_are_told() -> Result<()> {
 fn a_method_names_its_own_layer_in_the_report() -> Result<()> {
     let explainer = explainer()?;
     for (method, layer) in [("le-grad", -2), ("grad-cam", -1), ("attention-rollout", -3), ("gem", -3)] {
-        let own = Settings { method: Some(method.into()), ..Settings::default() };
+        let own = Settings::default().method(Some(method.into()));
         let query = Query::new(TARGET).with(own);
         assert_eq!(explainer.localize(&photo()?, &query)?.report.setup.layer, layer, "{method}");
     }
@@ -250,13 +250,13 @@ fn a_photo_is_the_same_to_the_last_bit_whatever_passes_with_it() -> Result<()> {
 fn a_photo_that_cannot_be_looked_at_says_so_when_it_is_asked() -> Result<()> {
     let explainer = explainer()?;
     let photos = [photo()?, Photo::open(fixture("photos/shapes-50x83.png"))?];
-    let settings = Settings { detail: 1e4, ..Default::default() };
+    let settings = Settings::default().detail(1e4);
     let query = Query::new(TARGET).with(settings.clone());
     for mut looks in explainer.look(&photos, &settings) {
         let told = looks.localize(&query).expect_err("too many tokens").to_string();
         assert!(told.contains("detail"), "{told}");
     }
-    let settings = Settings { method: Some("no such".into()), ..Default::default() };
+    let settings = Settings::default().method(Some("no such".into()));
     assert!(explainer.photos_together(&settings).is_err());
     let query = Query::new(TARGET).with(settings.clone());
     for mut looks in explainer.look(&photos, &settings) {

@@ -60,7 +60,7 @@ fn records_are_read_as_they_are_written() {
         let query = Query::new(PROMPT).against(["blue circle"]).with(settings.clone());
         let found = explainer.localize(&photo, &query).unwrap();
         assert_reads_back::<Localization>(&found.report);
-        let lineup = Lineup { prompts: vec![PROMPT.into(), "reed".into()], ..Lineup::default() };
+        let lineup = Lineup::default().prompts(vec![PROMPT.into(), "reed".into()]);
         assert_reads_back::<Comparison>(&explainer.rank(&photo, &lineup, &settings).unwrap().report);
     }
 }
@@ -69,7 +69,7 @@ fn records_are_read_as_they_are_written() {
 fn what_a_method_chose_by_itself_can_be_asked_for() {
     let explainer = explainer();
     for method in METHODS {
-        let settings = Settings { method: Some(method.name().into()), ..Settings::default() };
+        let settings = Settings::default().method(Some(method.name().into()));
         let setup = explainer.setup(&settings).unwrap();
         let again = explainer.setup(&Settings::try_from(&setup).unwrap()).unwrap();
         assert_eq!(setup, again, "{}", method.name());

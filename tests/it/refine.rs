@@ -88,7 +88,7 @@ fn tiles_find_what_is_too_small_in_the_whole_photo() -> Result<()> {
     assert!(!is_on_shoulder(&whole), "{:?}", whole.report.place.peak);
     assert!(whole.report.setup.tiles.is_none() && whole.report.best_tile.is_none());
     let tiles = Tiles::Along(NonZeroUsize::new(3).expect("not 0"));
-    let tiled = explainer.localize(&photo, &query(Settings { tiles, ..Settings::default() }))?;
+    let tiled = explainer.localize(&photo, &query(Settings::default().tiles(tiles)))?;
     assert!(is_on_shoulder(&tiled), "{:?}", tiled.report.place.peak);
     let tiling = tiled.report.setup.tiles.clone().expect("it was tiled");
     assert_eq!((tiling.rows, tiling.columns, tiling.side), (3, 4, 154));
@@ -108,7 +108,7 @@ fn tiles_leave_no_seams_on_a_photo_without_anything() -> Result<()> {
     let photo = Photo::from_rgb("plain", RgbImage::from_pixel(400, 300, Rgb([120, 140, 90])))?;
     let whole = explainer.localize(&photo, &query(Settings::default()))?.map;
     let tiles = Tiles::Along(NonZeroUsize::new(2).expect("not 0"));
-    let settings = Settings { tiles, ..Settings::default() };
+    let settings = Settings::default().tiles(tiles);
     let tiled = explainer.localize(&photo, &query(settings.clone()))?.map;
     assert_eq!(tiled, explainer.localize(&photo, &query(settings))?.map, "the same in every run");
     // Position embeddings give even a plain photo a pattern. Blended, no step is larger than within one pass.
@@ -119,7 +119,7 @@ fn tiles_leave_no_seams_on_a_photo_without_anything() -> Result<()> {
         across.fold(0.0, f32::max)
     };
     let tile = Photo::from_rgb("tile", RgbImage::from_pixel(172, 172, Rgb([120, 140, 90])))?;
-    let one = explainer.localize(&tile, &query(Settings { fit: Fit::Squash, ..Settings::default() }))?.map;
+    let one = explainer.localize(&tile, &query(Settings::default().fit(Fit::Squash)))?.map;
     assert!(step(&tiled) <= step(&one).max(step(&whole)), "{} and {}", step(&tiled), step(&one));
     Ok(())
 }
@@ -129,7 +129,7 @@ fn refined_maps_stay_in_logits_and_are_marked() -> Result<()> {
     let explainer = Explainer::load("miniature")?;
     let photo = Photo::open(tests("../examples/images/red-winged-blackbird.png"))?;
     let found = |refine: &[Refinement]| {
-        explainer.localize(&photo, &query(Settings { refine: refine.to_vec(), ..Settings::default() }))
+        explainer.localize(&photo, &query(Settings::default().refine(refine.to_vec())))
     };
     let plain = found(&[])?;
     let both = found(&[Refinement::Guided, Refinement::Affinity, Refinement::Guided])?;
@@ -177,7 +177,7 @@ fn tokens_that_stand_out_are_told_and_can_be_suppressed() -> Result<()> {
     let photo = Photo::open(fixture("photos/shapes-96x64.png"))?;
     // Before the first block, where nothing has been mixed yet.
     let found = |artifacts| {
-        let settings = Settings { artifacts, fit: Fit::Squash, layer: Some(0), ..Settings::default() };
+        let settings = Settings::default().artifacts(artifacts).fit(Fit::Squash).layer(Some(0));
         explainer.localize(&photo, &query(settings))
     };
     let (kept, suppressed) = (found(Artifacts::Keep)?, found(Artifacts::Suppress)?);

@@ -152,7 +152,7 @@ fn a_map_without_evidence_leaves_the_photo_but_for_the_caption() {
 fn a_shared_scale_gives_equal_evidence_equal_colour() {
     let photo = RgbImage::from_pixel(64, 64, Rgb([128; 3]));
     let flat = |value: f32| ConceptMap::new(vec![value; 4], whole(&photo, Grid::new(2, 2)));
-    let options = RenderOptions { scale: Scale::Shared(2.0), ..RenderOptions::default() };
+    let options = RenderOptions::default().scale(Scale::Shared(2.0));
     let color = |map: &ConceptMap, options| *overlay(&photo, map, options).get_pixel(20, 20);
     let mixed = ConceptMap::new(vec![0.5, 0.5, 2.0, 2.0], whole(&photo, Grid::new(2, 2)));
     assert_eq!(color(&flat(0.5), &options), *overlay(&photo, &mixed, &options).get_pixel(20, 5));
@@ -268,9 +268,8 @@ fn every_colour_map_draws() {
         ColorMap::Cividis,
         ColorMap::BlueOrange,
     ];
-    let pictures: std::collections::HashSet<Vec<u8>> = maps
-        .map(|colors| overlay(&photo, &map, &RenderOptions { colors, ..Default::default() }).into_raw())
-        .into();
+    let pictures: std::collections::HashSet<Vec<u8>> =
+        maps.map(|colors| overlay(&photo, &map, &RenderOptions::default().colors(colors)).into_raw()).into();
     assert_eq!(pictures.len(), maps.len());
 }
 
@@ -291,8 +290,8 @@ fn a_layer_over_the_photo_is_the_overlay() {
     for (width, height) in [(400, 300), (144, 96), (96, 40), (1, 1)] {
         let photo = photo(width, height);
         let size = Size::new(width, height);
-        let shared = RenderOptions { scale: Scale::Shared(1.0), ..RenderOptions::default() };
-        let opaque = RenderOptions { opacity: 1.0, gamma: 0.5, ..RenderOptions::signed() };
+        let shared = RenderOptions::default().scale(Scale::Shared(1.0));
+        let opaque = RenderOptions::signed().opacity(1.0).gamma(0.5);
         for map in [hills(&photo), against(&photo), cropped(&photo)] {
             for options in [RenderOptions::default(), RenderOptions::signed(), shared, opaque] {
                 let layer = layer(&map, size, &options);

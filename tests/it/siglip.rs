@@ -66,8 +66,8 @@ fn maps_keep_their_contract_at_every_layer_and_fit() {
     let photo = Photo::open(fixture("photos/shapes-96x64.png")).unwrap();
     for fit in [Fit::Whole, Fit::Squash, Fit::Crop] {
         for layer in [-1, -2, -3] {
-            let settings = Settings { fit, layer: Some(layer), ..Settings::default() };
-            let plain = Settings { strength: Strength::new(0.0).unwrap(), ..settings.clone() };
+            let settings = Settings::default().fit(fit).layer(Some(layer));
+            let plain = settings.clone().strength(Strength::new(0.0).unwrap());
             let query = Query::new(PROMPT).against([RIVAL]);
             let found = explainer.localize(&photo, &query.clone().with(settings)).unwrap();
             let grid = found.map.grid();

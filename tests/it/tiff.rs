@@ -19,7 +19,7 @@ fn read(name: &str) -> Vec<u8> {
 }
 
 fn decode(bytes: &[u8]) -> fieldmark::Result<Photo> {
-    Photo::from_bytes("test", bytes, &PhotoOptions { pixel_limit: 100_000 })
+    Photo::from_bytes("test", bytes, &PhotoOptions::default().pixel_limit(100_000))
 }
 
 fn files() -> Vec<PathBuf> {

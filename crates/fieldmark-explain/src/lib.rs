@@ -2,6 +2,8 @@
 //!
 //! Most users want the crate `fieldmark`, which exports these modules.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod prompt;
 pub mod objective;
 pub mod attribution;

@@ -2,8 +2,11 @@
 //!
 //! Most users want the crate `fieldmark`, which exports these modules.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod error;
 pub mod named;
+mod setters;
 pub mod guard;
 pub mod digest;
 pub mod json;

@@ -36,7 +36,11 @@ pub fn load(args: &ModelArgs, terminal: &Terminal) -> Result<(Explainer, f64)> {
     let start = Instant::now();
     let text_cache = (!args.no_text_cache).then(cache_folder).flatten().map(|folder| folder.join("texts"));
     let precision = args.precision;
-    let options = LoadOptions { hub: hub_options(args.offline), device: args.device, precision, text_cache };
+    let options = LoadOptions::default()
+        .hub(hub_options(args.offline))
+        .device(args.device)
+        .precision(precision)
+        .text_cache(text_cache);
     let explainer = Explainer::load_with(&args.model, &options, terminal)?;
     let explainer = explainer.with_progress(Arc::new(terminal.clone()));
     Ok((explainer, start.elapsed().as_secs_f64()))

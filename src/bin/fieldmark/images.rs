@@ -63,7 +63,7 @@ pub fn bytes(photo: &Path, options: &PhotoOptions) -> fieldmark::Result<Vec<u8>>
 /// Opens a photo; returns it with the seconds that it took.
 pub fn open(path: &Path, pixel_limit: u64, terminal: &Terminal) -> fieldmark::Result<(Photo, f64)> {
     let start = Instant::now();
-    let options = PhotoOptions { pixel_limit };
+    let options = PhotoOptions::default().pixel_limit(pixel_limit);
     let photo = Photo::from_bytes(path, &bytes(path, &options)?, &options)?;
     terminal.warn(photo.warnings());
     Ok((photo, start.elapsed().as_secs_f64()))

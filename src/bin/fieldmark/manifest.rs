@@ -160,7 +160,7 @@ impl Recipe {
     }
 
     pub fn photo_options(&self) -> PhotoOptions {
-        PhotoOptions { pixel_limit: self.pixel_limit }
+        PhotoOptions::default().pixel_limit(self.pixel_limit)
     }
 
     /// The blocks that were asked for, if any were.

@@ -92,17 +92,15 @@ fn no_hub_gets_its_way() {
         let other = Repository::usual().serve();
         let server = hub(seed, other.url());
         let cache = tempfile::tempdir().unwrap();
-        let options = HubOptions {
-            cache: cache.path().to_owned(),
-            endpoint: server.url(),
-            token: Some("hf_secret".into()),
-            retries: 2,
-            retry_wait: Duration::from_millis(1),
-            longest_wait: Duration::from_millis(5),
-            connect_timeout: Duration::from_secs(2),
-            read_timeout: Duration::from_millis(300),
-            ..HubOptions::default()
-        };
+        let options = HubOptions::default()
+            .cache(cache.path().to_owned())
+            .endpoint(server.url())
+            .token(Some("hf_secret".into()))
+            .retries(2)
+            .retry_wait(Duration::from_millis(1))
+            .longest_wait(Duration::from_millis(5))
+            .connect_timeout(Duration::from_secs(2))
+            .read_timeout(Duration::from_millis(300));
         let spec = ModelSpec::parse(REPO).unwrap();
         let begun = Instant::now();
         let result = locate(&spec, &options, &Silent);
@@ -114,7 +112,7 @@ fn no_hub_gets_its_way() {
                     let path = files.directory.join(&name);
                     assert!(!path.exists() || std::fs::read(path).unwrap() == body, "seed {seed}: {name}");
                 }
-                download(&spec, &HubOptions { offline: true, ..options.clone() }, &Silent).unwrap();
+                download(&spec, &options.clone().offline(true), &Silent).unwrap();
             }
             Err(
                 Error::Network { .. }

@@ -121,7 +121,7 @@ fn mutant(seeds: &[Seed], round: u64) -> (&Seed, Vec<u8>) {
 #[test]
 fn mutated_photos_are_photos_or_errors() {
     let seeds = seeds();
-    let options = PhotoOptions { pixel_limit: PIXEL_LIMIT };
+    let options = PhotoOptions::default().pixel_limit(PIXEL_LIMIT);
     let rounds = rounds(6_000) as u64;
     let (mut decoded, mut slowest) = (0, (Duration::ZERO, String::new()));
     let before = peak_mebibytes();

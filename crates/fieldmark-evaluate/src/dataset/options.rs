@@ -11,6 +11,7 @@ use fieldmark_model::named;
 /// What is read of a data set, what is asked, and in which words. A manifest says all of it itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Options {
     /// How the files are laid out. None: told from what is there.
     pub layout: Option<Layout>,
@@ -38,6 +39,20 @@ pub struct Options {
     /// The folder with the masks, where they come apart. None: found in the usual places.
     pub masks: Option<PathBuf>,
 }
+
+fieldmark_model::setters!(Options {
+    layout: Option<Layout>,
+    split: Option<String>,
+    ask: Vec<Ask>,
+    place: Place,
+    prompts: Option<PathBuf>,
+    class_phrase: Option<String>,
+    part_phrase: Option<String>,
+    attribute_phrase: Option<String>,
+    certainty: Option<u8>,
+    images: Option<PathBuf>,
+    masks: Option<PathBuf>,
+});
 
 impl Options {
     /// Refuses what a layout does not have.

@@ -55,7 +55,7 @@ impl<'a> Evaluator<'a> {
                 reason: "expected at least one, found none".into(),
             });
         }
-        let faithfulness = options.faithfulness();
+        let faithfulness = options.asked_faithfulness();
         faithfulness.as_ref().map_or(Ok(()), Faithfulness::check)?;
         let grid = Grid::new(explainer, &options)?;
         for (settings, _) in &grid.asked {
@@ -67,7 +67,7 @@ impl<'a> Evaluator<'a> {
         if let Some((first, others)) = concepts.split_first() {
             explainer.prompts(first, others, &options.settings.templates)?;
         }
-        let sanity = options.sanity().map(|sanity| SanityTest::new(explainer, &sanity)).transpose()?;
+        let sanity = options.asked_sanity().map(|sanity| SanityTest::new(explainer, &sanity)).transpose()?;
         Ok(Self { explainer, options, grid, faithfulness, sanity })
     }
 
@@ -148,7 +148,7 @@ impl<'a> Evaluator<'a> {
     fn query(&self, question: &Question) -> Query {
         let query = Query::new(&question.prompt).with(self.options.settings.clone());
         match &self.options.rivals {
-            Some(rivals) => query.finding(rivals.clone()),
+            Some(rivals) => query.with_rivals(rivals.clone()),
             None => query.against(question.against.iter()),
         }
     }

@@ -24,12 +24,12 @@ impl Grid {
         let mut grid = Self { asked: Vec::new(), settings: Vec::new() };
         for (method, layer) in methods_and_layers(explainer, options)? {
             for (aggregate, strengths) in &contrasts {
-                let settings = Settings {
-                    method: Some(method.clone()),
-                    layer,
-                    aggregate: aggregate.clone(),
-                    ..options.settings.clone()
-                };
+                let settings = options
+                    .settings
+                    .clone()
+                    .method(Some(method.clone()))
+                    .layer(layer)
+                    .aggregate(aggregate.clone());
                 grid.add(explainer, settings, strengths)?;
             }
         }
@@ -39,7 +39,7 @@ impl Grid {
     /// What is asked, one setting after the other.
     pub(super) fn each(&self) -> impl Iterator<Item = Settings> + '_ {
         self.asked.iter().flat_map(|(settings, strengths)| {
-            strengths.iter().map(|strength| Settings { strength: *strength, ..settings.clone() })
+            strengths.iter().map(|strength| settings.clone().strength(*strength))
         })
     }
 
@@ -90,7 +90,7 @@ fn contrasts(explainer: &Explainer, options: &Options) -> Result<Vec<(String, Ve
     }
     let mut contrasts = Vec::with_capacity(aggregates.len());
     for aggregate in aggregates {
-        let settings = Settings { aggregate: aggregate.clone(), ..options.settings.clone() };
+        let settings = options.settings.clone().aggregate(aggregate.clone());
         let objective = explainer.objective(&settings)?;
         let in_force = options.strengths.iter().map(|strength| objective.strength_in_force(*strength));
         let mut strengths: Vec<Strength> = in_force.filter(|strength| strength.get() > 0.0).collect();

@@ -11,6 +11,7 @@ use super::{Faithfulness, Group, Metric, Sanity, Tolerance};
 /// What to evaluate: every method with every layer; of each of them the plain map, and one of every objective with every
 /// strength.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Options {
     /// All other settings; its method, layer, strength and objective play no part where they are listed here.
     pub settings: Settings,
@@ -38,6 +39,21 @@ pub struct Options {
     pub photo: PhotoOptions,
 }
 
+fieldmark_model::setters!(Options {
+    settings: Settings,
+    methods: Vec<String>,
+    layers: Vec<i64>,
+    strengths: Vec<Strength>,
+    aggregates: Vec<String>,
+    rivals: Option<Rivals>,
+    metrics: Vec<Metric>,
+    faithfulness: Faithfulness,
+    sanity: Sanity,
+    concepts: Vec<String>,
+    tolerance: Tolerance,
+    photo: PhotoOptions,
+});
+
 impl Default for Options {
     fn default() -> Self {
         let settings = Settings::default();
@@ -64,13 +80,13 @@ impl Default for Options {
 
 impl Options {
     /// How faithfulness is measured, if it is.
-    pub(super) fn faithfulness(&self) -> Option<Faithfulness> {
+    pub(super) fn asked_faithfulness(&self) -> Option<Faithfulness> {
         let metrics = self.metrics_of(Group::Faithfulness);
         (!metrics.is_empty()).then(|| Faithfulness { metrics, ..self.faithfulness.clone() })
     }
 
     /// How sanity is checked, if it is. What only the cascade's other stages would tell is left out.
-    pub(super) fn sanity(&self) -> Option<Sanity> {
+    pub(super) fn asked_sanity(&self) -> Option<Sanity> {
         (!self.metrics_of(Group::Sanity).is_empty()).then(|| self.sanity.clone())
     }
 

@@ -92,8 +92,8 @@ impl Plan {
             templates: settings.templates.clone(),
             rivals: options.rivals.as_ref().map(RivalsPlan::new),
             metrics: options.metrics.clone(),
-            faithfulness: options.faithfulness(),
-            sanity: options.sanity(),
+            faithfulness: options.asked_faithfulness(),
+            sanity: options.asked_sanity(),
             tolerance: options.tolerance,
             pixel_limit: options.photo.pixel_limit,
         }

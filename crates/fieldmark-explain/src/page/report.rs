@@ -34,6 +34,7 @@ const LARGEST_PHOTO: usize = 600_000;
 
 /// What a page shows first, and what it cannot read from the records.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct PageOptions {
     /// The prompt that is the target at first: its place among the prompts. All others are its rivals.
     pub target: usize,
@@ -45,6 +46,13 @@ pub struct PageOptions {
     /// The hash of the checkpoint's files, where it is known.
     pub model_hash: Option<String>,
 }
+
+fieldmark_model::setters!(PageOptions {
+    target: usize,
+    strength: Option<f64>,
+    templates: Vec<String>,
+    model_hash: Option<String>,
+});
 
 /// A target, its rivals and the strength; prompts are named by their places.
 #[derive(Clone, Debug, PartialEq, Serialize)]

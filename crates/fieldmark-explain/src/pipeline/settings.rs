@@ -24,6 +24,7 @@ use fieldmark_model::{
 
 /// How a checkpoint is found and where it runs.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct LoadOptions {
     /// The Hub and its cache.
     pub hub: HubOptions,
@@ -37,6 +38,13 @@ pub struct LoadOptions {
     pub text_cache: Option<PathBuf>,
 }
 
+fieldmark_model::setters!(LoadOptions {
+    hub: HubOptions,
+    device: DeviceChoice,
+    precision: Precision,
+    text_cache: Option<PathBuf>,
+});
+
 /// How maps are made, whatever they are about.
 ///
 /// In JSON, what is missing is the default; `layers` and `layers_combine` are the blocks and the combination of
@@ -44,6 +52,7 @@ pub struct LoadOptions {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Settings {
     /// How much of the references is subtracted.
     #[cfg_attr(feature = "schema", schemars(with = "f64"))]
@@ -74,6 +83,21 @@ pub struct Settings {
     /// How prompts are phrased; the embeddings of several are averaged.
     pub templates: Vec<Template>,
 }
+
+fieldmark_model::setters!(Settings {
+    strength: Strength,
+    aggregate: String,
+    method: Option<String>,
+    layer: Option<i64>,
+    layers: Option<Layers>,
+    fit: Fit,
+    detail: f64,
+    tiles: Tiles,
+    artifacts: Artifacts,
+    refine: Vec<Refinement>,
+    threshold: Threshold,
+    templates: Vec<Template>,
+});
 
 /// Several blocks whose maps become one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -190,6 +214,7 @@ impl Default for Settings {
 /// Rivals that are to be found among the concepts of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct Rivals {
     /// The list; in JSON it is the text of its file.
     pub concepts: ConceptList,
@@ -205,6 +230,14 @@ pub struct Rivals {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list: Option<String>,
 }
+
+fieldmark_model::setters!(Rivals {
+    concepts: ConceptList,
+    by: By,
+    count: usize,
+    synonym_threshold: f64,
+    list: Option<String>,
+});
 
 impl Rivals {
     /// The three concepts that are most similar to the target by text.
@@ -241,6 +274,7 @@ impl Rivals {
 /// In JSON the target is `prompt`, the references are `against`, and the settings stand beside them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct Query {
     /// The concept asked about.
     #[serde(rename = "prompt")]
@@ -269,20 +303,27 @@ impl Query {
         self
     }
 
-    /// Has further rivals found.
+    /// Adds rivals that are to be found in a list.
     ///
     /// ```
     /// use fieldmark::{Query, pipeline::Rivals, prompt::ConceptList};
     ///
     /// # fn main() -> fieldmark::Result<()> {
     /// let birds = ConceptList::open("birds")?; // a list that ships, or a file
-    /// let query = Query::new("rusty blackbird").finding(Rivals::among(birds));
+    /// let query = Query::new("rusty blackbird").with_rivals(Rivals::among(birds));
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
-    pub fn finding(mut self, rivals: Rivals) -> Self {
+    pub fn with_rivals(mut self, rivals: Rivals) -> Self {
         self.rivals = Some(rivals);
+        self
+    }
+
+    /// The same question about another concept.
+    #[must_use]
+    pub fn with_target(mut self, target: impl Into<String>) -> Self {
+        self.target = target.into();
         self
     }
 
@@ -292,10 +333,65 @@ impl Query {
         self.settings = settings;
         self
     }
+
+    /// Sets how much of the rivals is subtracted: 0 gives the plain map.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if it is negative or not finite.
+    pub fn strength(mut self, strength: f64) -> Result<Self> {
+        self.settings.strength = Strength::new(strength)?;
+        Ok(self)
+    }
+
+    /// Sets the method, by its name: see [`crate::attribution::METHODS`].
+    #[must_use]
+    pub fn method(mut self, name: impl Into<String>) -> Self {
+        self.settings.method = Some(name.into());
+        self
+    }
+
+    /// Sets the objective, by its name: see [`objective::OBJECTIVES`].
+    #[must_use]
+    pub fn aggregate(mut self, name: impl Into<String>) -> Self {
+        self.settings.aggregate = name.into();
+        self
+    }
+
+    /// Sets the block that is explained; negative counts from the end.
+    #[must_use]
+    pub fn layer(mut self, layer: i64) -> Self {
+        (self.settings.layer, self.settings.layers) = (Some(layer), None);
+        self
+    }
+
+    /// Sets several blocks, whose maps become one.
+    #[must_use]
+    pub fn layers(mut self, layers: Layers) -> Self {
+        (self.settings.layer, self.settings.layers) = (None, Some(layers));
+        self
+    }
+
+    /// Sets how many times the trained resolution is used along each side.
+    #[must_use]
+    pub fn detail(mut self, factor: f64) -> Self {
+        self.settings.detail = factor;
+        self
+    }
+
+    /// Sets how prompts are phrased, such as `"a photo of a {}."`; the embeddings of several are averaged.
+    ///
+    /// # Errors
+    /// As [`Template::new`].
+    pub fn templates<T: AsRef<str>>(mut self, templates: impl IntoIterator<Item = T>) -> Result<Self> {
+        self.settings.templates =
+            templates.into_iter().map(|template| Template::new(template.as_ref())).collect::<Result<_>>()?;
+        Ok(self)
+    }
 }
 
 /// What competes on one photo, and what of it is looked at more closely.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Lineup {
     /// Prompts that get a map each.
     pub prompts: Vec<String>,
@@ -308,6 +404,14 @@ pub struct Lineup {
     /// The list that the concepts are from, which results record.
     pub list: Option<ListUsed>,
 }
+
+fieldmark_model::setters!(Lineup {
+    prompts: Vec<String>,
+    concepts: Vec<String>,
+    top: usize,
+    pairs: Pairs,
+    list: Option<ListUsed>,
+});
 
 impl Lineup {
     /// As results record it.
@@ -368,7 +472,7 @@ mod tests {
     fn a_query_is_read_as_it_is_written() {
         let concepts = ConceptList::open("blackbirds").unwrap();
         let rivals = Rivals { by: By::Image, count: 2, ..Rivals::among(concepts) };
-        let query = Query::new("rusty blackbird").against(["reed"]).finding(rivals).with(other());
+        let query = Query::new("rusty blackbird").against(["reed"]).with_rivals(rivals).with(other());
         let json = serde_json::to_string(&query).unwrap();
         assert_eq!(serde_json::from_str::<Query>(&json).unwrap(), query);
         let short = serde_json::from_str::<Query>(r#"{"prompt": "reed", "strength": 0.3}"#).unwrap();

@@ -29,6 +29,7 @@ pub use text::FONT_FILE;
 
 /// Every choice of how a map is shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RenderOptions {
     /// The colours, and with them the sign: a sequential colour map shows the evidence for the concept, a
     /// diverging one also the evidence against it.
@@ -46,6 +47,15 @@ pub struct RenderOptions {
     /// How pale the part of the photo that the map does not cover becomes: 0 as it is, 1 white.
     pub paleness_outside: f32,
 }
+
+fieldmark_model::setters!(RenderOptions {
+    colors: ColorMap,
+    scale: Scale,
+    opacity: f32,
+    gamma: f32,
+    contour: Option<f32>,
+    paleness_outside: f32,
+});
 
 impl Default for RenderOptions {
     /// Evidence for the concept, scaled by the map itself.

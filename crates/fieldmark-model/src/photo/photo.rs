@@ -18,10 +18,13 @@ use crate::progress::Warning;
 
 /// What a photo may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PhotoOptions {
     /// The largest width times height that is decoded; larger images are refused from their header.
     pub pixel_limit: u64,
 }
+
+crate::setters!(PhotoOptions { pixel_limit: u64 });
 
 impl Default for PhotoOptions {
     /// At most 200 million pixels, which as 8-bit RGB take 600 MB.

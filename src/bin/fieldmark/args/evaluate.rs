@@ -264,15 +264,13 @@ impl MetricArgs {
     /// How faithfulness is measured: the preset with what was typed in its place.
     pub fn faithfulness(&self) -> Faithfulness {
         let base = self.faithfulness.clone().map(FaithfulnessArg::into_inner).unwrap_or_default();
-        Faithfulness {
-            fill: self.fill.unwrap_or(base.fill),
-            insertion_fill: self.insertion_fill.unwrap_or(base.insertion_fill),
-            order: self.order.unwrap_or(base.order),
-            step: self.step.unwrap_or(base.step),
-            until: self.until.unwrap_or(base.until),
-            score: self.score.unwrap_or(base.score),
-            space: self.space.unwrap_or(base.space),
-            ..base
-        }
+        base.clone()
+            .fill(self.fill.unwrap_or(base.fill))
+            .insertion_fill(self.insertion_fill.unwrap_or(base.insertion_fill))
+            .order(self.order.unwrap_or(base.order))
+            .step(self.step.unwrap_or(base.step))
+            .until(self.until.unwrap_or(base.until))
+            .score(self.score.unwrap_or(base.score))
+            .space(self.space.unwrap_or(base.space))
     }
 }

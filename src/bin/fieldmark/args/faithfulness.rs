@@ -68,8 +68,8 @@ mod tests {
             assert_eq!(read(preset.name), Ok(Faithfulness::preset(preset.name).unwrap()));
         }
         let rise = Faithfulness::preset("rise").unwrap();
-        assert_eq!(read("rise,fill=black"), Ok(Faithfulness { fill: Fill::Black, ..rise }));
-        let expected = Faithfulness { step: 0.1, until: 0.5, ..Faithfulness::default() };
+        assert_eq!(read("rise,fill=black"), Ok(rise.fill(Fill::Black)));
+        let expected = Faithfulness::default().step(0.1).until(0.5);
         assert_eq!(read("step=0.1, until=0.5"), Ok(expected));
     }
 

@@ -17,15 +17,13 @@ use super::{
 
 /// The settings that were typed.
 pub fn settings(args: &MapArgs, method: Option<&str>, strength: Strength) -> Result<Settings> {
-    Ok(Settings {
-        strength,
-        method: method.map(str::to_owned),
-        layer: args.layers.block(),
-        layers: args.layers.several(),
-        threshold: args.threshold,
-        aggregate: args.aggregate.clone(),
-        ..view(&args.view)?
-    })
+    Ok(view(&args.view)?
+        .strength(strength)
+        .method(method.map(str::to_owned))
+        .layer(args.layers.block())
+        .layers(args.layers.several())
+        .threshold(args.threshold)
+        .aggregate(args.aggregate.clone()))
 }
 
 /// The strength that was typed, else the usual one. An objective that takes the references whole or not at all would
@@ -56,13 +54,11 @@ pub fn strengths(aggregate: &str, typed: &[f64]) -> Result<Vec<Strength>> {
 /// By which rule rivals are found among the concepts of a list.
 pub fn rivals(args: &RivalArgs, concepts: ConceptList, synonym_threshold: f64) -> Rivals {
     let (by, count) = (args.by, if args.by == By::Group { 1 } else { 3 });
-    Rivals {
-        concepts,
-        by,
-        count: args.nearest.unwrap_or(count),
-        synonym_threshold: args.synonym_threshold.unwrap_or(synonym_threshold),
-        list: args.concepts.as_ref().map(|list| list.to_string_lossy().into_owned()),
-    }
+    Rivals::among(concepts)
+        .by(by)
+        .count(args.nearest.unwrap_or(count))
+        .synonym_threshold(args.synonym_threshold.unwrap_or(synonym_threshold))
+        .list(args.concepts.as_ref().map(|list| list.to_string_lossy().into_owned()))
 }
 
 /// The methods that a list names, or all of them, each once.
@@ -82,20 +78,18 @@ pub fn methods(list: &[String]) -> Vec<String> {
 /// The settings that the maps of one run have in common; the others are the defaults.
 pub fn view(args: &ViewArgs) -> Result<Settings> {
     let sets: fieldmark::Result<Vec<_>> = args.template.iter().map(|template| templates(template)).collect();
-    Ok(Settings {
-        fit: args.fit,
-        detail: args.detail,
-        tiles: args.tiles,
-        artifacts: args.artifacts,
-        refine: args.refine.clone(),
-        templates: sets?.concat(),
-        ..Settings::default()
-    })
+    Ok(Settings::default()
+        .fit(args.fit)
+        .detail(args.detail)
+        .tiles(args.tiles)
+        .artifacts(args.artifacts)
+        .refine(args.refine.clone())
+        .templates(sets?.concat()))
 }
 
 /// What a page shows of a run whose checkpoint is not hashed; `strength`, as [`page_strength`] returns it.
 pub fn page_options(settings: &Settings, strength: Option<f64>) -> PageOptions {
-    PageOptions { target: 0, strength, templates: texts(settings), model_hash: None }
+    PageOptions::default().target(0).strength(strength).templates(texts(settings)).model_hash(None)
 }
 
 /// The strength that a page of compared prompts opens at: the usual one unless another was typed, since rivals change

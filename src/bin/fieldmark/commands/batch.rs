@@ -80,12 +80,11 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
         Described::Missing => None,
     };
     let photo_options = manifest.recipe.photo_options();
-    let options = PageOptions {
-        target: 0,
-        strength: manifest.recipe.strength_in_reports,
-        templates: manifest.recipe.templates(),
-        model_hash: manifest.model_sha256.clone(),
-    };
+    let options = PageOptions::default()
+        .target(0)
+        .strength(manifest.recipe.strength_in_reports)
+        .templates(manifest.recipe.templates())
+        .model_hash(manifest.model_sha256.clone());
     let run = Run {
         args,
         explainer: &explainer,

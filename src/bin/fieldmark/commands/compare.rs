@@ -4,7 +4,7 @@ use std::{io::Write, time::Instant};
 
 use anyhow::{Result, bail};
 use fieldmark::{
-    Photo, Settings,
+    Photo,
     coco::Coco,
     files::{Names, path_of, save_png},
     page::PageOptions,
@@ -43,7 +43,7 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     let outputs = prepare_output(&args.output, &args.show, writes)?;
     let (photo, open_seconds) = images::open(&args.asked.image, args.output.pixel_limit, terminal)?;
     let (explainer, load_seconds) = checkpoint::load(&args.model, terminal)?;
-    let with = |name: String| Settings { method: Some(name), ..settings.clone() };
+    let with = |name: String| settings.clone().method(Some(name));
     let strength = settings::page_strength(&args.map.aggregate, args.strength)?;
     let options = settings::page_options(&settings, strength);
     let all = if methods.is_empty() { vec![settings] } else { methods.into_iter().map(with).collect() };
@@ -81,14 +81,14 @@ fn lineup(args: &CompareArgs) -> Result<Lineup> {
         if prompts.len() < 2 {
             bail!("prompts: expected two or more, or a list of concepts, found {}", prompts.len());
         }
-        return Ok(Lineup { prompts, pairs, ..Lineup::default() });
+        return Ok(Lineup::default().prompts(prompts).pairs(pairs));
     };
     let list = ConceptList::open(concepts)?;
     let own: Vec<_> = prompts.iter().filter_map(|prompt| list.find(prompt)).collect();
     let others = list.concepts().iter().filter(|concept| !own.contains(concept));
     let names = others.map(|concept| concept.name.clone()).collect();
     let list = Some(ListUsed::new(Some(concepts.to_string_lossy().into_owned()), &list));
-    Ok(Lineup { prompts, concepts: names, top: args.top, pairs, list })
+    Ok(Lineup::default().prompts(prompts).concepts(names).top(args.top).pairs(pairs).list(list))
 }
 
 fn print(args: &CompareArgs, reports: &[Comparison]) -> Result<()> {

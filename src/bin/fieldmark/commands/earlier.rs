@@ -114,7 +114,7 @@ pub fn query(record: &Localization) -> Result<Query> {
         .with(Settings::try_from(&record.setup)?);
     let is_found = record.against.iter().any(|rival| rival.chosen.is_some());
     match &record.concepts {
-        Some(used) => Ok(query.finding(rivals(used)?)),
+        Some(used) => Ok(query.with_rivals(rivals(used)?)),
         None if is_found => bail!("the result does not say in which list its rivals were found"),
         None => Ok(query),
     }
@@ -128,7 +128,11 @@ fn rivals(used: &RivalsUsed) -> Result<Rivals> {
         bail!("concepts: {name} is not the list of the result, or was changed since");
     }
     let RivalsUsed { by, nearest: count, synonym_threshold, .. } = *used;
-    Ok(Rivals { by, count, synonym_threshold, list: Some(name.clone()), ..Rivals::among(concepts) })
+    Ok(Rivals::among(concepts)
+        .by(by)
+        .count(count)
+        .synonym_threshold(synonym_threshold)
+        .list(Some(name.clone())))
 }
 
 /// The checkpoint of a result, as it was typed.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fieldmark::{
-    Explainer, PhotoOptions, Settings,
+    Explainer, PhotoOptions,
     dataset::{self, Ask, Dataset, Picture},
     evaluate::{
         Evaluator, Failure, Faithfulness, Group, Measured, Metric, Options, Sanity, Summary, Tolerance,
@@ -110,39 +110,37 @@ fn print(summary: &Summary, args: &EvaluateArgs) -> Result<()> {
 
 fn data_options(args: &DataArgs) -> dataset::Options {
     let phrase = |subject, old: &Option<String>| phrases::of(&args.phrase, subject).or_else(|| old.clone());
-    dataset::Options {
-        layout: args.layout,
-        split: args.split.clone(),
-        ask: args.ask.clone(),
-        place: args.place,
-        prompts: args.prompts.clone(),
-        class_phrase: phrase(Ask::Class, &args.class_phrase),
-        part_phrase: phrase(Ask::Part, &args.part_phrase),
-        attribute_phrase: phrase(Ask::Attribute, &args.attribute_phrase),
-        certainty: args.certainty,
-        images: args.images.clone(),
-        masks: args.masks.clone(),
-    }
+    dataset::Options::default()
+        .layout(args.layout)
+        .split(args.split.clone())
+        .ask(args.ask.clone())
+        .place(args.place)
+        .prompts(args.prompts.clone())
+        .class_phrase(phrase(Ask::Class, &args.class_phrase))
+        .part_phrase(phrase(Ask::Part, &args.part_phrase))
+        .attribute_phrase(phrase(Ask::Attribute, &args.attribute_phrase))
+        .certainty(args.certainty)
+        .images(args.images.clone())
+        .masks(args.masks.clone())
 }
 
 fn options(args: &EvaluateArgs, dataset: &Dataset) -> Result<Options> {
     let tolerance = args.metrics.tolerance.map(|pixels| Tolerance { area: pixels, point: pixels });
     let faithfulness = args.metrics.faithfulness();
     let (layers, several) = args.layers.grid()?;
-    Ok(Options {
-        settings: Settings { layers: several, ..super::view(&args.view)? },
-        methods: args.method.clone(),
-        layers,
-        strengths: strengths(args)?,
-        aggregates: args.aggregate.clone(),
-        rivals: rivals(args, dataset)?,
-        metrics: metrics(&args.metrics, &faithfulness),
-        faithfulness,
-        sanity: Sanity { blocks: args.metrics.shuffled_blocks.clone(), ..Sanity::default() },
-        concepts: dataset.prompts().to_vec(),
-        tolerance: tolerance.unwrap_or_default(),
-        photo: PhotoOptions { pixel_limit: args.pixel_limit },
-    })
+    Ok(Options::default()
+        .settings(super::view(&args.view)?.layers(several))
+        .methods(args.method.clone())
+        .layers(layers)
+        .strengths(strengths(args)?)
+        .aggregates(args.aggregate.clone())
+        .rivals(rivals(args, dataset)?)
+        .metrics(metrics(&args.metrics, &faithfulness))
+        .faithfulness(faithfulness)
+        .sanity(Sanity::default().blocks(args.metrics.shuffled_blocks.clone()))
+        .concepts(dataset.prompts().to_vec())
+        .tolerance(tolerance.unwrap_or_default())
+        .photo(PhotoOptions::default().pixel_limit(args.pixel_limit)))
 }
 
 /// A single objective refuses strengths that it does not know; of several, each takes those that it knows.

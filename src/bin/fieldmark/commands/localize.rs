@@ -96,7 +96,9 @@ impl Question {
         let settings = super::settings(&args.map, args.method.as_deref(), strengths[0])?;
         let rivals = rivals(&args.rivals)?;
         Ok(Self {
-            query: Query { rivals, ..Query::new(prompt).against(args.against.iter()).with(settings) },
+            query: rivals
+                .into_iter()
+                .fold(Query::new(prompt).against(args.against.iter()).with(settings), Query::with_rivals),
             strengths,
             images: args.asked.images.clone(),
             model: args.model.clone(),
@@ -259,7 +261,7 @@ impl Run<'_> {
         let Unfinished { photos, lines: Some(lines), .. } = unfinished else { return Ok(0) };
         let kinds = self.kinds().into_iter().filter(|kind| kind.has_scale()).collect();
         let OutputArgs { output: folder, pixel_limit, .. } = &self.args.output;
-        let photo = PhotoOptions { pixel_limit: *pixel_limit };
+        let photo = PhotoOptions::default().pixel_limit(*pixel_limit);
         let later = Later { folder, kinds, bar: self.drawing.bar, photo };
         let scale = later.scale(photos.iter().map(|(photo, _)| photo));
         let (mut lines, mut lost) = (lines.read(scale)?, 0);
@@ -430,7 +432,7 @@ impl Run<'_> {
 
     /// The overlay as it is saved, but without a colour bar: a terminal has too few pixels for letters.
     fn preview(&self, photo: &Photo, found: &Found) -> RgbImage {
-        let options = RenderOptions { scale: self.drawing.of_all(), ..Default::default() };
+        let options = RenderOptions::default().scale(self.drawing.of_all());
         overlay(photo.rgb(), &found.on_pixels(photo), &options)
     }
 

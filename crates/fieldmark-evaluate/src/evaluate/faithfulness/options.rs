@@ -79,6 +79,7 @@ named!(Space, "space", Pixels => "pixels", Patches => "patches");
 /// the ranking of methods.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct Faithfulness {
     /// What is measured; what is left out costs no pass. Only metrics of that group have a place here.
     pub metrics: Vec<Metric>,
@@ -103,6 +104,19 @@ pub struct Faithfulness {
     /// What noise follows from: the fill's, and ROAD's, which is another one for every count of pixels.
     pub seed: u64,
 }
+
+fieldmark_model::setters!(Faithfulness {
+    metrics: Vec<Metric>,
+    fill: Fill,
+    insertion_fill: Fill,
+    order: Order,
+    step: f64,
+    until: f64,
+    score: Score,
+    space: Space,
+    road_noise: f64,
+    seed: u64,
+});
 
 /// A paper's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,6 +21,7 @@ use prompts::{another_concept, gibberish, shuffled_words};
 /// How sanity is checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct Sanity {
     /// How many of the last blocks have their weights shuffled, one cascade stage each. Empty: every number from 1
     /// to all. A stage costs a pass through the tower for every photo.
@@ -28,6 +29,11 @@ pub struct Sanity {
     /// What other prompts and shuffled weights follow from.
     pub seed: u64,
 }
+
+fieldmark_model::setters!(Sanity {
+    blocks: Vec<usize>,
+    seed: u64,
+});
 
 impl Default for Sanity {
     fn default() -> Self {
@@ -133,7 +139,7 @@ impl<'e> SanityTest<'e> {
         asked: &[(&Query, &ConceptMap)],
         prompts: &[[Option<String>; REPLACEMENTS]],
     ) -> Result<Vec<[Option<Likeness>; REPLACEMENTS]>> {
-        let with = |query: &Query, target: &String| Query { target: target.clone(), ..query.clone() };
+        let with = |query: &Query, target: &String| query.clone().with_target(target.clone());
         let pairs = asked.iter().zip(prompts);
         let queries: Vec<Query> = pairs
             .flat_map(|((query, _), prompts)| prompts.iter().flatten().map(|prompt| with(query, prompt)))

@@ -12,6 +12,7 @@ const MAX_TOKEN_FILE: u64 = 4096;
 
 /// Where the Hub and its cache are, and how patient to be with them.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HubOptions {
     /// The cache that all Hugging Face libraries share (`~/.cache/huggingface/hub`). Empty when it is not known:
     /// then nothing of the Hub can be used.
@@ -49,6 +50,23 @@ pub struct HubOptions {
     /// The longest wait before a retry, even where a server asks for more.
     pub longest_wait: Duration,
 }
+
+crate::setters!(HubOptions {
+    cache: PathBuf,
+    endpoint: String,
+    token: Option<String>,
+    offline: bool,
+    proxy: Option<String>,
+    no_proxy: String,
+    certificates: Option<PathBuf>,
+    xet: bool,
+    shared_blobs: bool,
+    connect_timeout: Duration,
+    read_timeout: Duration,
+    retries: u32,
+    retry_wait: Duration,
+    longest_wait: Duration,
+});
 
 impl Default for HubOptions {
     /// The public Hub without a token, and the cache in the place where Python's libraries have it unless a variable
