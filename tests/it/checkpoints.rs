@@ -122,7 +122,7 @@ fn answer_of(explainer: &Explainer) -> Value {
     let query = Query::new("red-winged blackbird").against(["house sparrow"]);
     let found = explainer.localize(&photo, &query).unwrap();
     let mut report = serde_json::to_value(&found.report).unwrap();
-    for field in ["image", "model", "files", "seconds"] {
+    for field in ["image", "model", "model_sha256", "files", "seconds"] {
         report.as_object_mut().unwrap().remove(field);
     }
     report
