@@ -11,7 +11,7 @@ use fieldmark::{Explainer, Photo, Query, Result, Settings, objective::Strength};
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let mut argument = |default: &str| arguments.next().unwrap_or_else(|| default.to_owned());
-    let explainer = Explainer::load(&argument("tests/fixtures/models/tiny-quick-gelu"))?;
+    let explainer = Explainer::load(argument("tests/fixtures/models/tiny-quick-gelu"))?;
     let photo = Photo::open(argument("tests/fixtures/photos/shapes-96x64.png"))?;
     let (target, rival) = (argument("red square"), argument("blue circle"));
 

@@ -24,7 +24,7 @@ fn model() -> PathBuf {
 }
 
 fn explainer() -> fieldmark::Result<Explainer> {
-    Explainer::load(&model())
+    Explainer::load(model())
 }
 
 /// A folder with two pictures and a mask of the left third of the first.

@@ -275,12 +275,12 @@ fn remembers_which_optional_files_do_not_exist() {
 fn fetches_the_named_revision() {
     let server = Repository::usual().serve();
     let machine = Machine::new(&server);
-    let spec = ModelSpec::parse(&format!("{REPO}@refs/pr/1")).unwrap();
+    let spec = ModelSpec::parse(format!("{REPO}@refs/pr/1")).unwrap();
     locate(&spec, &machine.options, &Silent).unwrap();
     assert!(server.requests()[0].path.ends_with("/revision/refs%2Fpr%2F1"));
     assert_eq!(std::fs::read_to_string(machine.path("refs/refs/pr/1")).unwrap(), COMMIT);
     let asked = server.requests().len();
-    let by_commit = ModelSpec::parse(&format!("{REPO}@{COMMIT}")).unwrap();
+    let by_commit = ModelSpec::parse(format!("{REPO}@{COMMIT}")).unwrap();
     locate(&by_commit, &machine.options, &Silent).unwrap();
     assert_eq!(server.requests().len(), asked);
 }

@@ -22,7 +22,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn explainer() -> Result<Explainer> {
-    Explainer::load(&fixture("models/tiny-gelu"))
+    Explainer::load(fixture("models/tiny-gelu"))
 }
 
 fn photo() -> Result<Photo> {

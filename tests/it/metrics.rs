@@ -139,7 +139,7 @@ fn pixels_are_filled_in_as_pytorch_grad_cam_does() -> Result<()> {
 
 /// What is found for the checkpoint's map on the checkpoint's picture, about one of the prompts.
 fn measured(golden: &Golden, name: &str, target: usize, options: &Faithfulness) -> Result<Faithful> {
-    let explainer = Explainer::load(&format!("tests/fixtures/models/{name}"))?;
+    let explainer = Explainer::load(format!("tests/fixtures/models/{name}"))?;
     let photo = Photo::open(parity(&format!("{name}.metrics.png")))?;
     let settings = Settings::default().fit(Fit::Squash);
     let rivals: Vec<String> =

@@ -207,7 +207,7 @@ fn towers_of_other_kinds_are_refused_by_name() {
         ("coca_ViT-B-32", "multimodal_cfg: "),
         ("roberta-ViT-B-32", "text_cfg.hf_model_name: "),
     ] {
-        let message = read(&inventories()["refused"][name]).err().expect(name).to_string();
+        let message = read(&inventories()["refused"][name]).expect_err(name).to_string();
         assert!(
             message.starts_with(&format!("open_clip_config.json: {expected}expected ")),
             "{name}: {message}"

@@ -30,7 +30,7 @@ fn root() -> &'static Path {
 }
 
 fn explainer() -> Result<Explainer> {
-    Explainer::load(&root().join("tests/fixtures/models/tiny-gelu"))
+    Explainer::load(root().join("tests/fixtures/models/tiny-gelu"))
 }
 
 fn photo() -> Result<Photo> {

@@ -130,13 +130,13 @@ fn a_line_of_several_is_meant_by_its_number() {
     let sandbox = sandbox();
     let all = localize(&sandbox, &[PROMPT, "wide.png", "tall.png", "--model", "model", "--save", "none"]);
     let lines = without_times(&all);
-    sandbox.write("all.jsonl", &format!("\n{}", all.stdout));
+    sandbox.write("all.jsonl", format!("\n{}", all.stdout));
     let several = localize(&sandbox, &["--from", "all.jsonl"]);
     several.assert_refused(&["all.jsonl: expected one result, found several"]);
     assert_eq!(without_times(&localize(&sandbox, &["--from", "all.jsonl:3"])), lines[1..]);
     localize(&sandbox, &["--from", "all.jsonl:9"]).assert_refused(&["all.jsonl:9: expected a result"]);
     // Laid out for people, and asked of another photo.
-    sandbox.write("pretty.json", &format!("{:#}", all.json()[0]));
+    sandbox.write("pretty.json", format!("{:#}", all.json()[0]));
     assert_eq!(without_times(&localize(&sandbox, &["--from", "pretty.json", "tall.png"])), lines[1..]);
 }
 
@@ -164,7 +164,7 @@ fn what_is_no_result_or_cannot_be_asked_again_is_refused() {
     }
     let mut later = first.json().remove(0);
     later["schema"] = 9.into();
-    sandbox.write("result.json", &later.to_string());
+    sandbox.write("result.json", later.to_string());
     again(&[]).assert_refused(&["expected schema 1 or an earlier one, found 9"]);
 }
 

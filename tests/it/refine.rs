@@ -104,7 +104,7 @@ fn tiles_find_what_is_too_small_in_the_whole_photo() -> Result<()> {
 
 #[test]
 fn tiles_leave_no_seams_on_a_photo_without_anything() -> Result<()> {
-    let explainer = Explainer::load(&fixture("models/tiny-gelu"))?;
+    let explainer = Explainer::load(fixture("models/tiny-gelu"))?;
     let photo = Photo::from_rgb("plain", RgbImage::from_pixel(400, 300, Rgb([120, 140, 90])))?;
     let whole = explainer.localize(&photo, &query(Settings::default()))?.map;
     let tiles = Tiles::Along(NonZeroUsize::new(2).expect("not 0"));
@@ -173,7 +173,7 @@ fn with_an_outlier(sandbox: &Sandbox, cell: usize) {
 fn tokens_that_stand_out_are_told_and_can_be_suppressed() -> Result<()> {
     let sandbox = Sandbox::new();
     with_an_outlier(&sandbox, 27);
-    let explainer = Explainer::load(&sandbox.path("model"))?;
+    let explainer = Explainer::load(sandbox.path("model"))?;
     let photo = Photo::open(fixture("photos/shapes-96x64.png"))?;
     // Before the first block, where nothing has been mixed yet.
     let found = |artifacts| {

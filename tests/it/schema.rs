@@ -25,7 +25,10 @@ impl<'s> Check<'s> {
                     check.value(one, value, at);
                     check.wrong.is_empty()
                 };
-                return if choices.iter().any(|one| fits(&one)) { () } else { self.found(at, value, choice) };
+                return if choices.iter().any(|one| fits(&one)) {
+                } else {
+                    self.found(at, value, choice)
+                };
             }
         }
         if let Some(names) = schema["enum"].as_array()

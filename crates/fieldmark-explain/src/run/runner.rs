@@ -435,7 +435,7 @@ mod tests {
             let clock = Ticking::default();
             let work = EachAlone::new(no_memory, |input: &usize| {
                 (0..input % 7).for_each(|_| _ = clock.now());
-                if input % 5 == 0 { Err(Error::Fault { reason: String::new() }) } else { Ok(()) }
+                if input.is_multiple_of(5) { Err(Error::Fault { reason: String::new() }) } else { Ok(()) }
             });
             let runner = Runner::new().at_once(at_once).together(together).with_clock(&clock);
             let (mut sum, mut outside) = (0.0, 0);
