@@ -67,6 +67,14 @@ def photos(folder):
     return {name: (folder / name / file, pixels) for name, (file, pixels) in kinds.items()}
 
 
+def questions(folder, count):
+    """A data set that asks so many questions about one photo of 40 megapixels."""
+    line = '{"image": "png8/photo.png", "prompt": "red square", "against": ["blue circle"], "box": [%d, 0, 3000, 3000]}\n'
+    path = folder / "questions.jsonl"
+    path.write_text("".join(line % place for place in range(count)))
+    return path
+
+
 def main():
     program = Path(sys.argv[1]).resolve()
     model = ["--model", "miniature"]
@@ -77,6 +85,7 @@ def main():
         (folder / "prompts.txt").write_text("red square\nblue circle\n")
         localize = ["localize", "red square", *model, *output]
         batch = ["batch", str(folder / "prompts.txt"), *model, *output]
+        measure = ["evaluate", *model, "--json"]
         evaluate = ["evaluate", *model, "--metrics", "sanity", "--json"]
         single = photos(folder)
         tiny = str(FIXTURES / "photos/shapes-96x64.png")
@@ -100,6 +109,14 @@ def main():
             report(f"localize, {name}", [*localize, str(photo), "--save", every], allowed)
             report(f"localize --refine guided, {name}", [*localize, str(photo), "--save", every, "--refine", "guided"], allowed)
             report(f"report, {name}", ["report", str(photo), "red square", "blue circle", *model, *output], allowed)
+        report("evaluate, every metric of localisation, 64 questions", [*measure, str(questions(folder, 64))], LARGEST_FOLDER)
+        for width, height in [(1, 60000), (60000, 1), (65535, 600), (600, 65535)]:
+            photo = folder / f"{width}x{height}.png"
+            png(photo, width, height, 8, 2)
+            allowed = 16 * width * height + 3 * SLACK
+            name = f"{width} x {height}"
+            report(f"localize --bar --refine guided, {name}", [*localize, str(photo), "--save", every, "--bar", "--refine", "guided"], allowed)
+            report(f"batch, {name}", [*batch, str(photo)], LARGEST_FOLDER)
         for name in ["mixed", "twelve"]:
             pictures = str(folder / name / "class")
             report(f"localize, {name}", [*localize, pictures], LARGEST_FOLDER)

@@ -57,10 +57,21 @@ fn is_ignored(signal: i32) -> bool {
 /// Takes Ctrl-C, Ctrl-Break and the closing of the window over.
 #[cfg(windows)]
 pub fn take_over() -> Result<()> {
-    let interrupted = 130;
-    ctrlc::set_handler(move || {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    const INTERRUPTED: i32 = 130;
+    let is_ending = AtomicBool::new(false);
+    let end = || {
         fieldmark::files::stop_writing();
-        std::process::exit(interrupted);
+        std::process::exit(INTERRUPTED);
+    };
+    // On a thread of its own, so that a second one is heard while the first waits.
+    ctrlc::set_handler(move || {
+        if is_ending.swap(true, Ordering::SeqCst) {
+            std::process::exit(INTERRUPTED);
+        }
+        if std::thread::Builder::new().spawn(end).is_err() {
+            end();
+        }
     })
     .context("signals: cannot be handled")
 }

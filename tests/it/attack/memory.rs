@@ -49,3 +49,34 @@ pub(crate) fn largest_piece<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let result = work();
     (result, LARGEST.replace(before))
 }
+
+/// A photo of 40 megapixels has its maps measured within 16 bytes for each pixel: the photo has 3 of them, the map and the
+/// mask 5.
+#[cfg(feature = "evaluate")]
+#[test]
+fn metrics_take_little_beside_the_map_and_the_mask() {
+    use fieldmark::{geometry::Rect, metric};
+    const WIDTH: usize = 1024;
+    const PIXELS: usize = WIDTH * 512;
+    // All values differ, so that there are as many thresholds as pixels.
+    let distinct: Vec<f32> = (0..PIXELS).map(|pixel| (pixel * 7919 % PIXELS) as f32).collect();
+    let flat = vec![1.0; PIXELS];
+    let mask: Vec<bool> = (0..PIXELS).map(|pixel| pixel % 3 == 0).collect();
+    let checkered: Vec<bool> = (0..PIXELS).map(|pixel| pixel % 2 == 0 && pixel / WIDTH % 2 == 0).collect();
+    let whole = [Rect { x0: 0.0, y0: 0.0, x1: WIDTH as f64, y1: 512.0 }];
+    for map in [&distinct, &flat] {
+        let bytes_of_a_pixel = [
+            largest_piece(|| metric::average_precision(map, &mask)).1,
+            largest_piece(|| metric::best_iou(map, &mask)).1,
+            largest_piece(|| metric::pointing_game(map, &mask, WIDTH, 3.0)).1,
+            largest_piece(|| metric::energy_pointing(map, &mask)).1,
+        ];
+        assert!(bytes_of_a_pixel.iter().all(|bytes| *bytes <= 4 * PIXELS), "{bytes_of_a_pixel:?}");
+    }
+    for found in [&mask, &checkered, &vec![true; PIXELS]] {
+        let (_, piece) = largest_piece(|| {
+            (metric::box_accuracy(found, WIDTH, &whole), metric::box_accuracy_v2(found, WIDTH, &whole))
+        });
+        assert!(piece <= PIXELS / 4, "{piece} bytes");
+    }
+}

@@ -12,6 +12,8 @@ mod journals;
 mod json;
 mod memory;
 mod photos;
+#[cfg(feature = "cli")]
+mod rows;
 mod tokenizers;
 
 /// By how much the usual number of rounds is multiplied.

@@ -9,7 +9,7 @@ use super::write::folder_of;
 /// The most links that follow each other, as on Linux.
 const MOST_LINKS: usize = 40;
 
-/// Where what is written to a path goes.
+/// Where what is written to a path goes. Block devices are refused: what is on a disk is nothing to write over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A regular file, there or not: it is replaced whole. Links are followed, so its path may be another.
@@ -89,11 +89,11 @@ fn target(place: PathBuf, kind: Kind) -> io::Result<Target> {
         Kind::File => return Ok(Target::File(place)),
         Kind::Pipe | Kind::CharacterDevice => return Ok(Target::Stream(place)),
         Kind::Folder => "a directory",
-        Kind::BlockDevice => "a disk",
+        Kind::BlockDevice => "a block device, as disks are",
         Kind::Socket => "a socket",
         Kind::Other => "something else",
     };
-    let reason = format!("expected a file, a named pipe or a terminal, found {found}");
+    let reason = format!("expected a file, a named pipe or a character device, found {found}");
     Err(io::Error::new(ErrorKind::InvalidInput, reason))
 }
 

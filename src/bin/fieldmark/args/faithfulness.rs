@@ -80,7 +80,7 @@ mod tests {
             ("rice", "found \"rice\""),
             ("rise,black", "found \"black\""),
             ("rise,colour=red", "found \"colour=red\""),
-            ("rise,fill=white", "mean, black, blur, noise"),
+            ("rise,fill=white", "mean, black, blur or noise"),
             ("rise,step=few", "step: expected a share, found \"few\""),
         ] {
             let error = read(text).unwrap_err();
