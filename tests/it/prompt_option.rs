@@ -157,6 +157,10 @@ fn values_that_have_names_are_listed() {
     let sandbox = Sandbox::new();
     for (option, names) in [
         ("--refine", "[possible values: affinity, guided]"),
+        (
+            "--save",
+            "[possible values: strip, overlay, layer, heatmap, map, full, mask, instances, csv, none]",
+        ),
         ("--artifacts", "[possible values: keep, suppress]"),
         ("--aggregate", "[possible values: mean, weighted, softmax, logit]"),
         ("--fit", "[possible values: whole, squash, crop]"),

@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
 pub use fieldmark::report::Image;
 use fieldmark::{
     Error, PhotoOptions, Settings,
@@ -23,7 +22,7 @@ use fieldmark::{model::Model, report::SCHEMA};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::args::{BatchArgs, CompareKind};
+use crate::args::{BatchArgs, Kind, is_of_several_prompts};
 
 /// A million photos' hashes and files take less.
 const LARGEST: u64 = 1 << 30;
@@ -111,7 +110,7 @@ pub struct Failed {
 impl Recipe {
     /// What was typed.
     pub fn new(args: &BatchArgs, settings: Settings) -> Result<Self> {
-        let names = args.save.iter().filter_map(|kind| Some(kind.to_possible_value()?.get_name().to_owned()));
+        let names = args.save.iter().map(|kind| kind.of_file().map_or(Kind::NONE, FileKind::name).to_owned());
         Ok(Self {
             model: args.model.model.to_string_lossy().into_owned(),
             model_bytes: escaped(Path::new(&args.model.model)),
@@ -148,9 +147,9 @@ impl Recipe {
 
     /// Which files are written.
     pub fn kinds(&self) -> Result<Vec<FileKind>> {
-        let kind = |name: &String| match CompareKind::from_str(name, false) {
-            Ok(kind) => Ok(kind.of_file()),
-            Err(_) => bail!("save: {name:?} is no kind of file"),
+        let kind = |name: &String| match name.parse::<Kind>().map(Kind::of_file) {
+            Ok(kind) if kind.is_none_or(is_of_several_prompts) => Ok(kind),
+            _ => bail!("save: {name:?} is no kind of file"),
         };
         Ok(self.save.iter().map(kind).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }

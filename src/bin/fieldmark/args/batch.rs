@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     asked::PromptsAndPhotos,
-    kinds::CompareKind,
+    kinds::{Kind, is_of_several_prompts},
     shared::{MapArgs, ModelArgs, OutputArgs, PictureArgs},
     values,
 };
@@ -39,15 +39,17 @@ pub struct BatchArgs {
     pub model: ModelArgs,
 
     /// The files to write for each photo and prompt beside the thumbnails, separated by commas
+    ///
+    /// All but sheet and report are written for each prompt, with the colours on the scale of all prompts.
     #[arg(
         long,
         value_name = "KINDS",
         value_delimiter = ',',
-        value_enum,
+        value_parser = values::kinds(is_of_several_prompts),
         default_value = "overlay,report",
         help_heading = "Output"
     )]
-    pub save: Vec<CompareKind>,
+    pub save: Vec<Kind>,
 
     /// Continue the run in the output directory: photos that are done with the same settings are skipped
     #[arg(long, help_heading = "Run")]

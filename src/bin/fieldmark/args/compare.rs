@@ -6,7 +6,7 @@ use clap::{Arg, Args};
 
 use super::{
     asked::PhotoAndPrompts,
-    kinds::CompareKind,
+    kinds::{Kind, is_of_several_prompts},
     shared::{MapArgs, ModelArgs, OutputArgs, PictureArgs, ShowArgs},
     values,
 };
@@ -53,15 +53,17 @@ pub struct CompareArgs {
     pub matrix: bool,
 
     /// The files to write, separated by commas
+    ///
+    /// All but sheet and report are written for each prompt, with the colours on the scale of all prompts.
     #[arg(
         long,
         value_name = "KINDS",
         value_delimiter = ',',
-        value_enum,
+        value_parser = values::kinds(is_of_several_prompts),
         default_value = "sheet",
         help_heading = "Output"
     )]
-    pub save: Vec<CompareKind>,
+    pub save: Vec<Kind>,
 
     #[command(flatten)]
     pub output: OutputArgs,

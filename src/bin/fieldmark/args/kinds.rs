@@ -1,71 +1,70 @@
 //! What can be written and shown.
 
-use clap::ValueEnum;
-use fieldmark::{named::Named, run::FileKind};
+use std::str::FromStr;
 
-/// What can be written for one prompt on one photo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+use clap::ValueEnum;
+use fieldmark::{Error, run::FileKind};
+
+/// What `--save` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The photo with the evidence drawn over it (PNG)
-    Overlay,
-    /// The overlay's colours alone, with transparency, at the photo's size (PNG)
-    Layer,
-    /// The signed map in colours, at the photo's size (PNG)
-    Heatmap,
-    /// The signed map: float32, rows by columns (.npy)
-    Map,
-    /// The signed map at the photo's size: float32 (.npy); NaN where --fit crop left the photo out
-    Full,
-    /// White where the evidence reaches the threshold, at the photo's size (PNG)
-    Mask,
-    /// The region of each pixel, numbered from 1 as in the JSON; 0 means none (PNG, indexed colours)
-    Instances,
-    /// The regions as a table, one per row (CSV)
-    Csv,
-    /// The photo and the map at every strength, in one row on one scale (PNG)
-    Strip,
-    /// No files
+    File(FileKind),
+    /// No files.
     None,
 }
 
 impl Kind {
+    /// The name of no files.
+    pub const NONE: &'static str = "none";
+
     /// The kind of file; none of no files.
     pub fn of_file(self) -> Option<FileKind> {
-        FileKind::find(self.to_possible_value()?.get_name())
+        match self {
+            Self::File(kind) => Some(kind),
+            Self::None => None,
+        }
     }
 }
 
-/// What `compare` can write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CompareKind {
-    /// The photo and all maps on one scale (PNG)
-    Sheet,
-    /// An interactive page in which target, rivals, strength and colours can be changed (HTML)
-    Report,
-    /// The photo with one prompt's evidence drawn over it, on the scale of all (PNG)
-    Overlay,
-    /// The overlay's colours alone, with transparency, at the photo's size (PNG)
-    Layer,
-    /// One prompt's signed map in colours, on the scale of all (PNG)
-    Heatmap,
-    /// One prompt's signed map: float32, rows by columns (.npy)
-    Map,
-    /// One prompt's signed map at the photo's size: float32 (.npy)
-    Full,
-    /// White where one prompt's evidence reaches the threshold, at the photo's size (PNG)
-    Mask,
-    /// The region of each pixel for one prompt, numbered from 1; 0 means none (PNG, indexed colours)
-    Instances,
-    /// One prompt's regions as a table, one per row (CSV)
-    Csv,
-    /// No files
-    None,
+impl FromStr for Kind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        if name == Self::NONE { Ok(Self::None) } else { name.parse().map(Self::File) }
+    }
 }
 
-impl CompareKind {
-    /// The kind of file; none of no files.
-    pub fn of_file(self) -> Option<FileKind> {
-        FileKind::find(self.to_possible_value()?.get_name())
+/// Whether commands that ask one prompt write such files.
+pub fn is_of_one_prompt(kind: FileKind) -> bool {
+    !matches!(kind, FileKind::Sheet | FileKind::Report)
+}
+
+/// Whether commands that ask several prompts write such files.
+pub fn is_of_several_prompts(kind: FileKind) -> bool {
+    kind != FileKind::Strip
+}
+
+/// What a kind of file is, for help texts.
+pub fn help(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Sheet => "The photo and all maps on one scale (PNG)",
+        FileKind::Report => {
+            "An interactive page in which target, rivals, strength and colours can be changed (HTML)"
+        }
+        FileKind::Overlay => "The photo with the evidence drawn over it (PNG)",
+        FileKind::Layer => "The overlay's colours alone, with transparency, at the photo's size (PNG)",
+        FileKind::Heatmap => "The signed map in colours, at the photo's size (PNG)",
+        FileKind::Map => "The signed map: float32, rows by columns (.npy)",
+        FileKind::Full => {
+            "The signed map at the photo's size: float32 (.npy); NaN where --fit crop left the photo out"
+        }
+        FileKind::Mask => "White where the evidence reaches the threshold, at the photo's size (PNG)",
+        FileKind::Instances => {
+            "The region of each pixel, numbered from 1 as in the JSON; 0 means none (PNG, indexed colours)"
+        }
+        FileKind::Csv => "The regions as a table, one per row (CSV)",
+        FileKind::Strip => "The photo and the map at every strength, in one row on one scale (PNG)",
+        _ => "",
     }
 }
 

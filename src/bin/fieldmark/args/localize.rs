@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{
     asked::PromptAndPhotos,
-    kinds::Kind,
+    kinds::{Kind, is_of_one_prompt},
     shared::{MapArgs, ModelArgs, OutputArgs, PictureArgs, RivalArgs, ShowArgs},
     values,
 };
@@ -51,7 +51,7 @@ pub struct LocalizeArgs {
     pub model: ModelArgs,
 
     /// The files to write for each photo, separated by commas [default: overlay; strip with several strengths]
-    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_enum, help_heading = "Output")]
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = values::kinds(is_of_one_prompt), help_heading = "Output")]
     pub save: Vec<Kind>,
 
     #[command(flatten)]
@@ -72,7 +72,7 @@ Examples:
   fieldmark localize \"red-winged blackbird shoulder\" photo.jpg \\
       --against \"yellow-headed blackbird\" --against \"rusty blackbird\"
   fieldmark localize photos/ --prompt \"orange beak\" --save overlay,map --json
-  fieldmark localize \"red-winged blackbird\" photo.jpg --concepts birds --by image
+  fieldmark localize \"red bird\" photo.jpg --concepts birds --by image
   fieldmark localize --from result.json";
 
 const SHORT_END: &str = "\

@@ -21,9 +21,13 @@ use fieldmark::{
     refine::{Artifacts, Refinement, Tiles},
     regions::Threshold,
     render::ScaleRule,
+    run::FileKind,
 };
 
-use super::faithfulness::FaithfulnessArg;
+use super::{
+    faithfulness::FaithfulnessArg,
+    kinds::{self, Kind},
+};
 
 /// In place of the methods' names: every one of them.
 pub const ALL_METHODS: &str = "all";
@@ -178,6 +182,13 @@ pub fn scale() -> Values<ScaleRule> {
         ("run", "The largest evidence of all photos; pictures are drawn when the last photo is done"),
         ("X", "This much evidence in the map's unit, above 0"),
     ]))
+}
+
+/// Files that some commands can write, or none.
+pub fn kinds(is_offered: fn(FileKind) -> bool) -> Values<Kind> {
+    let offered = FileKind::ALL.iter().copied().filter(|kind| is_offered(*kind));
+    let listed = offered.map(|kind| PossibleValue::new(kind.name()).help(kinds::help(kind)));
+    Values::only(listed.chain([PossibleValue::new(Kind::NONE).help("No files")]))
 }
 
 pub fn layout() -> Values<Layout> {

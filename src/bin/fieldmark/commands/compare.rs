@@ -18,7 +18,7 @@ use fieldmark::{
 use image::RgbImage;
 
 use crate::{
-    args::{CompareArgs, CompareKind, settings},
+    args::{CompareArgs, Kind, settings},
     checkpoint,
     exit::Exit,
     images, output,
@@ -39,7 +39,7 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
     check_methods(args, methods.len())?;
     let settings =
         settings::settings(&args.map, None, settings::strength(&args.map.aggregate, args.strength, 0.0)?)?;
-    let writes = args.matrix || args.save.iter().any(|kind| *kind != CompareKind::None);
+    let writes = args.matrix || args.save.iter().any(|kind| *kind != Kind::None);
     let outputs = prepare_output(&args.output, &args.show, writes)?;
     let (photo, open_seconds) = images::open(&args.asked.image, args.output.pixel_limit, terminal)?;
     let (explainer, load_seconds) = checkpoint::load(&args.model, terminal)?;
@@ -143,7 +143,7 @@ fn save_methods(
     let (mut names, folder) = (Names::new(), &args.output.output);
     let file = images::naming(&args.asked.image);
     let image = names.for_image(file);
-    if args.save.contains(&CompareKind::Sheet) {
+    if args.save.contains(&Kind::File(FileKind::Sheet)) {
         let path = path_of(folder, &image, "sheet", "png");
         save_png(&path, &methods_sheet(photo, compared).into())?;
         compared.iter_mut().for_each(|one| drop(one.report.files.insert("sheet".into(), path.clone())));
@@ -199,7 +199,7 @@ fn check_methods(args: &CompareArgs, methods: usize) -> Result<()> {
         ("--matrix", args.matrix),
         ("--coco", args.show.coco.is_some()),
         ("--report", args.show.report.is_some()),
-        ("--save report", args.save.contains(&CompareKind::Report)),
+        ("--save report", args.save.contains(&Kind::File(FileKind::Report))),
     ];
     match asked.iter().find(|(_, is_asked)| *is_asked && methods > 1) {
         Some((option, _)) => bail!("{option}: expected one method, found {methods}"),

@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use clap::ValueEnum;
 use fieldmark::{
     Explainer, Photo, PhotoOptions, Query,
     coco::Coco,
@@ -31,7 +30,7 @@ use serde::Serialize;
 
 use super::{Outputs, earlier};
 use crate::{
-    args::{Kind, LocalizeArgs, ModelArgs, OutputArgs, RivalArgs},
+    args::{Kind, LocalizeArgs, ModelArgs, OutputArgs, RivalArgs, is_of_one_prompt},
     exit::Exit,
     images,
     later::Lines,
@@ -112,8 +111,8 @@ impl Question {
     fn again(args: &LocalizeArgs, result: &Path) -> Result<Self> {
         let record = earlier::read(result)?;
         let query = earlier::query(&record)?;
-        let kinds = record.files.keys().filter_map(|kind| Kind::from_str(kind, false).ok());
-        let save: Vec<Kind> = kinds.collect();
+        let kinds = record.files.keys().filter_map(|name| name.parse().ok());
+        let save: Vec<Kind> = kinds.filter(|kind| is_of_one_prompt(*kind)).map(Kind::File).collect();
         let typed = Some(args.pictures.scale).filter(|scale| *scale != ScaleRule::default());
         let drawn = record.scale.map(|drawn| drawn.rule);
         let images = &args.asked.images;
