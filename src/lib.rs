@@ -67,7 +67,7 @@
 //! | module | turns |
 //! |---|---|
 //! | [`error`] | what can go wrong into one [`Error`] |
-//! | [`named`] | an enum into names on the command line, in JSON and in messages |
+//! | [`named`](mod@named) | an enum into names on the command line, in JSON and in messages |
 //! | [`guard`] | a panic inside a foreign decoder into an error of its input |
 //! | [`device`] | a wish into a device that is there |
 //! | [`files`] | results into files, named without collisions and written whole; files into bytes, within a bound |
@@ -119,6 +119,8 @@
 //! | `cuda`, `cudnn`, `metal`, `mkl`, `accelerate` | no | candle's backends |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// The page names the modules of this feature.
+#![cfg_attr(not(feature = "evaluate"), allow(rustdoc::broken_intra_doc_links))]
 
 /// The tensors of [`gradient`] and [`attribution`], in the version that they are made with.
 pub use candle_core;

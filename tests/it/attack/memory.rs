@@ -62,7 +62,8 @@ fn metrics_take_little_beside_the_map_and_the_mask() {
     let distinct: Vec<f32> = (0..PIXELS).map(|pixel| (pixel * 7919 % PIXELS) as f32).collect();
     let flat = vec![1.0; PIXELS];
     let mask: Vec<bool> = (0..PIXELS).map(|pixel| pixel % 3 == 0).collect();
-    let checkered: Vec<bool> = (0..PIXELS).map(|pixel| pixel % 2 == 0 && pixel / WIDTH % 2 == 0).collect();
+    let checkered: Vec<bool> =
+        (0..PIXELS).map(|pixel| pixel.is_multiple_of(2) && (pixel / WIDTH).is_multiple_of(2)).collect();
     let whole = [Rect { x0: 0.0, y0: 0.0, x1: WIDTH as f64, y1: 512.0 }];
     for map in [&distinct, &flat] {
         let bytes_of_a_pixel = [

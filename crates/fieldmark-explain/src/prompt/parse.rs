@@ -29,7 +29,7 @@ impl ConceptList {
     /// line; blank lines and what follows a `#` are skipped.
     ///
     /// # Errors
-    /// [`Error::Read`](crate::Error::Read) if it cannot be read or is larger, [`Error::Option`] if it is not UTF-8 or not such a list;
+    /// [`Error::Read`](fieldmark_model::error::Error::Read) if it cannot be read or is larger, [`Error::Option`](fieldmark_model::error::Error::Option) if it is not UTF-8 or not such a list;
     /// then it names the line.
     pub fn read(path: &Path) -> ListResult<Self> {
         let error = |reason: String| list_error(format!("{}: {reason}", path.display()));
@@ -41,7 +41,7 @@ impl ConceptList {
     /// Parses the text of such a file.
     ///
     /// # Errors
-    /// [`Error::Option`] if it is not such a list; it names the line.
+    /// [`Error::Option`](fieldmark_model::error::Error::Option) if it is not such a list; it names the line.
     pub fn parse(text: &str) -> ListResult<Self> {
         parse(text).map_err(list_error)
     }
@@ -50,7 +50,7 @@ impl ConceptList {
     /// that it belongs to.
     ///
     /// # Errors
-    /// [`Error::Option`] if there is no name or too many, one is there twice or belongs to two groups, or groups lie in
+    /// [`Error::Option`](fieldmark_model::error::Error::Option) if there is no name or too many, one is there twice or belongs to two groups, or groups lie in
     /// each other in a circle.
     pub fn new(names: &[String], groups: &[(&str, &str)]) -> ListResult<Self> {
         join(names, groups).map_err(list_error)

@@ -38,7 +38,7 @@ impl TemplateSet {
 /// The templates that are meant: those of a set that ships, by its name, or the text itself.
 ///
 /// # Errors
-/// [`Error::Option`] if it is neither a name of [`TEMPLATE_SETS`] nor a text with `{}` in it.
+/// [`Error::Option`](fieldmark_model::error::Error::Option) if it is neither a name of [`TEMPLATE_SETS`] nor a text with `{}` in it.
 pub fn templates(name_or_text: &str) -> Result<Vec<Template>> {
     if name_or_text.contains(PLACE) {
         return Ok(vec![Template::new(name_or_text)?]);

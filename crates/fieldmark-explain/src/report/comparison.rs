@@ -46,7 +46,7 @@ pub struct Comparison {
     pub image_size: [u32; 2],
     /// The checkpoint as it was asked for; what is not UTF-8 of a path is U+FFFD.
     pub model: String,
-    /// The escaped form ([`escaped`]) of such a path.
+    /// The escaped form ([`escaped`](fieldmark_model::files::escaped)) of such a path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_bytes: Option<String>,
     /// What the probabilities mean.

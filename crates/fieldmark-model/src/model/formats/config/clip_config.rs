@@ -73,7 +73,7 @@ impl ClipConfig {
     /// Reads `config.json`.
     ///
     /// # Errors
-    /// [`Error::Config`] names the field, what was expected and what was found.
+    /// [`Error::Config`](crate::error::Error::Config) names the field, what was expected and what was found.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = read_config_file(path)?;
         Self::parse(&bytes, path)
@@ -82,7 +82,7 @@ impl ClipConfig {
     /// Parses the bytes of a `config.json`; `path` is only named in errors.
     ///
     /// # Errors
-    /// [`Error::Config`] names the field, what was expected and what was found.
+    /// [`Error::Config`](crate::error::Error::Config) names the field, what was expected and what was found.
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
         transformers::parse(&parse_object(bytes, &ConfigFile(path))?, path)
     }

@@ -8,7 +8,7 @@ use crate::{
 /// The largest model input, in pixels.
 const INPUT_LIMIT: u64 = 64_000_000;
 
-/// What is asked of [`Preprocess::prepare`], beside the photo.
+/// What is asked of [`Preprocess::prepare`](super::Preprocess::prepare), beside the photo.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FitRequest {
     /// How the photo is fitted to the model.

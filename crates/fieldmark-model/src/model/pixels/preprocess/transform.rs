@@ -135,7 +135,7 @@ impl Preprocess {
 
     /// Makes the model's input from a photo.
     ///
-    /// - [`Fit::Whole`]: the photo on [`grid_for`] its shape, with at most `trained.cells() * detail²` cells.
+    /// - [`Fit::Whole`]: the photo on [`grid_for`](crate::geometry::grid_for) its shape, with at most `trained.cells() * detail²` cells.
     /// - [`Fit::Squash`]: the photo on the trained grid.
     /// - [`Fit::Crop`]: as the checkpoint has it. A remainder at the right and at the bottom that makes no
     ///   whole patch is left out, as the model's first convolution would do.
