@@ -145,7 +145,7 @@ pub mod prelude {
         attribution::ConceptMap,
         model::hub::HubOptions,
         objective::Strength,
-        pipeline::{Compare, Found, Layers, Lineup, LoadOptions, Rivals},
+        pipeline::{Compare, CompareQuery, Found, Layers, LoadOptions, Rivals},
         progress::{Event, ProgressHandler, Silent, Warning},
         prompt::{ConceptList, Template},
         render::RenderOptions,

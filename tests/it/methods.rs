@@ -12,7 +12,7 @@ use fieldmark::{
     gradient::{Differentiation, LayerTrace},
     model::network::Recording,
     objective,
-    pipeline::{Layers, Lineup},
+    pipeline::{CompareQuery, Layers},
     progress::{Event, ProgressHandler},
     report::MapUnit,
 };
@@ -33,8 +33,8 @@ fn prompts() -> Vec<String> {
     ["red square", "blue circle", "green"].map(str::to_owned).to_vec()
 }
 
-fn lineup() -> Lineup {
-    Lineup::default().prompts(prompts())
+fn lineup() -> CompareQuery {
+    CompareQuery::default().prompts(prompts())
 }
 
 fn settings(method: &str, layers: &[i64], combination: Combination) -> Settings {

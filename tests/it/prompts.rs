@@ -6,7 +6,7 @@ use fieldmark::{
     Explainer, Photo, Query, Result, Settings,
     attribution::METHODS,
     objective::{Strength, references::By},
-    pipeline::{Lineup, Pairs, Rivals},
+    pipeline::{CompareQuery, Pairs, Rivals},
     prompt::{CONCEPT_LISTS, ConceptList, templates},
 };
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
@@ -223,7 +223,7 @@ fn rivals_by_image_are_those_that_fit_each_photo_best() -> Result<()> {
     let mut chosen = Vec::new();
     for name in ["bluebird.png", "cardinal-and-goldfinch.png"] {
         let photo = Photo::open(example(name))?;
-        let lineup = Lineup::default().concepts(ConceptList::parse(BIRDS)?.names());
+        let lineup = CompareQuery::default().concepts(ConceptList::parse(BIRDS)?.names());
         let ranking = explainer.rank(&photo, &lineup, &Settings::default())?.report.ranking;
         let best = ranking.iter().filter(|ranked| ranked.score.prompt != "red-winged blackbird");
         let best: Vec<_> = best.take(2).map(|ranked| ranked.score.prompt.clone()).collect();
@@ -321,7 +321,7 @@ fn a_list_is_ranked_and_its_best_get_maps() -> Result<()> {
     let explainer = explainer()?;
     let concepts = ConceptList::open("bird-parts")?.names();
     let prompts = vec!["reed".to_owned(), "Tail".to_owned()];
-    let lineup = Lineup::default().prompts(prompts).concepts(concepts).top(3);
+    let lineup = CompareQuery::default().prompts(prompts).concepts(concepts).top(3);
     let plain = Settings::default().strength(Strength::new(0.0)?);
     let compared = explainer.rank(&photo()?, &lineup, &plain)?;
     let report = &compared.report;
@@ -347,7 +347,7 @@ fn a_list_is_ranked_and_its_best_get_maps() -> Result<()> {
 fn every_pair_is_the_contrast_of_one_against_the_other() -> Result<()> {
     let explainer = explainer()?;
     let prompts = ["reed", "crow", "marsh wren"].map(str::to_owned).to_vec();
-    let lineup = Lineup::default().prompts(prompts.clone()).pairs(Pairs::All);
+    let lineup = CompareQuery::default().prompts(prompts.clone()).pairs(Pairs::All);
     let one = Strength::new(1.0)?;
     for method in METHODS {
         for strength in [0.0, 0.6] {
@@ -376,9 +376,9 @@ fn every_pair_is_the_contrast_of_one_against_the_other() -> Result<()> {
 fn pairs_are_bounded_and_something_must_compete() -> Result<()> {
     let explainer = explainer()?;
     let concepts = (0..65).map(|number| format!("bird {number}")).collect();
-    let lineup = Lineup::default().concepts(concepts).top(65).pairs(Pairs::All);
+    let lineup = CompareQuery::default().concepts(concepts).top(65).pairs(Pairs::All);
     let error = explainer.rank(&photo()?, &lineup, &Settings::default()).err().map(|error| error.to_string());
     assert_eq!(error.as_deref(), Some("matrix: expected at most 64 prompts with a map, found 65"));
-    assert!(explainer.rank(&photo()?, &Lineup::default(), &Settings::default()).is_err());
+    assert!(explainer.rank(&photo()?, &CompareQuery::default(), &Settings::default()).is_err());
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use fieldmark::{
     Explainer, Photo, Query, Settings,
     attribution::METHODS,
-    pipeline::Lineup,
+    pipeline::CompareQuery,
     report::{Comparison, Localization},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -60,7 +60,7 @@ fn records_are_read_as_they_are_written() {
         let query = Query::new(PROMPT).against(["blue circle"]).with(settings.clone());
         let found = explainer.localize(&photo, &query).unwrap();
         assert_reads_back::<Localization>(&found.report);
-        let lineup = Lineup::default().prompts(vec![PROMPT.into(), "reed".into()]);
+        let lineup = CompareQuery::default().prompts(vec![PROMPT.into(), "reed".into()]);
         assert_reads_back::<Comparison>(&explainer.rank(&photo, &lineup, &settings).unwrap().report);
     }
 }

@@ -47,13 +47,14 @@ enum Task {
 }
 
 /// The order in which the scripts of tests/golden run: later ones read what the earlier ones write.
-const SCRIPTS: [&str; 11] = [
+const SCRIPTS: [&str; 12] = [
     "make_golden",
     "make_methods",
     "make_attention",
     "make_attention_pooled",
     "make_affinity",
     "make_metrics",
+    "make_inventories",
     "make_miniature",
     "make_open_clip",
     "make_pickled",

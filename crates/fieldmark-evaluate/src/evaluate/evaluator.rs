@@ -13,7 +13,7 @@ use super::{
 };
 use crate::dataset::{Picture, Question};
 use fieldmark_explain::{
-    pipeline::{Explainer, Found, Looks, Query},
+    pipeline::{Explainer, Found, PhotoSession, Query},
     verdict::NEUTRAL,
 };
 use fieldmark_model::{
@@ -115,7 +115,7 @@ impl<'a> Evaluator<'a> {
         self.measure_each(std::slice::from_ref(picture)).remove(0)
     }
 
-    fn measure_seen(&self, picture: &Picture, mut looks: Looks) -> Result<Measured> {
+    fn measure_seen(&self, picture: &Picture, mut looks: PhotoSession) -> Result<Measured> {
         let photo = looks.photo();
         let mut known = known(picture, photo.size())?;
         let queries: Vec<Query> = picture.questions.iter().map(|question| self.query(question)).collect();

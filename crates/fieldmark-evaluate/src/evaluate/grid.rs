@@ -92,7 +92,7 @@ fn contrasts(explainer: &Explainer, options: &Options) -> Result<Vec<(String, Ve
     for aggregate in aggregates {
         let settings = options.settings.clone().aggregate(aggregate.clone());
         let objective = explainer.objective(&settings)?;
-        let in_force = options.strengths.iter().map(|strength| objective.strength_in_force(*strength));
+        let in_force = options.strengths.iter().map(|strength| objective.effective_strength(*strength));
         let mut strengths: Vec<Strength> = in_force.filter(|strength| strength.get() > 0.0).collect();
         if contrasts.is_empty() {
             strengths.insert(0, Strength::new(0.0)?);

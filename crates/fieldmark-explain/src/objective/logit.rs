@@ -29,7 +29,7 @@ impl Objective for Logit {
         weights
     }
 
-    fn strength_in_force(&self, _strength: Strength) -> Strength {
+    fn effective_strength(&self, _strength: Strength) -> Strength {
         Strength(0.0)
     }
 }

@@ -39,13 +39,13 @@ pub trait Objective: Send + Sync {
     fn gradient(&self, logits: &[f64], strength: Strength) -> Vec<f64>;
 
     /// The strength that has the same effect as the one asked for, and that results record.
-    fn strength_in_force(&self, strength: Strength) -> Strength {
+    fn effective_strength(&self, strength: Strength) -> Strength {
         strength
     }
 
     /// Whether references have a part in [`value`](Self::value) at any strength.
     fn contrasts(&self) -> bool {
-        self.strength_in_force(Strength(1.0)).get() > 0.0
+        self.effective_strength(Strength(1.0)).get() > 0.0
     }
 
     /// The unit of [`value`](Self::value) for so many logits, the target's among them.
@@ -174,7 +174,7 @@ mod tests {
         let gradient = Softmax.gradient(&logits, Strength(2.0));
         assert!((gradient[0] - 0.1875).abs() < 1e-12 && (gradient[1] + 0.1875).abs() < 1e-12);
         assert_eq!(gradient[2], 0.0);
-        assert_eq!(Softmax.strength_in_force(Strength(0.6)), Strength(1.0));
+        assert_eq!(Softmax.effective_strength(Strength(0.6)), Strength(1.0));
         assert_eq!(Softmax.unit(3, Strength(0.6)), Unit::Probability);
         for (competing, strength) in [(1, 0.6), (3, 0.0)] {
             assert_eq!(Softmax.unit(competing, Strength(strength)), Unit::Logits);
@@ -186,7 +186,7 @@ mod tests {
     fn the_logit_alone_knows_no_strength() {
         assert_eq!(Logit.value(&[5.0, 2.0, 4.0], Strength(0.5)), 5.0);
         assert_eq!(Logit.gradient(&[5.0, 2.0, 4.0], Strength(2.0)), [1.0, 0.0, 0.0]);
-        assert_eq!(Logit.strength_in_force(Strength(0.6)), Strength(0.0));
+        assert_eq!(Logit.effective_strength(Strength(0.6)), Strength(0.0));
         assert_eq!(Logit.unit(3, Strength(1.0)), Unit::Logits);
         let contrasting = OBJECTIVES.iter().filter(|objective| objective.contrasts()).count();
         assert_eq!(contrasting, OBJECTIVES.len() - 1);

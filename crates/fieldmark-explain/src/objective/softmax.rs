@@ -46,7 +46,7 @@ impl Objective for Softmax {
         gradient
     }
 
-    fn strength_in_force(&self, strength: Strength) -> Strength {
+    fn effective_strength(&self, strength: Strength) -> Strength {
         Strength(if strength.get() == 0.0 { 0.0 } else { 1.0 })
     }
 

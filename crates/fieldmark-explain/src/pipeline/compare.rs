@@ -20,7 +20,8 @@ use fieldmark_model::{
 };
 
 use super::{
-    Clock, Compare, Explainer, Lineup, Looks, Pairs, Settings, evidence, ignoring_prompts, judged,
+    Clock, Compare, CompareQuery, Explainer, Pairs, PhotoSession, Settings, evidence, ignoring_prompts,
+    judged,
     look::{Look, View},
     passes::{Seen, Task},
     places,
@@ -41,7 +42,7 @@ impl Explainer {
     /// # Errors
     /// If there is no prompt, one is empty or there twice, or a setting is not one of the checkpoint's.
     pub fn compare(&self, photo: &Photo, prompts: &[String], settings: &Settings) -> Result<Compare> {
-        Looks::new(self, photo).compare(prompts, settings)
+        PhotoSession::new(self, photo).compare(prompts, settings)
     }
 
     /// Scores of many prompts, and maps of those that were asked for and of the best of the others. At strength 0
@@ -49,7 +50,7 @@ impl Explainer {
     ///
     /// # Errors
     /// As [`compare`](Self::compare), or if pairs are asked of more than 64 prompts with maps.
-    pub fn rank(&self, photo: &Photo, lineup: &Lineup, settings: &Settings) -> Result<Compare> {
+    pub fn rank(&self, photo: &Photo, lineup: &CompareQuery, settings: &Settings) -> Result<Compare> {
         Ok(self.rank_all(photo, lineup, std::slice::from_ref(settings))?.remove(0))
     }
 
@@ -58,14 +59,19 @@ impl Explainer {
     ///
     /// # Errors
     /// As [`rank`](Self::rank), if any of them fails.
-    pub fn rank_all(&self, photo: &Photo, lineup: &Lineup, settings: &[Settings]) -> Result<Vec<Compare>> {
-        self.rank_looks(&mut Looks::new(self, photo), lineup, settings)
+    pub fn rank_all(
+        &self,
+        photo: &Photo,
+        lineup: &CompareQuery,
+        settings: &[Settings],
+    ) -> Result<Vec<Compare>> {
+        self.rank_looks(&mut PhotoSession::new(self, photo), lineup, settings)
     }
 
     pub(super) fn rank_looks(
         &self,
-        looks: &mut Looks,
-        lineup: &Lineup,
+        looks: &mut PhotoSession,
+        lineup: &CompareQuery,
         settings: &[Settings],
     ) -> Result<Vec<Compare>> {
         // What cannot be done is told before the first of many passes.
@@ -77,8 +83,8 @@ impl Explainer {
 
     fn rank_with(
         &self,
-        looks: &mut Looks,
-        (lineup, names): (&Lineup, &[&str]),
+        looks: &mut PhotoSession,
+        (lineup, names): (&CompareQuery, &[&str]),
         settings: &Settings,
         plan: Plan<'_>,
     ) -> Result<Compare> {
@@ -174,7 +180,7 @@ impl Asker<'_> {
 }
 
 /// All that competes: the prompts, then the concepts that are none of them.
-fn names(lineup: &Lineup) -> Result<Vec<&str>> {
+fn names(lineup: &CompareQuery) -> Result<Vec<&str>> {
     refuse_repeated(&lineup.prompts)?;
     refuse_repeated(&lineup.concepts)?;
     let is_new = |concept: &&String| !lineup.prompts.iter().any(|prompt| same_words(prompt, concept));
@@ -213,7 +219,7 @@ impl<'n> Board<'n> {
     }
 
     /// The prompts that were asked for, then the best of the concepts. Too many are refused if all their pairs count.
-    fn mapped(&self, lineup: &Lineup) -> Result<Vec<usize>> {
+    fn mapped(&self, lineup: &CompareQuery) -> Result<Vec<usize>> {
         let prompts = lineup.prompts.len();
         let best = self.order.iter().copied().filter(|index| *index >= prompts).take(lineup.top);
         let mapped: Vec<usize> = (0..prompts).chain(best).collect();
@@ -301,7 +307,7 @@ mod tests {
         let photo = Photo::open("../../tests/fixtures/photos/shapes-96x64.png")?;
         let settings = Settings::default();
         let plan = Plan::new(&explainer, &settings)?;
-        let mut looks = Looks::new(&explainer, &photo);
+        let mut looks = PhotoSession::new(&explainer, &photo);
         let (view, look) = looks.of(&settings, &plan)?;
         let (explainer, photo, plan, settings) = (&explainer, &photo, &plan, &settings);
         let asker = Asker { explainer, photo, plan, settings, view, look, extra: None };

@@ -17,7 +17,7 @@ use fieldmark_model::{
 };
 
 use super::{
-    Clock, Explainer, Found, Looks, Query, Settings, evidence, ignoring_prompts, judged,
+    Clock, Explainer, Found, PhotoSession, Query, Settings, evidence, ignoring_prompts, judged,
     look::{Look, View},
     passes::Task,
     place,
@@ -53,7 +53,7 @@ impl Explainer {
     /// # Errors
     /// As [`localize`](Self::localize), if any of the queries fails.
     pub fn localize_all(&self, photo: &Photo, queries: &[Query]) -> Result<Vec<Found>> {
-        let mut looks = Looks::new(self, photo);
+        let mut looks = PhotoSession::new(self, photo);
         let plans: Result<Vec<_>> = queries.iter().map(|query| Plan::new(self, &query.settings)).collect();
         queries.iter().zip(&plans?).for_each(|(query, plan)| looks.expect(&query.settings, plan));
         let mut answers = Vec::with_capacity(queries.len());
@@ -72,7 +72,7 @@ impl Explainer {
     /// As [`localize`](Self::localize).
     pub fn localize_grid(
         &self,
-        looks: &mut Looks,
+        looks: &mut PhotoSession,
         questions: &[Query],
         grid: &[(Settings, Vec<Strength>)],
     ) -> Result<Vec<Vec<Found>>> {
@@ -102,12 +102,12 @@ impl Explainer {
     /// # Errors
     /// As [`localize`](Self::localize).
     pub fn sweep(&self, photo: &Photo, query: &Query, strengths: &[Strength]) -> Result<Vec<Found>> {
-        Looks::new(self, photo).sweep(query, strengths)
+        PhotoSession::new(self, photo).sweep(query, strengths)
     }
 
     pub(super) fn answer_timed(
         &self,
-        looks: &mut Looks,
+        looks: &mut PhotoSession,
         query: &Query,
         strengths: &[Strength],
     ) -> Result<Vec<Found>> {

@@ -6,14 +6,14 @@ use crate::objective::Strength;
 use fieldmark_model::{error::Result, photo::Photo};
 
 use super::{
-    Compare, Explainer, Found, Lineup, Query, Settings,
+    Compare, CompareQuery, Explainer, Found, Query, Settings,
     look::{Look, Prepared, View},
     plan::Plan,
 };
 
 /// A photo and its passes through the vision tower. Questions that see the photo alike (the same fit and detail,
 /// affinity and artifacts) share one pass.
-pub struct Looks<'m> {
+pub struct PhotoSession<'m> {
     pub(super) explainer: &'m Explainer,
     pub(super) photo: &'m Photo,
     /// What will be asked, as far as it is known: the first pass serves all of it that one pass can.
@@ -40,7 +40,7 @@ impl Explainer {
         &'m self,
         photos: impl IntoIterator<Item = &'m Photo>,
         settings: &Settings,
-    ) -> Vec<Looks<'m>> {
+    ) -> Vec<PhotoSession<'m>> {
         self.look_for(photos, [settings])
     }
 
@@ -49,8 +49,8 @@ impl Explainer {
         &'m self,
         photos: impl IntoIterator<Item = &'m Photo>,
         settings: impl IntoIterator<Item = &'s Settings>,
-    ) -> Vec<Looks<'m>> {
-        let mut all: Vec<_> = photos.into_iter().map(|photo| Looks::new(self, photo)).collect();
+    ) -> Vec<PhotoSession<'m>> {
+        let mut all: Vec<_> = photos.into_iter().map(|photo| PhotoSession::new(self, photo)).collect();
         let Ok(Some(view)) = self.view_of(settings) else { return all };
         for looks in all.chunks_mut(view.photos_together()) {
             let prepared: Vec<_> =
@@ -79,7 +79,7 @@ impl Explainer {
     }
 }
 
-impl<'m> Looks<'m> {
+impl<'m> PhotoSession<'m> {
     pub(super) fn new(explainer: &'m Explainer, photo: &'m Photo) -> Self {
         Self { explainer, photo, ahead: Vec::new(), known: Vec::new() }
     }
@@ -110,7 +110,7 @@ impl<'m> Looks<'m> {
     /// # Errors
     /// As there.
     pub fn compare(&mut self, prompts: &[String], settings: &Settings) -> Result<Compare> {
-        let lineup = Lineup { prompts: prompts.to_vec(), ..Lineup::default() };
+        let lineup = CompareQuery { prompts: prompts.to_vec(), ..CompareQuery::default() };
         Ok(self.explainer.rank_looks(self, &lineup, std::slice::from_ref(settings))?.remove(0))
     }
 

@@ -17,8 +17,8 @@ use std::{ffi::OsStr, path::Path, sync::Arc, time::Instant};
 
 pub use answer::{Compare, Found, methods_sheet, strip, strip_at};
 pub use input::{Embedding, ModelInput, Prompts};
-pub use looks::Looks;
-pub use settings::{Layers, Lineup, LoadOptions, Pairs, Query, Rivals, Settings};
+pub use looks::PhotoSession;
+pub use settings::{CompareQuery, Layers, LoadOptions, Pairs, Query, Rivals, Settings};
 
 use crate::{
     attribution::{ConceptMap, METHODS, Method},

@@ -55,7 +55,7 @@ impl<'e> Plan<'e> {
             layer: asked.last().copied().unwrap_or(-1),
             layers: asked,
             layers_combine: combined,
-            strength: objective.strength_in_force(settings.strength).get(),
+            strength: objective.effective_strength(settings.strength).get(),
             aggregate: objective.name().into(),
             objective_unit,
             unit: MapUnit::new(facts.unit, objective_unit, combined),
@@ -91,7 +91,7 @@ impl<'e> Plan<'e> {
     pub(super) fn in_force(&self, setup: Setup, competing: usize, strength: Strength) -> Setup {
         let objective_unit = self.objective.unit(competing, strength);
         Setup {
-            strength: self.objective.strength_in_force(strength).get(),
+            strength: self.objective.effective_strength(strength).get(),
             objective_unit,
             unit: MapUnit::new(self.method.facts().unit, objective_unit, setup.layers_combine),
             ..setup

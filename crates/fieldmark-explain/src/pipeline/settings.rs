@@ -392,7 +392,7 @@ impl Query {
 /// What competes on one photo, and what of it is looked at more closely.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub struct Lineup {
+pub struct CompareQuery {
     /// Prompts that get a map each.
     pub prompts: Vec<String>,
     /// Concepts that compete too. Those with the same words as a prompt are left out.
@@ -405,7 +405,7 @@ pub struct Lineup {
     pub list: Option<ListUsed>,
 }
 
-fieldmark_model::setters!(Lineup {
+fieldmark_model::setters!(CompareQuery {
     prompts: Vec<String>,
     concepts: Vec<String>,
     top: usize,
@@ -413,7 +413,7 @@ fieldmark_model::setters!(Lineup {
     list: Option<ListUsed>,
 });
 
-impl Lineup {
+impl CompareQuery {
     /// As results record it.
     pub(super) fn used(&self) -> Option<BestUsed> {
         self.list.clone().map(|list| BestUsed { list, top: self.top })

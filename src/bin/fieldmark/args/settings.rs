@@ -31,10 +31,10 @@ pub fn settings(args: &MapArgs, method: Option<&str>, strength: Strength) -> Res
 pub fn strength(aggregate: &str, typed: Option<f64>, usual: f64) -> Result<Strength> {
     let objective = objective(aggregate)?;
     let Some(typed) = typed else {
-        return Ok(objective.strength_in_force(Strength::new(usual)?));
+        return Ok(objective.effective_strength(Strength::new(usual)?));
     };
     let typed = Strength::new(typed)?;
-    if objective.strength_in_force(typed) == typed {
+    if objective.effective_strength(typed) == typed {
         return Ok(typed);
     }
     let expected = if objective.contrasts() { "0 or 1" } else { "0" };

@@ -14,7 +14,7 @@ use fieldmark::{
     Explainer, Photo, PhotoOptions, Query, Settings,
     files::{Names, sync_folder, write_atomically},
     page::{self, Gallery, PageOptions},
-    pipeline::{Compare, Looks},
+    pipeline::{Compare, PhotoSession},
     report::Comparison,
     run::{
         self, ComparisonFiles, Drawing, Ended, FileKind, Later, Open, Opening, Outcome, PhotoNames, Photos,
@@ -389,7 +389,7 @@ impl Work for Answering<'_> {
     fn answer(&self, opened: &[Open<'_, Named, Opened>], ended: &Ended) -> Vec<fieldmark::Result<Compare>> {
         let Run { explainer, settings, .. } = self.run;
         let looks = explainer.look(opened.iter().map(|open| &open.photo.photo), settings);
-        let compare = |mut looks: Looks| {
+        let compare = |mut looks: PhotoSession| {
             ended.check()?;
             looks.compare(&self.recipe.prompts, settings)
         };

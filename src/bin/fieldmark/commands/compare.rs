@@ -8,7 +8,7 @@ use fieldmark::{
     coco::Coco,
     files::{Names, path_of, save_png},
     page::PageOptions,
-    pipeline::{Compare, Lineup, Pairs, methods_sheet},
+    pipeline::{Compare, CompareQuery, Pairs, methods_sheet},
     prompt::ConceptList,
     regions::instances,
     render::{RenderOptions, overlay},
@@ -74,21 +74,21 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit> {
 }
 
 /// What competes: the prompts, and the concepts that are not one of them by another name.
-fn lineup(args: &CompareArgs) -> Result<Lineup> {
+fn lineup(args: &CompareArgs) -> Result<CompareQuery> {
     let prompts = args.asked.prompts.clone();
     let pairs = if args.matrix { Pairs::All } else { Pairs::None };
     let Some(concepts) = &args.concepts else {
         if prompts.len() < 2 {
             bail!("prompts: expected two or more, or a list of concepts, found {}", prompts.len());
         }
-        return Ok(Lineup::default().prompts(prompts).pairs(pairs));
+        return Ok(CompareQuery::default().prompts(prompts).pairs(pairs));
     };
     let list = ConceptList::open(concepts)?;
     let own: Vec<_> = prompts.iter().filter_map(|prompt| list.find(prompt)).collect();
     let others = list.concepts().iter().filter(|concept| !own.contains(concept));
     let names = others.map(|concept| concept.name.clone()).collect();
     let list = Some(ListUsed::new(Some(concepts.to_string_lossy().into_owned()), &list));
-    Ok(Lineup::default().prompts(prompts).concepts(names).top(args.top).pairs(pairs).list(list))
+    Ok(CompareQuery::default().prompts(prompts).concepts(names).top(args.top).pairs(pairs).list(list))
 }
 
 fn print(args: &CompareArgs, reports: &[Comparison]) -> Result<()> {

@@ -14,7 +14,7 @@ use fieldmark::{
     folder::Skipped,
     geometry::Size,
     objective::{Strength, references::SYNONYM_THRESHOLD},
-    pipeline::{Found, Looks, Rivals, strip_at},
+    pipeline::{Found, PhotoSession, Rivals, strip_at},
     progress::Warning,
     prompt::ConceptList,
     regions::Instance,
@@ -475,7 +475,7 @@ impl Work for Asking<'_> {
         let Run { explainer, question: Question { query, strengths, .. }, .. } = self.run;
         let photos = opened.iter().map(|open| &open.photo.photo);
         let looks = explainer.look(photos, &query.settings);
-        let sweep = |mut looks: Looks| {
+        let sweep = |mut looks: PhotoSession| {
             ended.check()?;
             looks.sweep(query, strengths)
         };
