@@ -17,15 +17,11 @@ use fieldmark::{
     folder::Skipped,
     metric::Bootstrap,
     report::Origin,
-    run::{Content, Journal, Reading, RunFolder, run_name},
+    run::{Content, Described, Journal, Reading, RunFolder, described, difference, run_name},
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use crate::{
-    destination::Destination,
-    manifest::{Described, described, difference},
-    shard::Shard,
-};
+use crate::{destination::Destination, shard::Shard};
 
 /// A run's description takes less.
 const LARGEST: u64 = 64 << 20;

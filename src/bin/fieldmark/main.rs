@@ -19,7 +19,6 @@ mod manifest;
 mod output;
 mod output_folder;
 mod preview;
-mod results;
 mod shard;
 mod signals;
 mod terminal;

@@ -2,25 +2,24 @@
 
 use std::{
     ffi::OsString,
-    io::{ErrorKind, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
-pub use fieldmark::report::Image;
 use fieldmark::{
-    Error, PhotoOptions, Settings,
+    PhotoOptions, Settings,
     device::Precision,
     files::{escaped, read_bounded, unescaped, write_atomically},
     folder::Skipped,
     objective::objective,
     prompt::Template,
     render::ScaleRule,
-    run::{Drawing, FileKind, RunScale, run_name},
+    run::{Described, Drawing, Failed, FileKind, Input, RunScale, described, difference, run_name},
 };
 use fieldmark::{model::Model, report::SCHEMA};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::args::{BatchArgs, Kind, is_of_several_prompts};
 
@@ -88,23 +87,6 @@ pub struct Recipe {
     /// The escaped forms of all of them, if any is not UTF-8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images_bytes: Vec<String>,
-}
-
-/// A photo's file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Input {
-    #[serde(flatten)]
-    pub image: Image,
-    pub bytes: u64,
-    pub sha256: String,
-}
-
-/// A photo that could not be done, and why.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Failed {
-    #[serde(flatten)]
-    pub image: Image,
-    pub reason: String,
 }
 
 impl Recipe {
@@ -242,7 +224,7 @@ impl Manifest {
 
     /// The description of the run to resume.
     pub fn described(path: &Path) -> Result<Described<Self>> {
-        described(path, ("questions_sha256", "a batch", "an evaluation"))
+        Ok(described(path, ("questions_sha256", "a batch", "an evaluation"))?)
     }
 
     /// Whether results of the run that `path` describes may stand beside this one's: whether it is the same
@@ -257,40 +239,6 @@ impl Manifest {
     }
 }
 
-/// The description of a run in its folder, when it is to be gone on with.
-pub enum Described<T> {
-    /// There is none.
-    Missing,
-    /// It cannot be understood, and why. The journal's lines say themselves which run they are of.
-    Damaged(String),
-    Whole(T),
-}
-
-/// Reads the description of a run that is to be gone on with. The description of the other kind of run has a field by
-/// which it is known; `kinds` is that field, this kind and the other one.
-///
-/// # Errors
-/// If the file cannot be read, or describes the other kind of run.
-pub fn described<T: DeserializeOwned>(path: &Path, kinds: (&str, &str, &str)) -> Result<Described<T>> {
-    let bytes = match read_bounded(path, LARGEST) {
-        Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            return Ok(Described::Missing);
-        }
-        bytes => bytes?,
-    };
-    let error = match serde_json::from_slice(&bytes) {
-        Ok(found) => return Ok(Described::Whole(found)),
-        Err(error) => error,
-    };
-    let (path, (field, expected, other)) = (path.display(), kinds);
-    if serde_json::from_slice::<Map<String, Value>>(&bytes).is_ok_and(|fields| fields.contains_key(field)) {
-        bail!("{path}: expected the description of {expected}, found that of {other}");
-    }
-    Ok(Described::Damaged(format!(
-        "{path} is damaged: {error}; it is written again, and only results of the same settings are kept"
-    )))
-}
-
 /// The escaped forms of all paths, if one of them is not UTF-8.
 fn escaped_all(paths: &[PathBuf]) -> Vec<String> {
     if paths.iter().all(|path| path.to_str().is_some()) {
@@ -299,59 +247,4 @@ fn escaped_all(paths: &[PathBuf]) -> Vec<String> {
     let escaped =
         |path: &PathBuf| escaped(path).unwrap_or_else(|| path.to_string_lossy().replace('%', "%25"));
     paths.iter().map(escaped).collect()
-}
-
-/// The first thing in a record that another one of its kind has otherwise: its name, and both values as they can be
-/// shown.
-pub fn difference(one: &Value, other: &Value) -> Option<(String, String, String)> {
-    let inside = |name: String, one: &Value, other: &Value| {
-        let (deeper, one, other) = difference(one, other)?;
-        let separator = if deeper.is_empty() || deeper.starts_with('[') { "" } else { "." };
-        Some((format!("{name}{separator}{deeper}"), one, other))
-    };
-    match (one, other) {
-        _ if one == other => None,
-        (Value::Object(fields), Value::Object(others)) => {
-            let names = fields.keys().chain(others.keys());
-            names.into_iter().find_map(|name| inside(name.clone(), field(fields, name), field(others, name)))
-        }
-        (Value::Array(items), Value::Array(others)) if items.len() == others.len() => {
-            let mut pairs = items.iter().zip(others).enumerate();
-            pairs.find_map(|(place, (one, other))| inside(format!("[{place}]"), one, other))
-        }
-        _ => Some((String::new(), shortened(one), shortened(other))),
-    }
-}
-
-fn field<'v>(fields: &'v Map<String, Value>, name: &str) -> &'v Value {
-    fields.get(name).unwrap_or(&Value::Null)
-}
-
-/// A value as JSON, cut to what a message can carry.
-fn shortened(value: &Value) -> String {
-    const LONGEST: usize = 200;
-    let text = value.to_string();
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{} ...", &text[..end]),
-        None => text,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_differs_is_named_down_to_the_item() {
-        let of =
-            |one: Value, other: Value| difference(&one, &other).map(|(name, one, other)| [name, one, other]);
-        let expected = |name: &str, one: &str, other: &str| Some([name, one, other].map(str::to_owned));
-        assert_eq!(of(json!({"a": 1}), json!({"a": 1})), None);
-        assert_eq!(of(json!({"a": 1, "b": 2}), json!({"a": 1, "b": "x"})), expected("b", "2", "\"x\""));
-        assert_eq!(of(json!({"a": 1}), json!({"a": 1, "b": 2})), expected("b", "null", "2"));
-        assert_eq!(of(json!({"a": [{"b": 1}]}), json!({"a": [{"b": 2}]})), expected("a[0].b", "1", "2"));
-        assert_eq!(of(json!({"a": [1]}), json!({"a": [1, 2]})), expected("a", "[1]", "[1,2]"));
-    }
 }

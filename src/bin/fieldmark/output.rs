@@ -22,6 +22,7 @@ use fieldmark::{
     objective::references::{By, Chosen},
     regions::{Place, Region},
     report::{Comparison, Evidence, Localization, MapUnit, Pair, Score},
+    run::Entry,
     verdict::Verdict,
 };
 use image::RgbImage;
@@ -31,7 +32,6 @@ use crate::{
     commands::prompts::{ListLine, TemplateLine},
     exit::is_broken_pipe,
     preview::{Protocol, Room},
-    results::Entry,
 };
 
 /// Writes text, as [`bytes`].

@@ -8,10 +8,10 @@ use anyhow::Result;
 use fieldmark::{
     Error,
     report::Comparison,
-    run::{EachAlone, Later, Outcome, RunScale, Runner, Waiting, memory},
+    run::{EachAlone, Entry, Failed, Later, Outcome, RunScale, Runner, Waiting, memory},
 };
 
-use crate::{later::Lines, manifest::Failed, output, results::Entry, terminal::Terminal};
+use crate::{later::Lines, output, terminal::Terminal};
 
 /// The kinds of files that have a scale, by their names in the results.
 pub const PICTURES: [&str; 3] = ["overlay", "layer", "heatmap"];

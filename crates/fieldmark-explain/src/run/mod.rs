@@ -46,12 +46,14 @@
 mod batches;
 mod cancel;
 mod clock;
+mod description;
 mod folder;
 pub mod hashes;
 mod journal;
 mod later;
 mod localize;
 mod photos;
+mod results;
 mod runner;
 mod save;
 mod seal;
@@ -61,11 +63,13 @@ mod work;
 
 pub use batches::AT_ONCE;
 pub use cancel::{Cancel, Ended};
+pub use description::{Described, Failed, Input, described, difference};
 pub use folder::{NewFolders, RunFolder};
 pub use journal::{Content, Journal, Reading};
 pub use later::{Identity, Later, RunScale, Waiting};
 pub use localize::Localize;
 pub use photos::{MEMORY, Photos, memory};
+pub use results::{Answer, Entry, PromptAnswer, Results};
 pub use runner::{Outcome, Runner};
 pub use save::{ComparisonFiles, Drawing, FileKind, MapFiles, PhotoNames, Style, save_text};
 pub use seal::run_name;

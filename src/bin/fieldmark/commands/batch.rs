@@ -17,8 +17,8 @@ use fieldmark::{
     pipeline::{Compare, PhotoSession},
     report::Comparison,
     run::{
-        self, ComparisonFiles, Drawing, Ended, FileKind, Later, Open, Opening, Outcome, PhotoNames, Photos,
-        Reading, RunFolder, RunScale, Work, hashes, save_text,
+        self, ComparisonFiles, Described, Drawing, Ended, Entry, Failed, FileKind, Input, Later, Open,
+        Opening, Outcome, PhotoNames, Photos, Reading, Results, RunFolder, RunScale, Work, save_text,
     },
 };
 
@@ -26,9 +26,8 @@ use crate::{
     args::BatchArgs,
     exit::Exit,
     images,
-    manifest::{Described, Failed, Input, Manifest, Recipe},
+    manifest::{Manifest, Recipe},
     output,
-    results::{Entry, Results},
     terminal::Terminal,
     unfinished::{PICTURES, Unfinished},
 };
@@ -233,11 +232,7 @@ impl Run<'_> {
     ) -> fieldmark::Result<Opening<Opened, Answered>> {
         let start = Instant::now();
         let bytes = images::bytes(image, &recipe.photo_options())?;
-        let input = Input {
-            image: image.clone().into(),
-            bytes: bytes.len() as u64,
-            sha256: hashes::of_bytes(&bytes),
-        };
+        let input = Input::new(image, &bytes);
         let thumbnails: Vec<String> = names.prompts.iter().map(|name| thumbnail(name)).collect();
         {
             let results = results.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,18 +5,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fieldmark::{
-    Error, Result,
+use fieldmark_model::{
+    error::{Error, Result},
     geometry::Size,
-    page::{Shot, Tile},
-    refine::Refinement,
-    report::{Compared, Comparison, MapUnit, Score},
-    run::{Content, Identity, Journal, Reading, Waiting},
-    verdict::Verdict,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{Image, Input};
+use super::{Content, Identity, Input, Journal, Reading, Waiting};
+use crate::{
+    page::{Shot, Tile},
+    refine::Refinement,
+    report::{Compared, Comparison, Image, MapUnit, Score},
+    verdict::Verdict,
+};
 
 /// A line, as it is read.
 #[derive(Deserialize)]
@@ -34,7 +35,9 @@ struct Head {
 /// What is kept of a line in memory: what pages, counts and pictures are made of.
 #[derive(Debug)]
 pub struct Entry {
+    /// The photo.
     pub input: Input,
+    /// What it gave.
     pub result: Answer,
 }
 
@@ -45,13 +48,17 @@ pub struct Answer {
     covers: [f64; 4],
     unit: MapUnit,
     is_guided: bool,
+    /// Each prompt.
     pub prompts: Vec<PromptAnswer>,
     files: BTreeMap<String, String>,
 }
 
+/// The part of a prompt's record that is kept.
 #[derive(Debug)]
 pub struct PromptAnswer {
+    /// What the model says of it.
     pub score: Score,
+    /// Whether the concept is there.
     pub verdict: Verdict,
     files: BTreeMap<String, String>,
 }
@@ -134,11 +141,17 @@ pub struct Results(Journal<Image>);
 
 impl Results {
     /// Begins, in place of another's.
+    ///
+    /// # Errors
+    /// As [`Journal::begin`].
     pub fn begin(path: &Path, run: &str) -> Result<Self> {
         Ok(Self(Journal::begin(path, run)?))
     }
 
     /// Goes on with what is there.
+    ///
+    /// # Errors
+    /// As [`Journal::resume`].
     pub fn resume(path: &Path, reading: Reading) -> Result<Self> {
         let photo = |line: &str| Some(Content::Done(serde_json::from_str::<Head>(line).ok()?.input.image));
         Ok(Self(Journal::resume(path, reading, photo)?))
@@ -157,6 +170,9 @@ impl Results {
     /// What is known of a photo, if it is the same file still and its results are there, under the names that they
     /// would get now: a photo of the same name that came later may have taken them. Files of the kinds in `later` need
     /// not be there: they are drawn at the end.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
     pub fn known(
         &self,
         input: &Input,
@@ -176,6 +192,9 @@ impl Results {
     }
 
     /// Adds a photo whose files are written.
+    ///
+    /// # Errors
+    /// As [`Journal::add`].
     pub fn add(&mut self, input: &Input, result: &Comparison) -> Result<Entry> {
         #[derive(Serialize)]
         struct Line<'a> {
@@ -192,6 +211,9 @@ impl Results {
     }
 
     /// Puts the lines of these photos into their order, and drops all others.
+    ///
+    /// # Errors
+    /// As [`Journal::finish`].
     pub fn finish(&self, entries: &[Entry]) -> Result<()> {
         self.0.finish(entries.iter().map(|entry| &entry.input.image))
     }
