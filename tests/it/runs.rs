@@ -602,7 +602,7 @@ fn a_full_disk_ends_the_run_with_one_line_and_it_is_gone_on_with() {
     std::fs::create_dir(sandbox.path("out")).unwrap();
     let batch = [&BATCH[..], &["--save", "overlay,map"]].concat();
     for (arguments, journal) in [(&batch[..], "results.jsonl"), (&EVALUATE, "journal.jsonl")] {
-        let size = if journal == "results.jsonl" { "300k" } else { "32k" };
+        let size = if journal == "results.jsonl" { "600k" } else { "32k" };
         let script = "set -e; mount -t tmpfs -o size=\"$1\" none out; journal=$2; shift 2
             status=0; \"$@\" || status=$?
             echo \"status $status, $(wc -l < out/$journal) lines, $(find out -name '*.part' | wc -l) parts\"
