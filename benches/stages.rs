@@ -242,8 +242,8 @@ fn photos(criterion: &mut Criterion) {
     });
     group.bench_function("4 together", |bencher| {
         bencher.iter(|| -> Result<Vec<_>> {
-            let looks = explainer.look(&photos, &query.settings).into_iter();
-            looks.map(|mut look| look.localize(&query)).collect()
+            let sessions = explainer.sessions(&photos, &query.settings).into_iter();
+            sessions.map(|mut session| session.localize(&query)).collect()
         });
     });
     group.finish();

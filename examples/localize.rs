@@ -11,9 +11,9 @@ use std::{error::Error, path::Path};
 
 use fieldmark::{
     Explainer, Photo, Query,
+    explain::LoadOptions,
     files::{Names, path_of, prepare_folder, save_png},
     model::hub::HubOptions,
-    pipeline::LoadOptions,
     progress::Silent,
 };
 

@@ -50,7 +50,7 @@
 //! environment variables; a program that honours `HF_HOME`, `HF_TOKEN` and the like passes its own in:
 //!
 //! ```no_run
-//! use fieldmark::{Explainer, model::hub::HubOptions, pipeline::LoadOptions, progress::Silent};
+//! use fieldmark::{Explainer, model::hub::HubOptions, explain::LoadOptions, progress::Silent};
 //!
 //! # fn main() -> fieldmark::Result<()> {
 //! let hub = HubOptions::from_environment(&|name| std::env::var(name).ok());
@@ -91,7 +91,7 @@
 //! | [`report`] | all of it into records for people and programs |
 //! | [`page`] | records, maps and photo into pages that can be played with |
 //! | [`coco`] | regions of many photos into COCO-style annotations |
-//! | [`pipeline`] | a photo and a query into the answer: the only module that knows all stages |
+//! | [`explain`] | a photo and a query into the answer: the only module that knows all stages |
 //! | [`run`] | many photos into results, in their order, with a journal from which a run goes on |
 //! | [`evaluate`] | a data set and a checkpoint into figures, with their intervals |
 //!
@@ -102,7 +102,7 @@
 //!   [`Explainer::rank`]. Several strengths from one pass: [`Explainer::sweep`].
 //! - What can be set: [`Settings`]; what a field of the answer means: [`report`].
 //! - The numbers themselves: [`attribution::ConceptMap`].
-//! - Other colours, a mask, a sheet: [`render`]. A page to play with: [`pipeline::Compare::page`].
+//! - Other colours, a mask, a sheet: [`render`]. A page to play with: [`explain::Compare::page`].
 //! - Another method or objective: implement [`attribution::Method`] or [`objective::Objective`] and hand it to
 //!   [`Explainer::with_method`] or [`Explainer::with_objective`].
 //! - Whether maps find what is there, and whether contrast helps: [`evaluate`].
@@ -127,7 +127,7 @@ pub use candle_core;
 #[cfg(feature = "evaluate")]
 pub use fieldmark_evaluate::{dataset, evaluate, metric};
 pub use fieldmark_explain::{
-    attribution, coco, objective, page, pipeline, prompt, refine, regions, render, report, run, verdict,
+    attribution, coco, explain, objective, page, prompt, refine, regions, render, report, run, verdict,
 };
 pub use fieldmark_model::{
     device, digest, embed, error, files, folder, geometry, gradient, guard, model, named, photo, progress,
@@ -135,17 +135,17 @@ pub use fieldmark_model::{
 };
 
 pub use error::{Error, Result};
+pub use explain::{Explainer, Query, Settings};
 pub use photo::{Photo, PhotoOptions};
-pub use pipeline::{Explainer, Query, Settings};
 
 /// What most programs need: `use fieldmark::prelude::*;`.
 pub mod prelude {
     pub use crate::{
         Error, Explainer, Photo, PhotoOptions, Query, Result, Settings,
         attribution::ConceptMap,
+        explain::{Compare, CompareQuery, Found, Layers, LoadOptions, Rivals},
         model::hub::HubOptions,
         objective::Strength,
-        pipeline::{Compare, CompareQuery, Found, Layers, LoadOptions, Rivals},
         progress::{Event, ProgressHandler, Silent, Warning},
         prompt::{ConceptList, Template},
         render::RenderOptions,

@@ -9,9 +9,9 @@ use std::{
 
 use fieldmark::{
     Error, Explainer, Photo, Query,
+    explain::LoadOptions,
     geometry::Fit,
     model::{hub::HubOptions, hub::ModelSpec, inspect::Inspection},
-    pipeline::LoadOptions,
     progress::{Event, ProgressHandler, Silent, Warning},
 };
 use serde_json::{Value, json};

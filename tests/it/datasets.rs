@@ -65,7 +65,7 @@ impl Set {
 fn pictures(dataset: &Dataset) -> Vec<Picture> {
     let pictures: Result<Vec<_>> = dataset.pictures().expect("it opens").collect();
     let pictures = pictures.expect("every picture is read");
-    assert_eq!(pictures.len(), dataset.looks());
+    assert_eq!(pictures.len(), dataset.passes());
     pictures
 }
 
@@ -872,7 +872,7 @@ fn voc_finds_a_picture_by_the_xmls_name_then_by_what_it_says() {
 fn manifests_are_data_sets_that_say_everything_themselves() {
     let set = Set::of("== manifest.jsonl\n{\"image\": \"a.png\", \"prompt\": \"dog\", \"point\": [1, 1]}\n");
     let dataset = set.open(&Options::default()).unwrap();
-    assert_eq!((dataset.layout(), dataset.looks()), (Layout::Manifest, 1));
+    assert_eq!((dataset.layout(), dataset.passes()), (Layout::Manifest, 1));
     assert!(dataset.concepts().is_empty() && dataset.concept_list().unwrap().is_none());
     assert_eq!(set.reason(&asking(&[Ask::Class])), "ask: expected nothing for manifest, found class");
     let refused = |options: Options| set.reason(&options);

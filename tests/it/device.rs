@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use fieldmark::{
-    Explainer, Photo, Query, Settings, attribution::METHODS, device::DeviceChoice, pipeline::LoadOptions,
+    Explainer, Photo, Query, Settings, attribution::METHODS, device::DeviceChoice, explain::LoadOptions,
     progress::Silent,
 };
 

@@ -242,7 +242,7 @@ fn successive_lines_about_a_picture_are_read_together() -> TestResult {
         .map(|picture| picture.questions.iter().map(|question| question.line).collect())
         .collect();
     assert_eq!(lines, [vec![1, 3], vec![4], vec![6]]);
-    assert_eq!(manifest.looks(), 3);
+    assert_eq!(manifest.passes(), 3);
     assert_eq!(pictures[1].questions[0].truth, Truth::Point { x: 30.5, y: 12.0 });
     assert_eq!(pictures[0].path, folder.path().join("wide.png"));
     Ok(())

@@ -9,10 +9,10 @@ use candle_core::{Device, Tensor};
 use fieldmark::{
     Explainer, Photo, Query, Result, Settings,
     attribution::{self, Combination, METHODS, Targets, Unit},
+    explain::{CompareQuery, Layers},
     gradient::{Differentiation, LayerTrace},
     model::network::Recording,
     objective,
-    pipeline::{CompareQuery, Layers},
     progress::{Event, ProgressHandler},
     report::MapUnit,
 };
@@ -179,7 +179,7 @@ fn several_methods_at_once_are_the_same_as_one_by_one() -> Result<()> {
     for (settings, compared) in all.iter().zip(&together) {
         assert_eq!(compared.maps, explainer.compare(&photo, &prompts, settings)?.maps);
     }
-    let sheet = fieldmark::pipeline::methods_sheet(&photo, &together);
+    let sheet = fieldmark::explain::methods_sheet(&photo, &together);
     assert!(sheet.width() > 3 * 150 && sheet.height() > 3 * 100, "{:?}", sheet.dimensions());
     Ok(())
 }

@@ -6,9 +6,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use fieldmark::{
     Explainer, Photo, PhotoOptions, Query, Settings,
     attribution::ConceptMap,
+    explain::Compare,
     objective::Strength,
     page::{Maps, PageOptions, ReportPage, View, report},
-    pipeline::Compare,
     render::{ColorMap, RenderOptions, Scale, overlay},
 };
 use image::RgbImage;

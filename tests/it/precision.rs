@@ -6,7 +6,7 @@ use fieldmark::{
     Error, Explainer, Photo, Query,
     attribution::ConceptMap,
     device::{DeviceChoice, Precision},
-    pipeline::LoadOptions,
+    explain::LoadOptions,
     progress::Silent,
 };
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use fieldmark::{
     Explainer, Photo, Query, Result, Settings,
     attribution::METHODS,
+    explain::{CompareQuery, Pairs, Rivals},
     objective::{Strength, references::By},
-    pipeline::{CompareQuery, Pairs, Rivals},
     prompt::{CONCEPT_LISTS, ConceptList, templates},
 };
 use rand::{Rng, SeedableRng, seq::IndexedRandom};

@@ -232,13 +232,13 @@ fn a_photo_is_the_same_to_the_last_bit_whatever_passes_with_it() -> Result<()> {
                 "{method}"
             );
             let query = Query::new(TARGET).against(RIVALS).with(settings.clone());
-            for (photo, mut looks) in photos.iter().zip(explainer.look(&photos, &settings)) {
-                let (found, alone) = (looks.localize(&query)?, explainer.localize(photo, &query)?);
+            for (photo, mut session) in photos.iter().zip(explainer.sessions(&photos, &settings)) {
+                let (found, alone) = (session.localize(&query)?, explainer.localize(photo, &query)?);
                 assert_eq!(found.map, alone.map, "{method} of {name}, {}", photo.path().display());
                 assert_eq!(found.report.target, alone.report.target);
                 assert_eq!(found.report.evidence, alone.report.evidence);
                 let (found, alone) =
-                    (looks.compare(&prompts, &settings)?, explainer.compare(photo, &prompts, &settings)?);
+                    (session.compare(&prompts, &settings)?, explainer.compare(photo, &prompts, &settings)?);
                 assert_eq!(found.maps, alone.maps, "{method} of {name}, {}", photo.path().display());
             }
         }
@@ -252,15 +252,15 @@ fn a_photo_that_cannot_be_looked_at_says_so_when_it_is_asked() -> Result<()> {
     let photos = [photo()?, Photo::open(fixture("photos/shapes-50x83.png"))?];
     let settings = Settings::default().detail(1e4);
     let query = Query::new(TARGET).with(settings.clone());
-    for mut looks in explainer.look(&photos, &settings) {
-        let told = looks.localize(&query).expect_err("too many tokens").to_string();
+    for mut session in explainer.sessions(&photos, &settings) {
+        let told = session.localize(&query).expect_err("too many tokens").to_string();
         assert!(told.contains("detail"), "{told}");
     }
     let settings = Settings::default().method(Some("no such".into()));
     assert!(explainer.photos_together(&settings).is_err());
     let query = Query::new(TARGET).with(settings.clone());
-    for mut looks in explainer.look(&photos, &settings) {
-        assert!(looks.localize(&query).is_err());
+    for mut session in explainer.sessions(&photos, &settings) {
+        assert!(session.localize(&query).is_err());
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use fieldmark::{
     Explainer, Photo, Query, Settings,
     attribution::METHODS,
-    pipeline::CompareQuery,
+    explain::CompareQuery,
     report::{Comparison, Localization},
 };
 use serde::{Serialize, de::DeserializeOwned};

@@ -80,7 +80,7 @@ fn query(settings: Settings) -> Query {
 fn tiles_find_what_is_too_small_in_the_whole_photo() -> Result<()> {
     let explainer = Explainer::load("miniature")?;
     let (photo, [xs, ys]) = scene_from_afar();
-    let is_on_shoulder = |found: &fieldmark::pipeline::Found| {
+    let is_on_shoulder = |found: &fieldmark::explain::Found| {
         let peak = found.report.place.peak.expect("there is evidence");
         xs.contains(&peak.x) && ys.contains(&peak.y)
     };
@@ -147,7 +147,7 @@ fn refined_maps_stay_in_logits_and_are_marked() -> Result<()> {
         let [red, green, blue] = photo.rgb().get_pixel(x, y).0;
         red > 60 && red / 2 > green.max(blue)
     };
-    let hits = |found: &fieldmark::pipeline::Found| {
+    let hits = |found: &fieldmark::explain::Found| {
         let instance = found.instances(&photo).remove(0);
         let pixels = instance.mask.runs().iter().flat_map(|(y, run)| run.clone().map(|x| (x, *y)));
         let red = pixels.filter(|(x, y)| is_red(*x, *y)).count();

@@ -14,7 +14,7 @@ pub mod render;
 pub mod report;
 pub mod page;
 pub mod coco;
-pub mod pipeline;
+pub mod explain;
 pub mod run;
 
-pub use pipeline::{Explainer, Query, Settings};
+pub use explain::{Explainer, Query, Settings};

@@ -5,8 +5,8 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use anyhow::{Context, Result};
 use fieldmark::{
     Explainer,
+    explain::LoadOptions,
     model::hub::{HubOptions, ModelSpec, locate},
-    pipeline::LoadOptions,
     run::hashes,
 };
 

@@ -73,7 +73,7 @@ fn walked((name, bytes): &Set) -> bool {
         }
     };
     let pictures = dataset.pictures().unwrap().map(|picture| picture.expect("what was opened can be walked"));
-    assert_eq!(pictures.count(), dataset.looks());
+    assert_eq!(pictures.count(), dataset.passes());
     true
 }
 

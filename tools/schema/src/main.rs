@@ -6,7 +6,7 @@ use std::{env, fs, path::Path};
 use anyhow::{Context, Result, ensure};
 use fieldmark_evaluate::evaluate::{Failure, Record, Row, Summary};
 use fieldmark_explain::{
-    pipeline::{Query, Settings},
+    explain::{Query, Settings},
     report::{Comparison, Localization},
 };
 use fieldmark_model::folder::Skipped;

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{
-    Picture, QUESTIONS_A_LOOK, Question, Source, Truth, Walk,
+    Picture, QUESTIONS_A_PASS, Question, Source, Truth, Walk,
     json::{Fields, wrong},
     lines::{Line, Lines},
     wording::Concepts,
@@ -42,7 +42,7 @@ pub const FILE_NAME: &str = "manifest.jsonl";
 #[derive(Clone, Debug)]
 pub struct Manifest {
     path: PathBuf,
-    looks: usize,
+    passes: usize,
 }
 
 impl Manifest {
@@ -55,15 +55,15 @@ impl Manifest {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let path = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
-        let unread = Self { path, looks: 0 };
-        let mut looks = 0;
+        let unread = Self { path, passes: 0 };
+        let mut passes = 0;
         for picture in unread.pictures()? {
             picture?;
-            looks += 1;
+            passes += 1;
         }
-        match looks {
+        match passes {
             0 => Err(unread.error("expected a JSON object a line, found no line".into())),
-            _ => Ok(Self { looks, ..unread }),
+            _ => Ok(Self { passes, ..unread }),
         }
     }
 
@@ -73,8 +73,8 @@ impl Manifest {
     }
 
     /// How many pictures [`pictures`](Self::pictures) yields.
-    pub fn looks(&self) -> usize {
-        self.looks
+    pub fn passes(&self) -> usize {
+        self.passes
     }
 
     /// The pictures in the manifest's order. Successive lines about the same picture are put together, 64 at most.
@@ -131,7 +131,7 @@ impl Pictures<'_> {
         let Some(Entry { image: name, question }) = first else { return Ok(None) };
         let mut questions = vec![question];
         while let Some(entry) = self.entry()? {
-            if entry.image != name || questions.len() == QUESTIONS_A_LOOK {
+            if entry.image != name || questions.len() == QUESTIONS_A_PASS {
                 self.ahead = Some(entry);
                 break;
             }

@@ -54,7 +54,7 @@ pub use truth::{Extent, PointLabels, PointPixels, PointUnit, Truth};
 const PROMPTS_KEPT: usize = 1000;
 
 /// So many questions at most are asked in one look at a picture: their maps are in memory together.
-const QUESTIONS_A_LOOK: usize = 64;
+const QUESTIONS_A_PASS: usize = 64;
 
 /// A picture, and what is asked about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,7 +118,7 @@ type Walk<'a> = Box<dyn Iterator<Item = Result<Picture>> + 'a>;
 #[derive(Debug)]
 pub struct Dataset {
     layout: Layout,
-    looks: usize,
+    passes: usize,
     /// What is asked, of a set that lists no concepts.
     asked: Vec<String>,
     warnings: Vec<Warning>,
@@ -145,10 +145,10 @@ impl Dataset {
             Layout::FunnyBirds => Box::new(funny_birds::FunnyBirds::open(path, options)?),
             Layout::Voc => Box::new(voc::Voc::open(path, options)?),
         };
-        let unread = Self { layout, looks: 0, asked: Vec::new(), warnings: Vec::new(), source };
-        let (mut looks, mut seen, mut asked) = (0, HashSet::new(), Vec::new());
+        let unread = Self { layout, passes: 0, asked: Vec::new(), warnings: Vec::new(), source };
+        let (mut passes, mut seen, mut asked) = (0, HashSet::new(), Vec::new());
         for picture in unread.pictures()? {
-            looks += 1;
+            passes += 1;
             for Question { prompt, .. } in picture?.questions {
                 if unread.source.concepts().is_none()
                     && asked.len() < PROMPTS_KEPT
@@ -159,12 +159,12 @@ impl Dataset {
             }
         }
         let warnings = unread.source.passed_over();
-        if looks == 0 {
+        if passes == 0 {
             let why = warnings.first().map_or(String::new(), |warning| format!("; {warning}"));
             let reason = format!("expected a picture with a question, found none{why}");
             return Err(Error::Dataset { path: unread.path().into(), reason });
         }
-        Ok(Self { looks, asked, warnings, ..unread })
+        Ok(Self { passes, asked, warnings, ..unread })
     }
 
     /// What of its files cannot be used and is passed over: odd annotations and lines, by file.
@@ -183,8 +183,8 @@ impl Dataset {
     }
 
     /// How many pictures [`pictures`](Self::pictures) yields.
-    pub fn looks(&self) -> usize {
-        self.looks
+    pub fn passes(&self) -> usize {
+        self.passes
     }
 
     /// How many entries of its folders are left out, where the pictures are whatever lies in a folder; none for layouts
@@ -229,16 +229,16 @@ impl Dataset {
             failed = picture.is_err();
             go_on
         });
-        Ok(Box::new(until_error.flat_map(looks)))
+        Ok(Box::new(until_error.flat_map(passes)))
     }
 }
 
 /// A picture as often as it is looked at.
-fn looks(picture: Result<Picture>) -> Vec<Result<Picture>> {
+fn passes(picture: Result<Picture>) -> Vec<Result<Picture>> {
     match picture {
         Ok(picture) => {
-            let looks = picture.questions.chunks(QUESTIONS_A_LOOK);
-            looks.map(|questions| Ok(Picture { questions: questions.into(), ..picture.clone() })).collect()
+            let passes = picture.questions.chunks(QUESTIONS_A_PASS);
+            passes.map(|questions| Ok(Picture { questions: questions.into(), ..picture.clone() })).collect()
         }
         Err(error) => vec![Err(error)],
     }

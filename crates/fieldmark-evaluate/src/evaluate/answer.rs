@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Curve, Metric, Row, Setting, Sides};
 use crate::dataset::{Picture, Question};
-use fieldmark_explain::{pipeline::Found, verdict::Verdict};
+use fieldmark_explain::{explain::Found, verdict::Verdict};
 
 /// One question, and what the model says of it whatever the setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::dataset::{Picture, Question};
 use fieldmark_explain::{
-    pipeline::{Explainer, Found, PhotoSession, Query},
+    explain::{Explainer, Found, PhotoSession, Query},
     verdict::NEUTRAL,
 };
 use fieldmark_model::{
@@ -89,7 +89,7 @@ impl<'a> Evaluator<'a> {
         Ok(each.collect::<Result<Vec<_>>>()?.into_iter().min().unwrap_or(1))
     }
 
-    /// Measures pictures, which pass the vision tower together ([`Explainer::look`]), in their order. Each one's numbers
+    /// Measures pictures, which pass the vision tower together ([`Explainer::sessions`]), in their order. Each one's numbers
     /// are those that it has alone.
     pub fn measure_each<P: Borrow<Picture> + Sync>(&self, pictures: &[P]) -> Vec<Result<Measured>> {
         let open = |picture: &P| Photo::open_with(&picture.borrow().path, &self.options.photo);
@@ -98,10 +98,10 @@ impl<'a> Evaluator<'a> {
         let failed: Vec<_> =
             opened.into_iter().map(|photo| photo.map(|photo| photos.push(photo)).err()).collect();
         let settings = self.grid.asked.iter().map(|(settings, _)| settings);
-        let mut looks = self.explainer.look_for(&photos, settings).into_iter();
+        let mut sessions = self.explainer.sessions_for(&photos, settings).into_iter();
         let measured = pictures.iter().zip(failed).filter_map(|(picture, failed)| match failed {
             Some(error) => Some(Err(error)),
-            None => Some(self.measure_seen(picture.borrow(), looks.next()?)),
+            None => Some(self.measure_seen(picture.borrow(), sessions.next()?)),
         });
         measured.collect()
     }
@@ -115,11 +115,11 @@ impl<'a> Evaluator<'a> {
         self.measure_each(std::slice::from_ref(picture)).remove(0)
     }
 
-    fn measure_seen(&self, picture: &Picture, mut looks: PhotoSession) -> Result<Measured> {
-        let photo = looks.photo();
+    fn measure_seen(&self, picture: &Picture, mut session: PhotoSession) -> Result<Measured> {
+        let photo = session.photo();
         let mut known = known(picture, photo.size())?;
         let queries: Vec<Query> = picture.questions.iter().map(|question| self.query(question)).collect();
-        let found = self.explainer.localize_grid(&mut looks, &queries, &self.grid.asked)?;
+        let found = self.explainer.localize_grid(&mut session, &queries, &self.grid.asked)?;
         let faithful = self.faithful(photo, picture, &found)?;
         let sane = self.sane(photo, picture, &found)?;
         let mut measured = Measured { answers: Vec::new(), warnings: photo.warnings().to_vec() };

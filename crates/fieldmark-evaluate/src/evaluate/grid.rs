@@ -3,8 +3,8 @@
 
 use super::{Options, Setting, Sides};
 use fieldmark_explain::{
+    explain::{Explainer, Settings},
     objective::Strength,
-    pipeline::{Explainer, Settings},
 };
 use fieldmark_model::error::{Error, Result};
 

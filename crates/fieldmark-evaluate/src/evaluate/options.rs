@@ -1,8 +1,8 @@
 //! What is evaluated, and how.
 
 use fieldmark_explain::{
+    explain::{Rivals, Settings},
     objective::Strength,
-    pipeline::{Rivals, Settings},
 };
 use fieldmark_model::photo::PhotoOptions;
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Better, CURVES, CurveKind, Faithfulness, Metric, Options, Sanity, Setting, Tolerance};
 use fieldmark_explain::{
+    explain::Rivals,
     objective::references::By,
-    pipeline::Rivals,
     prompt::Template,
     refine::{Artifacts, Refinement, Tiles},
 };

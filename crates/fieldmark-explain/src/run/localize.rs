@@ -8,7 +8,7 @@ use fieldmark_model::{
 };
 
 use super::{Ended, Open, Opening, Work, memory};
-use crate::pipeline::{Explainer, Found, PhotoSession, Query};
+use crate::explain::{Explainer, Found, PhotoSession, Query};
 
 /// Asks one query of every photo: a [`Work`] whose inputs are the photos' files. What is made of an answer is the caller's
 /// choice, and happens on a thread of the photo's own: its files are written there.
@@ -48,15 +48,15 @@ impl<R: Send, F: Fn(&Photo, Found) -> Result<R> + Sync> Work for Localize<'_, F>
     }
 
     fn answer(&self, photos: &[Open<'_, PathBuf, Photo>], ended: &Ended) -> Vec<Result<Found>> {
-        let looks = self.explainer.look(photos.iter().map(|open| &open.photo), &self.query.settings);
-        let answer = |mut looks: PhotoSession| {
+        let sessions = self.explainer.sessions(photos.iter().map(|open| &open.photo), &self.query.settings);
+        let answer = |mut session: PhotoSession| {
             ended.check()?;
-            let found = looks.localize(self.query)?;
+            let found = session.localize(self.query)?;
             // Answers are of one checkpoint: it did not change meanwhile.
             self.explainer.model().check_unchanged()?;
             Ok(found)
         };
-        looks.into_iter().map(answer).collect()
+        sessions.into_iter().map(answer).collect()
     }
 
     fn finish(&self, open: &Open<'_, PathBuf, Photo>, found: Found) -> Result<R> {

@@ -17,8 +17,8 @@ use image::{DynamicImage, RgbImage};
 use super::table::{Asked, regions_table};
 use crate::{
     attribution::ConceptMap,
+    explain::Compare,
     page::PageOptions,
-    pipeline::Compare,
     regions::{Threshold, instances, level},
     render::{self, RenderOptions, Scale, ScaleRule, Sign, label_colors},
     report::{Drawn, MapUnit, Setup},

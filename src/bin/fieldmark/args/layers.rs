@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::Args;
-use fieldmark::{Error, attribution::Combination, named::Named, pipeline::Layers};
+use fieldmark::{Error, attribution::Combination, explain::Layers, named::Named};
 
 use super::values;
 

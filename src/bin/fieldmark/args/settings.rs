@@ -4,9 +4,9 @@ use anyhow::Result;
 use fieldmark::{
     Error, Settings,
     attribution::METHODS,
+    explain::Rivals,
     objective::{Strength, objective, references::By},
     page::PageOptions,
-    pipeline::Rivals,
     prompt::{ConceptList, templates},
 };
 

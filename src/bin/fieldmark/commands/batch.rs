@@ -12,9 +12,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use fieldmark::{
     Explainer, Photo, PhotoOptions, Query, Settings,
+    explain::{Compare, PhotoSession},
     files::{Names, sync_folder, write_atomically},
     page::{self, Gallery, PageOptions},
-    pipeline::{Compare, PhotoSession},
     report::Comparison,
     run::{
         self, ComparisonFiles, Described, Drawing, Ended, Entry, Failed, FileKind, Input, Later, Open,
@@ -383,12 +383,12 @@ impl Work for Answering<'_> {
 
     fn answer(&self, opened: &[Open<'_, Named, Opened>], ended: &Ended) -> Vec<fieldmark::Result<Compare>> {
         let Run { explainer, settings, .. } = self.run;
-        let looks = explainer.look(opened.iter().map(|open| &open.photo.photo), settings);
-        let compare = |mut looks: PhotoSession| {
+        let sessions = explainer.sessions(opened.iter().map(|open| &open.photo.photo), settings);
+        let compare = |mut session: PhotoSession| {
             ended.check()?;
-            looks.compare(&self.recipe.prompts, settings)
+            session.compare(&self.recipe.prompts, settings)
         };
-        let answers = looks.into_iter().map(compare);
+        let answers = sessions.into_iter().map(compare);
         super::if_unchanged(explainer, answers)
     }
 

@@ -6,9 +6,9 @@ use anyhow::{Result, bail};
 use fieldmark::{
     Photo,
     coco::Coco,
+    explain::{Compare, CompareQuery, Pairs, methods_sheet},
     files::{Names, path_of, save_png},
     page::PageOptions,
-    pipeline::{Compare, CompareQuery, Pairs, methods_sheet},
     prompt::ConceptList,
     regions::instances,
     render::{RenderOptions, overlay},

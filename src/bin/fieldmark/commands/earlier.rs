@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use fieldmark::{
     Error, Query, Settings,
+    explain::Rivals,
     files::{read_bounded, unescaped},
-    pipeline::Rivals,
     prompt::ConceptList,
     report::{Localization, RivalsUsed, SCHEMA},
 };

@@ -10,10 +10,10 @@ use fieldmark::{
     evaluate::{
         Evaluator, Failure, Faithfulness, Group, Measured, Metric, Options, Sanity, Summary, Tolerance,
     },
+    explain::Rivals,
     files::{Leftover, Registered},
     metric::Bootstrap,
     objective::{Strength, references::SYNONYM_THRESHOLD},
-    pipeline::Rivals,
     prompt::ConceptList,
     run::{Ended, Open, Opening, Outcome, RunFolder, Runner, Work, memory},
 };
@@ -60,7 +60,7 @@ fn measure(
     let (explainer, _) = super::load(&args.model, terminal)?;
     options.methods = super::methods(&args.method);
     let evaluator = Evaluator::new(&explainer, options)?;
-    let pictures = args.data.limit.unwrap_or(usize::MAX).min(dataset.looks());
+    let pictures = args.data.limit.unwrap_or(usize::MAX).min(dataset.passes());
     let description = Description {
         fieldmark: env!("CARGO_PKG_VERSION").to_owned(),
         // What is thrown away need not be compared with anything.

@@ -10,11 +10,11 @@ use anyhow::{Result, bail};
 use fieldmark::{
     Explainer, Photo, PhotoOptions, Query,
     coco::Coco,
+    explain::{Found, PhotoSession, Rivals, strip_at},
     files::{Names, path_of, save_png},
     folder::Skipped,
     geometry::Size,
     objective::{Strength, references::SYNONYM_THRESHOLD},
-    pipeline::{Found, PhotoSession, Rivals, strip_at},
     progress::Warning,
     prompt::ConceptList,
     regions::Instance,
@@ -474,12 +474,12 @@ impl Work for Asking<'_> {
     ) -> Vec<fieldmark::Result<Vec<Found>>> {
         let Run { explainer, question: Question { query, strengths, .. }, .. } = self.run;
         let photos = opened.iter().map(|open| &open.photo.photo);
-        let looks = explainer.look(photos, &query.settings);
-        let sweep = |mut looks: PhotoSession| {
+        let sessions = explainer.sessions(photos, &query.settings);
+        let sweep = |mut session: PhotoSession| {
             ended.check()?;
-            looks.sweep(query, strengths)
+            session.sweep(query, strengths)
         };
-        let answers = looks.into_iter().map(sweep);
+        let answers = sessions.into_iter().map(sweep);
         super::if_unchanged(explainer, answers)
     }
 

@@ -6,7 +6,7 @@ use super::{Faithfulness, Fill, Order, Space};
 use crate::metric::{relevance_order, road};
 use fieldmark_explain::{
     attribution::{ConceptMap, resample::Resampled},
-    pipeline::ModelInput,
+    explain::ModelInput,
 };
 use fieldmark_model::{
     geometry::{Placement, Size},

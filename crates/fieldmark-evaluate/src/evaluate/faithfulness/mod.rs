@@ -24,9 +24,9 @@ use crate::metric::{
 use changes::{Canvas, Change, Ranking};
 use fieldmark_explain::{
     attribution::ConceptMap,
-    pipeline::Explainer,
-    pipeline::Settings,
-    pipeline::{Embedding, ModelInput, Prompts},
+    explain::Explainer,
+    explain::Settings,
+    explain::{Embedding, ModelInput, Prompts},
 };
 use fieldmark_model::{embed::probabilities, error::Result, model::config::ProbabilityKind, photo::Photo};
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Group, Metric};
 use crate::metric::{rank_correlation, ssim};
-use fieldmark_explain::{attribution::ConceptMap, pipeline::Explainer, pipeline::Query};
+use fieldmark_explain::{attribution::ConceptMap, explain::Explainer, explain::Query};
 use fieldmark_model::{
     error::{Error, Result},
     photo::Photo,

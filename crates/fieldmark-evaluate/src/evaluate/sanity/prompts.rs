@@ -1,7 +1,7 @@
 //! Prompts that mean something else: another concept, the same words in another order, and no words at all. Each
 //! follows from the seed and the prompt alone, so that it is the same in whatever order questions are asked.
 
-use fieldmark_explain::{pipeline::Query, prompt::same_words};
+use fieldmark_explain::{explain::Query, prompt::same_words};
 use fieldmark_model::random::Random;
 
 /// A concept of the list that is neither the target nor a rival; none where there is no other.

@@ -306,7 +306,7 @@ impl Query {
     /// Adds rivals that are to be found in a list.
     ///
     /// ```
-    /// use fieldmark::{Query, pipeline::Rivals, prompt::ConceptList};
+    /// use fieldmark::{Query, explain::Rivals, prompt::ConceptList};
     ///
     /// # fn main() -> fieldmark::Result<()> {
     /// let birds = ConceptList::open("birds")?; // a list that ships, or a file

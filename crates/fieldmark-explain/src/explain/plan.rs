@@ -13,7 +13,7 @@ use fieldmark_model::{
     model::{config::ClipConfig, network::Recording},
 };
 
-use super::{Explainer, look::fit_request, settings::Settings};
+use super::{Explainer, settings::Settings, tower_pass::fit_request};
 
 /// The settings, resolved for one checkpoint.
 pub(super) struct Plan<'e> {
@@ -132,12 +132,12 @@ fn block(layer: i64, layers: i64) -> Result<usize> {
 }
 
 /// One prompt as the target and all others as references: the objective's weights in the prompts' order.
-pub(super) struct Mix {
+pub(super) struct PromptWeights {
     pub(super) weights: Vec<f64>,
     pub(super) value: f64,
 }
 
-impl Mix {
+impl PromptWeights {
     pub(super) fn new(plan: &Plan, logits: &[f64], target: usize, settings: &Settings) -> Self {
         let mut order: Vec<usize> = (0..logits.len()).collect();
         order[..=target].rotate_right(1);

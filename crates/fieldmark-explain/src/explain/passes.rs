@@ -17,16 +17,16 @@ use fieldmark_model::{
 
 use super::{
     Explainer, evidence,
-    look::{Look, Prepared, View},
     plan::Plan,
     settings::Settings,
+    tower_pass::{PassInput, PassOptions, TowerPass},
 };
 
 /// What is asked of every pass over a photo.
-pub(super) struct Task<'a> {
+pub(super) struct PassRequest<'a> {
     pub(super) plan: &'a Plan<'a>,
     pub(super) settings: &'a Settings,
-    pub(super) view: &'a View,
+    pub(super) view: &'a PassOptions,
     /// The prompts that compete and, where the verdict needs it, the neutral one: [prompts, embedding].
     pub(super) texts: &'a Tensor,
     /// What the method asks for beside them.
@@ -40,7 +40,7 @@ pub(super) struct Task<'a> {
 }
 
 /// What the passes gave.
-pub(super) struct Seen {
+pub(super) struct PassMaps {
     /// A map for every mix.
     pub(super) maps: Vec<ConceptMap>,
     /// For every mix the tile that fits its prompt best, if there are tiles.
@@ -53,18 +53,24 @@ pub(super) struct Seen {
 
 impl Explainer {
     /// The maps of a photo of which the whole was looked at already.
-    pub(super) fn see(&self, photo: &Photo, look: &Look, task: &Task) -> Result<Seen> {
-        let maps = self.maps_of(look, task)?;
-        let setup = Setup { artifacts: look.artifacts(task.plan), ..task.plan.setup.clone() };
+    pub(super) fn see(&self, photo: &Photo, pass: &TowerPass, task: &PassRequest) -> Result<PassMaps> {
+        let maps = self.maps_of(pass, task)?;
+        let setup = Setup { artifacts: pass.artifacts(task.plan), ..task.plan.setup.clone() };
         let input = self.model.config().vision.image_size as u32;
         match Layout::new(task.settings.tiles, photo.size(), input)? {
-            Some(layout) => self.see_tiles(photo, &layout, task, Seen::of_whole(maps, setup)),
-            None => Ok(Seen::of_whole(maps, setup.place(&look.placement))),
+            Some(layout) => self.see_tiles(photo, &layout, task, PassMaps::of_whole(maps, setup)),
+            None => Ok(PassMaps::of_whole(maps, setup.place(&pass.placement))),
         }
     }
 
     /// Looks at every tile, a few at a time, so that their number costs no memory.
-    fn see_tiles(&self, photo: &Photo, layout: &Layout, task: &Task, mut seen: Seen) -> Result<Seen> {
+    fn see_tiles(
+        &self,
+        photo: &Photo,
+        layout: &Layout,
+        task: &PassRequest,
+        mut seen: PassMaps,
+    ) -> Result<PassMaps> {
         let view = task.view.of_tile();
         let mut blends = vec![Blend::new(layout, view.request.trained); seen.maps.len()];
         let mut tiling = Tiling {
@@ -79,15 +85,16 @@ impl Explainer {
         for corners in corners.chunks(view.photos_together()) {
             let prepared = corners.par_iter().map(|corner| {
                 let tile = photo.part(*corner, side).ok_or_else(outside)?;
-                Prepared::new(&self.model, &tile, &view)
+                PassInput::new(&self.model, &tile, &view)
             });
-            let looks = Look::of_each(&self.model, prepared.collect::<Result<_>>()?, &view, &*self.progress)?;
-            for (corner, look) in corners.iter().zip(&looks) {
-                let maps = self.maps_of(look, task)?;
-                tiling.artifacts += look.outliers(task.plan).len();
-                seen.seconds.decode += look.seconds.decode;
-                seen.seconds.trunk += look.seconds.trunk;
-                self.keep_best(&mut seen.best_tiles, look, task, (*corner, &maps))?;
+            let passes =
+                TowerPass::of_each(&self.model, prepared.collect::<Result<_>>()?, &view, &*self.progress)?;
+            for (corner, pass) in corners.iter().zip(&passes) {
+                let maps = self.maps_of(pass, task)?;
+                tiling.artifacts += pass.outliers(task.plan).len();
+                seen.seconds.decode += pass.seconds.decode;
+                seen.seconds.trunk += pass.seconds.trunk;
+                self.keep_best(&mut seen.best_tiles, pass, task, (*corner, &maps))?;
                 blends.iter_mut().zip(&maps).for_each(|(blend, map)| blend.add(*corner, map));
                 self.progress.event(Event::PassesAdvanced { passes: 1 });
             }
@@ -100,21 +107,21 @@ impl Explainer {
         Ok(seen)
     }
 
-    fn maps_of(&self, look: &Look, task: &Task) -> Result<Vec<ConceptMap>> {
-        let scores = look.scores(task.texts)?;
+    fn maps_of(&self, pass: &TowerPass, task: &PassRequest) -> Result<Vec<ConceptMap>> {
+        let scores = pass.scores(task.texts)?;
         let mixes = (task.mixes)(&scores.logits[..task.competing]);
-        look.maps(task.plan, &task.texts.narrow(0, 0, task.competing)?, task.extra, &mixes)
+        pass.maps(task.plan, &task.texts.narrow(0, 0, task.competing)?, task.extra, &mixes)
     }
 
     /// Replaces the best tiles that this one is better than.
     fn keep_best(
         &self,
         best: &mut [Option<BestTile>],
-        look: &Look,
-        task: &Task,
+        pass: &TowerPass,
+        task: &PassRequest,
         ([x, y], maps): ([u32; 2], &[ConceptMap]),
     ) -> Result<()> {
-        let scores = look.scores(task.texts)?;
+        let scores = pass.scores(task.texts)?;
         for ((prompt, best), map) in task.targets.iter().zip(best).zip(maps) {
             let prompt = *prompt;
             let (similarity, logit) = (scores.similarities[prompt], scores.logits[prompt]);
@@ -127,7 +134,7 @@ impl Explainer {
     }
 }
 
-impl Seen {
+impl PassMaps {
     fn of_whole(maps: Vec<ConceptMap>, setup: Setup) -> Self {
         Self { best_tiles: vec![None; maps.len()], maps, setup, seconds: Seconds::default() }
     }

@@ -17,13 +17,13 @@ use fieldmark_model::{
 };
 
 use super::{
-    Clock, Explainer, Found, PhotoSession, Query, Settings, evidence, ignoring_prompts, judged,
-    look::{Look, View},
-    passes::Task,
+    Explainer, Found, PhotoSession, Query, Settings, Stopwatch, evidence, ignoring_prompts, judged,
+    passes::PassRequest,
     place,
     plan::Plan,
     refuse_repeated,
     rivals::{Candidates, Competitors},
+    tower_pass::{PassOptions, TowerPass},
     unknown_words,
 };
 
@@ -53,12 +53,12 @@ impl Explainer {
     /// # Errors
     /// As [`localize`](Self::localize), if any of the queries fails.
     pub fn localize_all(&self, photo: &Photo, queries: &[Query]) -> Result<Vec<Found>> {
-        let mut looks = PhotoSession::new(self, photo);
+        let mut session = PhotoSession::new(self, photo);
         let plans: Result<Vec<_>> = queries.iter().map(|query| Plan::new(self, &query.settings)).collect();
-        queries.iter().zip(&plans?).for_each(|(query, plan)| looks.expect(&query.settings, plan));
+        queries.iter().zip(&plans?).for_each(|(query, plan)| session.expect(&query.settings, plan));
         let mut answers = Vec::with_capacity(queries.len());
         for query in queries {
-            answers.extend(self.answer_timed(&mut looks, query, &[query.settings.strength])?);
+            answers.extend(self.answer_timed(&mut session, query, &[query.settings.strength])?);
         }
         Ok(answers)
     }
@@ -72,13 +72,13 @@ impl Explainer {
     /// As [`localize`](Self::localize).
     pub fn localize_grid(
         &self,
-        looks: &mut PhotoSession,
+        session: &mut PhotoSession,
         questions: &[Query],
         grid: &[(Settings, Vec<Strength>)],
     ) -> Result<Vec<Vec<Found>>> {
-        let photo = looks.photo;
+        let photo = session.photo;
         for (settings, _) in grid {
-            looks.expect(settings, &Plan::new(self, settings)?);
+            session.expect(settings, &Plan::new(self, settings)?);
         }
         let mut answers = Vec::with_capacity(questions.len());
         for question in questions {
@@ -86,8 +86,8 @@ impl Explainer {
             let mut found = Vec::new();
             for (settings, strengths) in grid {
                 let asked = self.ask_so(wording.clone(), settings)?;
-                let (view, look) = looks.of(settings, &asked.plan)?;
-                found.extend(self.answer(photo, (view, look), asked, strengths)?);
+                let (view, pass) = session.of(settings, &asked.plan)?;
+                found.extend(self.answer(photo, (view, pass), asked, strengths)?);
             }
             answers.push(found);
         }
@@ -107,41 +107,45 @@ impl Explainer {
 
     pub(super) fn answer_timed(
         &self,
-        looks: &mut PhotoSession,
+        session: &mut PhotoSession,
         query: &Query,
         strengths: &[Strength],
     ) -> Result<Vec<Found>> {
-        let mut clock = Clock::start();
+        let mut clock = Stopwatch::start();
         let asked = self.ask(query)?;
         let text = clock.lap();
-        let photo = looks.photo;
-        let (view, look) = looks.of(&query.settings, &asked.plan)?;
+        let photo = session.photo;
+        let (view, pass) = session.of(&query.settings, &asked.plan)?;
         clock.lap();
-        let mut answers = self.answer(photo, (view, look), asked, strengths)?;
+        let mut answers = self.answer(photo, (view, pass), asked, strengths)?;
         let head = clock.lap();
         for found in &mut answers {
-            let tiles = found.report.seconds.tower() - look.seconds.tower();
+            let tiles = found.report.seconds.tower() - pass.seconds.tower();
             found.report.seconds = found.report.seconds.with(text, head - tiles);
         }
         Ok(answers)
     }
 
     /// Checks a query, resolves its settings and embeds its prompts.
-    fn ask<'q>(&'q self, query: &'q Query) -> Result<Asked<'q>> {
+    fn ask<'q>(&'q self, query: &'q Query) -> Result<ResolvedQuery<'q>> {
         // Settings are checked first: a text tower takes long to load.
         Plan::new(self, &query.settings)?;
         self.ask_so(self.word(query)?, &query.settings)
     }
 
     /// Resolves the settings of a question.
-    fn ask_so<'q>(&'q self, wording: Wording<'q>, settings: &'q Settings) -> Result<Asked<'q>> {
+    fn ask_so<'q>(
+        &'q self,
+        wording: EmbeddedPrompts<'q>,
+        settings: &'q Settings,
+    ) -> Result<ResolvedQuery<'q>> {
         let plan = Plan::new(self, settings)?;
         let extra = self.texts.embed_extra(self.model(), plan.method, &settings.templates)?;
-        Ok(Asked { settings, plan, wording, extra })
+        Ok(ResolvedQuery { settings, plan, wording, extra })
     }
 
     /// Checks a query's prompts, embeds them and, where no photo is needed for it, finds its rivals.
-    fn word<'q>(&self, query: &'q Query) -> Result<Wording<'q>> {
+    fn word<'q>(&self, query: &'q Query) -> Result<EmbeddedPrompts<'q>> {
         if let Some(same) = query.references.iter().find(|reference| same_words(reference, &query.target)) {
             let reason = "it is the target itself, so it cannot be a rival".to_owned();
             return Err(Error::Prompt { prompt: same.clone(), reason });
@@ -163,21 +167,21 @@ impl Explainer {
         if let Some(candidates) = now {
             competitors.add(candidates.choose_by_text(), &candidates)?;
         }
-        Ok(Wording { competitors, candidates: later, neutral, warnings })
+        Ok(EmbeddedPrompts { competitors, candidates: later, neutral, warnings })
     }
 
     /// What one look says to one query at some strengths; the seconds are those of the vision tower alone.
     fn answer(
         &self,
         photo: &Photo,
-        (view, look): (&View, &Look),
-        asked: Asked,
+        (view, pass): (&PassOptions, &TowerPass),
+        asked: ResolvedQuery,
         strengths: &[Strength],
     ) -> Result<Vec<Found>> {
-        let Asked { settings, plan, wording, extra } = asked;
-        let Wording { mut competitors, candidates, neutral, mut warnings } = wording;
+        let ResolvedQuery { settings, plan, wording, extra } = asked;
+        let EmbeddedPrompts { mut competitors, candidates, neutral, mut warnings } = wording;
         if let Some(candidates) = candidates {
-            let choice = candidates.choose_by(&look.scores(&candidates.texts)?.logits);
+            let choice = candidates.choose_by(&pass.scores(&candidates.texts)?.logits);
             competitors.add(choice, &candidates)?;
         }
         let competing = competitors.texts.dim(0)?;
@@ -188,15 +192,23 @@ impl Explainer {
             Some(neutral) => Tensor::cat(&[&competitors.texts, neutral], 0)?,
             None => competitors.texts.clone(),
         };
-        let scores = look.scores(&texts)?;
+        let scores = pass.scores(&texts)?;
         let logits = &scores.logits[..competing];
-        let rows = Rows::of(&plan, settings, logits, strengths)?;
+        let rows = StrengthMixes::of(&plan, settings, logits, strengths)?;
         let mixes = |logits: &[f64]| rows.weights(&plan, logits);
         let (targets, extra) = (vec![0; rows.count()], extra.as_ref());
         let plan = &plan;
-        let task =
-            Task { plan, settings, view, texts: &texts, extra, competing, targets: &targets, mixes: &mixes };
-        let seen = self.see(photo, look, &task)?;
+        let task = PassRequest {
+            plan,
+            settings,
+            view,
+            texts: &texts,
+            extra,
+            competing,
+            targets: &targets,
+            mixes: &mixes,
+        };
+        let seen = self.see(photo, pass, &task)?;
         let kind = self.model.config().probability;
         let (target, against) = competitors.scored(&scores, kind);
         let unknown = self.model.unknown_words(&target.prompt)?;
@@ -225,7 +237,7 @@ impl Explainer {
                 setup,
                 scale: None,
                 files: Default::default(),
-                seconds: look.seconds.and_tower(&seen.seconds),
+                seconds: pass.seconds.and_tower(&seen.seconds),
                 concepts: competitors.looked_for.clone(),
                 origin: self.origin.clone(),
             };
@@ -238,14 +250,14 @@ impl Explainer {
 }
 
 /// The mixes whose maps give those of every strength.
-enum Rows<'s> {
+enum StrengthMixes<'s> {
     /// One a strength.
     Each(&'s [Strength]),
     /// The plain one and what a strength of 1 adds: map(γ) = map(0) + γ (map(1) - map(0)).
     Line(&'s [Strength]),
 }
 
-impl<'s> Rows<'s> {
+impl<'s> StrengthMixes<'s> {
     /// Two mixes are enough where the map is linear, the objective's weights are a straight line over the strengths,
     /// as the mean's are, and nothing but the map is asked of a mix, as it is with tiles.
     fn of(plan: &Plan, settings: &Settings, logits: &[f64], strengths: &'s [Strength]) -> Result<Self> {
@@ -299,17 +311,17 @@ fn line(plan: &Plan, logits: &[f64]) -> Result<[Vec<f64>; 2]> {
 }
 
 /// One query, made ready.
-struct Asked<'q> {
+struct ResolvedQuery<'q> {
     settings: &'q Settings,
     plan: Plan<'q>,
-    wording: Wording<'q>,
+    wording: EmbeddedPrompts<'q>,
     /// What the method asks for beside the prompts.
     extra: Option<Tensor>,
 }
 
 /// What a query asks, whatever its settings are.
 #[derive(Clone)]
-struct Wording<'q> {
+struct EmbeddedPrompts<'q> {
     /// The target, the references that were given and those that were found.
     competitors: Competitors,
     /// Among which references are to be found on the photo.

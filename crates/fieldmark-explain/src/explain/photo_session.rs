@@ -7,8 +7,8 @@ use fieldmark_model::{error::Result, photo::Photo};
 
 use super::{
     Compare, CompareQuery, Explainer, Found, Query, Settings,
-    look::{Look, Prepared, View},
     plan::Plan,
+    tower_pass::{PassInput, PassOptions, TowerPass},
 };
 
 /// A photo and its passes through the vision tower. Questions that see the photo alike (the same fit and detail,
@@ -17,12 +17,12 @@ pub struct PhotoSession<'m> {
     pub(super) explainer: &'m Explainer,
     pub(super) photo: &'m Photo,
     /// What will be asked, as far as it is known: the first pass serves all of it that one pass can.
-    ahead: Vec<View>,
-    known: Vec<(View, Look<'m>)>,
+    ahead: Vec<PassOptions>,
+    known: Vec<(PassOptions, TowerPass<'m>)>,
 }
 
 impl Explainer {
-    /// How many photos [`look`](Self::look) should be given at a time: up to 4, fewer of a tower that cuts them into many
+    /// How many photos [`sessions`](Self::sessions) should be given at a time: up to 4, fewer of a tower that cuts them into many
     /// patches, and 1 for a method that keeps what happens inside its blocks.
     ///
     /// # Errors
@@ -36,40 +36,45 @@ impl Explainer {
     /// it were looked at alone. More photos than [`photos_together`](Self::photos_together) pass in several groups.
     ///
     /// What is wrong with the settings or a photo is told when it is asked: it is looked at then.
-    pub fn look<'m>(
+    pub fn sessions<'m>(
         &'m self,
         photos: impl IntoIterator<Item = &'m Photo>,
         settings: &Settings,
     ) -> Vec<PhotoSession<'m>> {
-        self.look_for(photos, [settings])
+        self.sessions_for(photos, [settings])
     }
 
-    /// [`look`](Self::look) for several settings, as far as one pass can serve them.
-    pub fn look_for<'m, 's>(
+    /// [`sessions`](Self::sessions) for several settings, as far as one pass can serve them.
+    pub fn sessions_for<'m, 's>(
         &'m self,
         photos: impl IntoIterator<Item = &'m Photo>,
         settings: impl IntoIterator<Item = &'s Settings>,
     ) -> Vec<PhotoSession<'m>> {
         let mut all: Vec<_> = photos.into_iter().map(|photo| PhotoSession::new(self, photo)).collect();
         let Ok(Some(view)) = self.view_of(settings) else { return all };
-        for looks in all.chunks_mut(view.photos_together()) {
-            let prepared: Vec<_> =
-                looks.par_iter().map(|looks| Prepared::new(&self.model, looks.photo, &view).ok()).collect();
-            let ready = prepared.into_iter().zip(looks);
-            let (prepared, looks): (Vec<_>, Vec<_>) =
-                ready.filter_map(|(prepared, looks)| Some((prepared?, looks))).unzip();
-            if let Ok(seen) = Look::of_each(&self.model, prepared, &view, &*self.progress) {
-                looks.into_iter().zip(seen).for_each(|(looks, look)| looks.known.push((view.clone(), look)));
+        for sessions in all.chunks_mut(view.photos_together()) {
+            let prepared: Vec<_> = sessions
+                .par_iter()
+                .map(|session| PassInput::new(&self.model, session.photo, &view).ok())
+                .collect();
+            let ready = prepared.into_iter().zip(sessions);
+            let (prepared, sessions): (Vec<_>, Vec<_>) =
+                ready.filter_map(|(prepared, session)| Some((prepared?, session))).unzip();
+            if let Ok(passes) = TowerPass::of_each(&self.model, prepared, &view, &*self.progress) {
+                sessions
+                    .into_iter()
+                    .zip(passes)
+                    .for_each(|(session, pass)| session.known.push((view.clone(), pass)));
             }
         }
         all
     }
 
     /// What the first of some settings ask of a pass, and all others that it can serve as well.
-    fn view_of<'s>(&self, settings: impl IntoIterator<Item = &'s Settings>) -> Result<Option<View>> {
-        let mut first: Option<View> = None;
+    fn view_of<'s>(&self, settings: impl IntoIterator<Item = &'s Settings>) -> Result<Option<PassOptions>> {
+        let mut first: Option<PassOptions> = None;
         for settings in settings {
-            let view = View::new(&self.model, settings, &Plan::new(self, settings)?);
+            let view = PassOptions::new(&self.model, settings, &Plan::new(self, settings)?);
             match &mut first {
                 Some(first) => first.join(&view),
                 None => first = Some(view),
@@ -116,20 +121,20 @@ impl<'m> PhotoSession<'m> {
 
     /// Tells what will be asked.
     pub(super) fn expect(&mut self, settings: &Settings, plan: &Plan) {
-        self.ahead.push(View::new(&self.explainer.model, settings, plan));
+        self.ahead.push(PassOptions::new(&self.explainer.model, settings, plan));
     }
 
-    pub(super) fn of(&mut self, settings: &Settings, plan: &Plan) -> Result<(&View, &Look<'m>)> {
+    pub(super) fn of(&mut self, settings: &Settings, plan: &Plan) -> Result<(&PassOptions, &TowerPass<'m>)> {
         let Explainer { model, progress, .. } = self.explainer;
-        let mut view = View::new(model, settings, plan);
+        let mut view = PassOptions::new(model, settings, plan);
         let known = self.known.iter().position(|(other, _)| other.covers(&view));
         let index = known.unwrap_or(self.known.len());
         if known.is_none() {
             self.ahead.iter().for_each(|other| view.join(other));
-            let look = Look::new(model, self.photo, &view, &**progress)?;
-            self.known.push((view, look));
+            let pass = TowerPass::new(model, self.photo, &view, &**progress)?;
+            self.known.push((view, pass));
         }
-        let (view, look) = &self.known[index];
-        Ok((view, look))
+        let (view, pass) = &self.known[index];
+        Ok((view, pass))
     }
 }

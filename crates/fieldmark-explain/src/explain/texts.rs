@@ -25,12 +25,12 @@ const MOST_KNOWN: usize = 1 << 15;
 /// The texts that were embedded so far.
 #[derive(Default)]
 pub(super) struct Texts {
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<HashMap<String, EmbeddedText>>,
     cache: Option<TextCache>,
 }
 
 /// An embedded text.
-struct Known {
+struct EmbeddedText {
     row: Tensor,
     /// Set where the text was longer than the model's context.
     truncated: Option<Warning>,
@@ -132,7 +132,7 @@ impl Texts {
             let tokens: Vec<_> = batch.iter().map(|(_, tokens)| tokens.clone()).collect();
             let rows = model.embed_texts(&tokens)?;
             for (index, (text, tokens)) in batch.iter().enumerate() {
-                let embedded = Known { row: rows.get(index)?, truncated: tokens.truncated.clone() };
+                let embedded = EmbeddedText { row: rows.get(index)?, truncated: tokens.truncated.clone() };
                 known.insert((*text).to_owned(), embedded);
             }
             warnings.extend(self.keep(batch, &rows)?);
@@ -141,9 +141,9 @@ impl Texts {
     }
 
     /// What the cache knows of a text, else its tokens.
-    fn find(&self, model: &Model, text: &str) -> Result<std::result::Result<Known, Tokens>> {
-        let known = |row: Vec<f32>, truncated| -> Result<Known> {
-            Ok(Known { row: Tensor::new(row, model.device())?, truncated })
+    fn find(&self, model: &Model, text: &str) -> Result<std::result::Result<EmbeddedText, Tokens>> {
+        let known = |row: Vec<f32>, truncated| -> Result<EmbeddedText> {
+            Ok(EmbeddedText { row: Tensor::new(row, model.device())?, truncated })
         };
         if let Some(row) = self.cache.as_ref().and_then(|cache| cache.find(text)) {
             return Ok(Ok(known(row, None)?));
@@ -169,7 +169,7 @@ impl Texts {
 mod tests {
     use std::path::Path;
 
-    use crate::{pipeline::Explainer, pipeline::LoadOptions, pipeline::Query};
+    use crate::{explain::Explainer, explain::LoadOptions, explain::Query};
     use fieldmark_model::{photo::Photo, progress::Silent};
 
     const CHECKPOINT: &str = "../../tests/fixtures/models/tiny-gelu";

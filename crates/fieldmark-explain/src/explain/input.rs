@@ -12,8 +12,8 @@ use fieldmark_model::{
 
 use super::{
     Explainer,
-    look::{fit_request, refuse_too_many_tokens},
     settings::Settings,
+    tower_pass::{fit_request, refuse_too_many_tokens},
 };
 
 /// A photo after preprocessing.
@@ -123,7 +123,7 @@ impl ModelInput<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::Query;
+    use crate::explain::Query;
 
     #[test]
     fn an_unchanged_photo_scores_what_its_report_says() -> Result<()> {

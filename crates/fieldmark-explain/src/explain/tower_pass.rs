@@ -18,7 +18,7 @@ use fieldmark_model::{
 };
 
 use super::{
-    Clock,
+    Stopwatch,
     plan::{Plan, attending_blocks},
     settings::Settings,
 };
@@ -34,7 +34,7 @@ const MOST_TOGETHER: usize = 4;
 
 /// What decides how the vision tower sees a photo.
 #[derive(Clone)]
-pub(super) struct View {
+pub(super) struct PassOptions {
     /// Ascending.
     layers: Vec<usize>,
     recording: Recording,
@@ -44,7 +44,7 @@ pub(super) struct View {
     artifacts: Artifacts,
 }
 
-impl View {
+impl PassOptions {
     pub(super) fn new(model: &Model, settings: &Settings, plan: &Plan) -> Self {
         Self {
             layers: plan.layers.clone(),
@@ -94,7 +94,7 @@ impl View {
 }
 
 /// One photo after its pass through the tower.
-pub(super) struct Look<'m> {
+pub(super) struct TowerPass<'m> {
     /// One a layer, the lowest first.
     traces: Vec<LayerTrace<'m>>,
     embedding: Tensor,
@@ -110,7 +110,7 @@ pub(super) struct Look<'m> {
 }
 
 /// A photo before its pass.
-pub(super) struct Prepared {
+pub(super) struct PassInput {
     /// [3, height, width].
     pixels: Tensor,
     placement: Placement,
@@ -118,9 +118,9 @@ pub(super) struct Prepared {
     seconds: f64,
 }
 
-impl Prepared {
-    pub(super) fn new(model: &Model, photo: &Photo, view: &View) -> Result<Self> {
-        let mut clock = Clock::start();
+impl PassInput {
+    pub(super) fn new(model: &Model, photo: &Photo, view: &PassOptions) -> Result<Self> {
+        let mut clock = Stopwatch::start();
         let prepared = model.preprocess().prepare(photo, &view.request)?;
         let tokens = model.config().vision.prefix_tokens() + prepared.placement.grid.cells();
         refuse_too_many_tokens(model, tokens, &view.recording)?;
@@ -131,46 +131,46 @@ impl Prepared {
     }
 }
 
-impl<'m> Look<'m> {
+impl<'m> TowerPass<'m> {
     /// Runs the vision tower on a photo.
     pub(super) fn new(
         model: &'m Model,
         photo: &Photo,
-        view: &View,
+        view: &PassOptions,
         progress: &'m dyn ProgressHandler,
     ) -> Result<Self> {
-        Ok(Self::of_each(model, vec![Prepared::new(model, photo, view)?], view, progress)?.remove(0))
+        Ok(Self::of_each(model, vec![PassInput::new(model, photo, view)?], view, progress)?.remove(0))
     }
 
     /// Runs the vision tower on several photos, which pass it together. The trunk's time is shared out by the photos'
     /// sizes.
     pub(super) fn of_each(
         model: &'m Model,
-        photos: Vec<Prepared>,
-        view: &View,
+        photos: Vec<PassInput>,
+        view: &PassOptions,
         progress: &'m dyn ProgressHandler,
     ) -> Result<Vec<Self>> {
-        let mut clock = Clock::start();
+        let mut clock = Stopwatch::start();
         let pixels: Vec<Tensor> = photos.iter().map(|photo| photo.pixels.clone()).collect();
         let (tower, fastest) = (model.vision()?, Differentiation::Fastest);
         let traces = LayerTrace::of_each(tower, &pixels, &view.layers, fastest, &view.recording)?;
         let seen = photos.into_iter().zip(traces);
-        let looks: Result<Vec<Self>> =
+        let passes: Result<Vec<Self>> =
             seen.map(|(photo, traces)| Self::behind(model, photo, traces, view, progress)).collect();
-        let (mut looks, seconds) = (looks?, clock.lap());
-        let size = |look: &Self| look.placement.grid.cells() as f64;
-        let all: f64 = looks.iter().map(size).sum();
-        for look in &mut looks {
-            look.seconds.trunk = seconds * size(look) / all;
+        let (mut passes, seconds) = (passes?, clock.lap());
+        let size = |pass: &Self| pass.placement.grid.cells() as f64;
+        let all: f64 = passes.iter().map(size).sum();
+        for pass in &mut passes {
+            pass.seconds.trunk = seconds * size(pass) / all;
         }
-        Ok(looks)
+        Ok(passes)
     }
 
     fn behind(
         model: &'m Model,
-        photo: Prepared,
+        photo: PassInput,
         traces: Vec<LayerTrace<'m>>,
-        view: &View,
+        view: &PassOptions,
         progress: &'m dyn ProgressHandler,
     ) -> Result<Self> {
         let traces: Vec<_> = traces.into_iter().map(|trace| trace.with_progress(progress)).collect();

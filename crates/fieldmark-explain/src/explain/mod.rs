@@ -5,8 +5,8 @@ mod compare;
 mod extensions;
 mod input;
 mod localize;
-mod look;
-mod looks;
+mod tower_pass;
+mod photo_session;
 mod passes;
 mod plan;
 mod rivals;
@@ -17,7 +17,7 @@ use std::{ffi::OsStr, path::Path, sync::Arc, time::Instant};
 
 pub use answer::{Compare, Found, methods_sheet, strip, strip_at};
 pub use input::{Embedding, ModelInput, Prompts};
-pub use looks::PhotoSession;
+pub use photo_session::PhotoSession;
 pub use settings::{CompareQuery, Layers, LoadOptions, Pairs, Query, Rivals, Settings};
 
 use crate::{
@@ -289,9 +289,9 @@ fn evidence(map: &ConceptMap, presence: Presence) -> Evidence {
 }
 
 /// Measures one stage after another.
-struct Clock(Instant);
+struct Stopwatch(Instant);
 
-impl Clock {
+impl Stopwatch {
     fn start() -> Self {
         Self(Instant::now())
     }

@@ -20,13 +20,14 @@ use fieldmark_model::{
 };
 
 use super::{
-    Clock, Compare, CompareQuery, Explainer, Pairs, PhotoSession, Settings, evidence, ignoring_prompts,
+    Compare, CompareQuery, Explainer, Pairs, PhotoSession, Settings, Stopwatch, evidence, ignoring_prompts,
     judged,
-    look::{Look, View},
-    passes::{Seen, Task},
+    passes::{PassMaps, PassRequest},
     places,
-    plan::{Mix, Plan},
-    refuse_repeated, unknown_words,
+    plan::{Plan, PromptWeights},
+    refuse_repeated,
+    tower_pass::{PassOptions, TowerPass},
+    unknown_words,
 };
 
 /// The most prompts of which every pair is told apart: four thousand maps.
@@ -70,7 +71,7 @@ impl Explainer {
 
     pub(super) fn rank_looks(
         &self,
-        looks: &mut PhotoSession,
+        session: &mut PhotoSession,
         lineup: &CompareQuery,
         settings: &[Settings],
     ) -> Result<Vec<Compare>> {
@@ -78,45 +79,45 @@ impl Explainer {
         let names = names(lineup)?;
         let plans: Result<Vec<_>> = settings.iter().map(|settings| Plan::new(self, settings)).collect();
         let each = plans?.into_iter().zip(settings);
-        each.map(|(plan, settings)| self.rank_with(looks, (lineup, &names), settings, plan)).collect()
+        each.map(|(plan, settings)| self.rank_with(session, (lineup, &names), settings, plan)).collect()
     }
 
     fn rank_with(
         &self,
-        looks: &mut PhotoSession,
+        session: &mut PhotoSession,
         (lineup, names): (&CompareQuery, &[&str]),
         settings: &Settings,
         plan: Plan<'_>,
     ) -> Result<Compare> {
-        let mut clock = Clock::start();
+        let mut clock = Stopwatch::start();
         let asked = self.with_neutral(names.to_vec());
         let (texts, mut warnings) = self.texts.embed(self.model(), &asked, &settings.templates)?;
         let extra = self.texts.embed_extra(self.model(), plan.method, &settings.templates)?;
         warnings.extend(ignoring_prompts(plan.method, names.len()));
         let text = clock.lap();
-        let photo = looks.photo;
-        let (view, look) = looks.of(settings, &plan)?;
+        let photo = session.photo;
+        let (view, pass) = session.of(settings, &plan)?;
         clock.lap();
         let kind = self.model.config().probability;
-        let board = Board::new(names.to_vec(), texts, look, kind)?;
-        let asker =
-            Asker { explainer: self, photo, plan: &plan, settings, view, look, extra: extra.as_ref() };
-        let mapped = board.mapped(lineup)?;
-        let mix = |logits: &[f64], target| Mix::new(&plan, logits, target, settings);
+        let scored = ScoredPrompts::new(names.to_vec(), texts, pass, kind)?;
+        let context =
+            MapContext { explainer: self, photo, plan: &plan, settings, view, pass, extra: extra.as_ref() };
+        let mapped = scored.mapped(lineup)?;
+        let mix = |logits: &[f64], target| PromptWeights::new(&plan, logits, target, settings);
         let mixes = |logits: &[f64]| mapped.iter().map(|target| mix(logits, *target).weights).collect();
-        let seen = asker.see(&board, &mapped, &mixes)?;
+        let seen = context.see(&scored, &mapped, &mixes)?;
         let setup = plan.in_force(seen.setup, names.len(), settings.strength);
         // A probability is no fixed mix of prompts, so that nothing can be recombined after the fact.
         let is_mix = plan.objective.unit(2, Strength::new(1.0)?) == Unit::Logits;
         let plain = match settings.strength.get() {
             _ if !plan.is_linear() || !is_mix => None,
             0.0 => Some(seen.maps.clone()),
-            _ => Some(board.plain_maps(&mapped, &asker)?),
+            _ => Some(scored.plain_maps(&mapped, &context)?),
         };
         let pairs = match (lineup.pairs, &plain) {
             (Pairs::None, _) => Vec::new(),
             (Pairs::All, Some(plain)) => subtracted_pairs(plain),
-            (Pairs::All, None) => board.contrasted_pairs(&mapped, &asker)?,
+            (Pairs::All, None) => scored.contrasted_pairs(&mapped, &context)?,
         };
         let places = places(&seen.maps, &setup, photo);
         let unknown: Result<Vec<_>> =
@@ -125,14 +126,14 @@ impl Explainer {
         let each = mapped.iter().zip(&unknown);
         warnings.extend(each.filter_map(|(prompt, unknown)| unknown_words(names[*prompt], unknown)));
         let presence = |index: usize| match unknown[index].as_slice() {
-            [] => self.presence(&board.scores, mapped[index], names.len()),
+            [] => self.presence(&scored.scores, mapped[index], names.len()),
             _ => Presence::Unknown,
         };
         let compared = places.into_iter().zip(&seen.maps).enumerate().map(|(index, (place, map))| Compared {
-            score: board.score(mapped[index]),
+            score: scored.score(mapped[index]),
             unknown_words: unknown[index].clone(),
             best_tile: judged(seen.best_tiles[index], &unknown[index]),
-            objective: mix(board.logits(), mapped[index]).value,
+            objective: mix(scored.logits(), mapped[index]).value,
             evidence: evidence(map, presence(index)),
             place,
             files: Default::default(),
@@ -144,12 +145,12 @@ impl Explainer {
             model_bytes: self.name_bytes().map(str::to_owned),
             probability_kind: kind,
             prompts: compared.collect(),
-            ranking: board.ranking(),
-            matrix: board.matrix(&mapped, &pairs),
+            ranking: scored.ranking(),
+            matrix: scored.matrix(&mapped, &pairs),
             setup,
             scale: None,
             files: Default::default(),
-            seconds: look.seconds.and_tower(&seen.seconds).with(text, clock.lap() - seen.seconds.tower()),
+            seconds: pass.seconds.and_tower(&seen.seconds).with(text, clock.lap() - seen.seconds.tower()),
             concepts: lineup.used(),
             origin: self.origin.clone(),
         };
@@ -159,23 +160,28 @@ impl Explainer {
 }
 
 /// What maps of one comparison have in common.
-struct Asker<'a> {
+struct MapContext<'a> {
     explainer: &'a Explainer,
     photo: &'a Photo,
     plan: &'a Plan<'a>,
     settings: &'a Settings,
-    view: &'a View,
-    look: &'a Look<'a>,
+    view: &'a PassOptions,
+    pass: &'a TowerPass<'a>,
     extra: Option<&'a Tensor>,
 }
 
-impl Asker<'_> {
+impl MapContext<'_> {
     /// The maps of mixes of a board's names; each is about one of them.
-    fn see(&self, board: &Board, targets: &[usize], mixes: &dyn Fn(&[f64]) -> Vec<Vec<f64>>) -> Result<Seen> {
+    fn see(
+        &self,
+        scored: &ScoredPrompts,
+        targets: &[usize],
+        mixes: &dyn Fn(&[f64]) -> Vec<Vec<f64>>,
+    ) -> Result<PassMaps> {
         let Self { plan, settings, view, extra, .. } = *self;
-        let (texts, competing) = (&board.all_texts, board.names.len());
-        let task = Task { plan, settings, view, texts, extra, competing, targets, mixes };
-        self.explainer.see(self.photo, self.look, &task)
+        let (texts, competing) = (&scored.all_texts, scored.names.len());
+        let task = PassRequest { plan, settings, view, texts, extra, competing, targets, mixes };
+        self.explainer.see(self.photo, self.pass, &task)
     }
 }
 
@@ -194,7 +200,7 @@ fn names(lineup: &CompareQuery) -> Result<Vec<&str>> {
 }
 
 /// What competes on one photo, and its scores.
-struct Board<'n> {
+struct ScoredPrompts<'n> {
     names: Vec<&'n str>,
     /// The names' texts, and the neutral prompt's where the verdict needs it: [texts, embedding].
     all_texts: Tensor,
@@ -204,9 +210,9 @@ struct Board<'n> {
     order: Vec<usize>,
 }
 
-impl<'n> Board<'n> {
-    fn new(names: Vec<&'n str>, all_texts: Tensor, look: &Look, kind: ProbabilityKind) -> Result<Self> {
-        let scores = look.scores(&all_texts)?;
+impl<'n> ScoredPrompts<'n> {
+    fn new(names: Vec<&'n str>, all_texts: Tensor, pass: &TowerPass, kind: ProbabilityKind) -> Result<Self> {
+        let scores = pass.scores(&all_texts)?;
         let logits = &scores.logits[..names.len()];
         let mut order: Vec<usize> = (0..names.len()).collect();
         order.sort_by(|one, other| logits[*other].total_cmp(&logits[*one]));
@@ -245,20 +251,20 @@ impl<'n> Board<'n> {
     }
 
     /// The maps of some prompts alone.
-    fn plain_maps(&self, mapped: &[usize], asker: &Asker) -> Result<Vec<ConceptMap>> {
+    fn plain_maps(&self, mapped: &[usize], context: &MapContext) -> Result<Vec<ConceptMap>> {
         let rows = |_: &[f64]| mapped.iter().map(|one| self.weights(&[(*one, 1.0)])).collect();
-        Ok(asker.see(self, mapped, &rows)?.maps)
+        Ok(context.see(self, mapped, &rows)?.maps)
     }
 
     /// The maps of every pair's contrast, for methods whose maps cannot be subtracted.
-    fn contrasted_pairs(&self, mapped: &[usize], asker: &Asker) -> Result<Vec<ConceptMap>> {
+    fn contrasted_pairs(&self, mapped: &[usize], context: &MapContext) -> Result<Vec<ConceptMap>> {
         let mut maps = Vec::new();
         for batch in pairs(mapped.len()).chunks(PAIR_BATCH) {
             let targets: Vec<usize> = batch.iter().map(|(one, _)| mapped[*one]).collect();
             let row =
                 |(one, other): &(usize, usize)| self.weights(&[(mapped[*one], 1.0), (mapped[*other], -1.0)]);
             let rows = |_: &[f64]| batch.iter().map(row).collect();
-            maps.extend(asker.see(self, &targets, &rows)?.maps);
+            maps.extend(context.see(self, &targets, &rows)?.maps);
         }
         Ok(maps)
     }
@@ -307,16 +313,16 @@ mod tests {
         let photo = Photo::open("../../tests/fixtures/photos/shapes-96x64.png")?;
         let settings = Settings::default();
         let plan = Plan::new(&explainer, &settings)?;
-        let mut looks = PhotoSession::new(&explainer, &photo);
-        let (view, look) = looks.of(&settings, &plan)?;
+        let mut session = PhotoSession::new(&explainer, &photo);
+        let (view, pass) = session.of(&settings, &plan)?;
         let (explainer, photo, plan, settings) = (&explainer, &photo, &plan, &settings);
-        let asker = Asker { explainer, photo, plan, settings, view, look, extra: None };
+        let context = MapContext { explainer, photo, plan, settings, view, pass, extra: None };
         let names = vec!["reed", "crow", "marsh wren"];
         let asked = explainer.with_neutral(names.clone());
         let (texts, _) = explainer.texts.embed(explainer.model(), &asked, &settings.templates)?;
-        let board = Board::new(names, texts, look, ProbabilityKind::Softmax)?;
-        let subtracted = subtracted_pairs(&board.plain_maps(&[2, 0], &asker)?);
-        let contrasted = board.contrasted_pairs(&[2, 0], &asker)?;
+        let scored = ScoredPrompts::new(names, texts, pass, ProbabilityKind::Softmax)?;
+        let subtracted = subtracted_pairs(&scored.plain_maps(&[2, 0], &context)?);
+        let contrasted = scored.contrasted_pairs(&[2, 0], &context)?;
         assert_eq!((subtracted.len(), contrasted.len()), (2, 2));
         for (one, other) in subtracted.iter().zip(&contrasted) {
             let close = |(one, other): (&f32, &f32)| (one - other).abs() < 1e-4 * subtracted[0].max_abs();
