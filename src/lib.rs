@@ -79,6 +79,8 @@
 //! | [`model`] | a name into a checkpoint that is ready to run |
 //! | [`prompt`] | concepts into the words that the model reads |
 //! | [`embed`] | embeddings into similarities, logits and probabilities |
+//! | [`feature`] | the tokens of a tower into the vector that a target is compared with |
+//! | [`targets`] | texts, classes, photos and vectors into named directions of a feature |
 //! | [`objective`] | logits into the one scalar that is explained |
 //! | [`gradient`] | pixels into one layer's activations and their gradients |
 //! | [`attribution`] | activations and gradients into a signed map |
@@ -130,8 +132,8 @@ pub use fieldmark_explain::{
     attribution, coco, explain, objective, page, prompt, refine, regions, render, report, run, verdict,
 };
 pub use fieldmark_model::{
-    device, digest, embed, error, files, folder, geometry, gradient, guard, model, named, photo, progress,
-    random,
+    device, digest, embed, error, feature, files, folder, geometry, gradient, guard, model, named, photo,
+    progress, random, targets,
 };
 
 pub use error::{Error, Result};

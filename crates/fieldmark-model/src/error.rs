@@ -152,6 +152,24 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// No class, or more than one, has the name that was asked for.
+    #[error("class {name:?}: {reason}{}", offered(nearest))]
+    UnknownClass {
+        /// The name as it was given.
+        name: String,
+        /// What was found instead.
+        reason: String,
+        /// The names or numbers that may be meant, the nearest first.
+        nearest: Vec<String>,
+    },
+    /// A file with the head of a classifier, or with vectors, cannot be used.
+    #[error("{path}: {reason}")]
+    Head {
+        /// The file.
+        path: PathBuf,
+        /// The entry, what was expected and what was found.
+        reason: String,
+    },
     /// An option has a value that cannot be used here.
     #[error("{option}: {reason}")]
     Option {
@@ -258,6 +276,16 @@ pub enum FormatKind {
     Video,
     /// Drawings, pages and archives.
     Document,
+}
+
+fn offered(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => {
+            let quoted: Vec<String> = names.iter().map(|name| format!("{:?}", cut(name, 80))).collect();
+            format!("; nearest: {}", quoted.join(", "))
+        }
+    }
 }
 
 fn pointed_at(size: Option<u64>) -> String {

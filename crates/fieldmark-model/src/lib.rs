@@ -19,6 +19,8 @@ pub mod photo;
 pub mod folder;
 pub mod model;
 pub mod embed;
+pub mod feature;
+pub mod targets;
 pub mod gradient;
 
 pub use error::{Error, Result};

@@ -224,10 +224,29 @@ mod tests {
         let mut with_class_token = source.tower(Activation::Gelu);
         with_class_token.pool = Pool::MeanBeforeNorm;
         assert_gradients(&with_class_token, &source.tensor(&[3, 2, 4]), &source.tensor(&[5]))?;
-        let means = [Pool::MeanOfPatches, Pool::MeanBeforeNorm];
+        let means = [Pool::MeanOfPatches, Pool::MeanBeforeNorm, Pool::MeanUnnormed, Pool::MeanOfTokens];
         let towers = means.map(|pool| source.pooled_tower(Activation::Gelu, pool));
         for tower in towers.iter().chain([&source.siglip_tower()]) {
             assert_gradients(tower, &source.tensor(&[3, 2, 6]), &source.tensor(&[8]))?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn so_do_those_of_every_feature_of_a_tower_with_registers() -> Result<()> {
+        let mut source = Source::new(34);
+        let mut tower = source.tower(Activation::Gelu);
+        tower.registers = Some(source.tensor(&[2, 8]));
+        let pixels = source.tensor(&[3, 2, 4]);
+        for (feature, width) in crate::feature::Feature::of(&tower) {
+            let tower = tower.read_as(feature)?;
+            let direction = source.tensor(&[width]);
+            let recording = Recording { insides: 0..3, ..Recording::default() };
+            assert_gradients(&tower, &pixels, &direction)?;
+            let trace = LayerTrace::recording(&tower, &pixels, 0, Differentiation::Fastest, &recording)?;
+            assert_eq!(trace.patch_activations()?.dims(), [2, 8], "{feature}: registers are no patches");
+            let sum = trace.pooling_weights()?.sum_all()?.to_scalar::<f32>()?;
+            assert!((sum - 1.0).abs() < 1e-6, "{feature}: {sum}");
         }
         Ok(())
     }

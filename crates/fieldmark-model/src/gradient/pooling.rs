@@ -81,7 +81,8 @@ impl PoolStep<'_> {
 
 impl LayerTrace<'_> {
     /// The weight of each token behind the last block in the pooled one: 1 for the class token, the same for every patch
-    /// where their mean is taken, and the attention of a pooling head's probe, averaged over its heads.
+    /// where their mean is taken (a half each where both are read), and the attention of a pooling head's probe, averaged
+    /// over its heads.
     ///
     /// # Shapes
     /// Returns [1, tokens], which sums to 1.
@@ -103,7 +104,10 @@ impl LayerTrace<'_> {
         let each = 1.0 / (tokens - prefix).max(1) as f32;
         let share = |token: usize| match self.tower.pool {
             Pool::ClassToken => f32::from(u8::from(token == 0)),
-            Pool::MeanOfPatches | Pool::MeanBeforeNorm if token >= prefix => each,
+            Pool::MeanOfPatches | Pool::MeanBeforeNorm | Pool::MeanUnnormed if token >= prefix => each,
+            Pool::MeanOfTokens => 1.0 / tokens.max(1) as f32,
+            Pool::ClassTokenAndMean if token == 0 => 0.5,
+            Pool::ClassTokenAndMean if token >= prefix => 0.5 * each,
             _ => 0.0,
         };
         Ok(Tensor::from_iter((0..tokens).map(share), self.input.hidden.device())?.unsqueeze(0)?)
@@ -126,8 +130,19 @@ impl LayerTrace<'_> {
                 visit(AttentionLayer::Pool, &step.shown)?;
                 tower.post_norm.backward(&output, &step.entering()?)?
             }
-            Pool::MeanOfPatches => {
+            Pool::MeanOfPatches | Pool::MeanOfTokens => {
                 tower.post_norm.backward(&output, &self.fixed_pooling_weights()?.t()?.matmul(&pooled)?)?
+            }
+            Pool::MeanUnnormed => self.fixed_pooling_weights()?.t()?.matmul(&pooled)?,
+            Pool::ClassTokenAndMean => {
+                let width = pooled.dim(1)? / 2;
+                let (class, mean) = (pooled.narrow(1, 0, width)?, pooled.narrow(1, width, width)?);
+                // Each half of the weights sums to a half.
+                let shares = (self.fixed_pooling_weights()? * 2.0)?.t()?;
+                let others = shares.dim(0)? - 1;
+                let to_class = class.pad_with_zeros(0, 0, others)?;
+                let to_mean = shares.narrow(0, 1, others)?.contiguous()?.matmul(&mean.contiguous()?)?;
+                tower.post_norm.backward(&output, &(to_class + to_mean.pad_with_zeros(0, 1, 0)?)?)?
             }
             Pool::MeanBeforeNorm => {
                 let shares = self.fixed_pooling_weights()?;

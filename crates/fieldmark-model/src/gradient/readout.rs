@@ -35,7 +35,16 @@ impl<'a> LayerTrace<'a> {
                 let record = PoolRecord::new(pool, &self.tower.post_norm.forward(&output)?)?;
                 (record.pooled()?, End::Pool(record))
             }
-            Pool::ClassToken | Pool::MeanOfPatches | Pool::MeanBeforeNorm => {
+            Pool::MeanUnnormed => {
+                let mean = output.mean_keepdim(0)?;
+                (mean.clone(), End::Mean(mean))
+            }
+            Pool::ClassTokenAndMean => {
+                let mean = output.mean_keepdim(0)?;
+                let normed = self.tower.post_norm.forward(&mean)?;
+                (Tensor::cat(&[&normed, &normed], 1)?, End::Mean(mean))
+            }
+            Pool::ClassToken | Pool::MeanOfPatches | Pool::MeanBeforeNorm | Pool::MeanOfTokens => {
                 let mean = output.mean_keepdim(0)?;
                 (self.tower.post_norm.forward(&mean)?, End::Mean(mean))
             }
@@ -82,7 +91,16 @@ impl Readout<'_> {
             End::Mean(mean) => {
                 let record = self.trace.recorded().inside(self.block)?;
                 let tokens = record.tokens()?;
-                let leaving = (tower.post_norm.backward(mean, &pooled)? / tokens as f64)?;
+                let leaving = match tower.pool {
+                    Pool::MeanUnnormed => pooled,
+                    Pool::ClassTokenAndMean => {
+                        let width = pooled.dim(1)? / 2;
+                        let both = (pooled.narrow(1, 0, width)? + pooled.narrow(1, width, width)?)?;
+                        tower.post_norm.backward(mean, &both)?
+                    }
+                    _ => tower.post_norm.backward(mean, &pooled)?,
+                };
+                let leaving = (leaving / tokens as f64)?;
                 Ok(Step::new(&tower.blocks[self.block], record, &leaving, tokens)?.shown.gradient)
             }
         }
@@ -118,7 +136,15 @@ mod tests {
             _ => {
                 let attended = (record.attention()? + change)?.matmul(&record.value)?;
                 let output = block.after_attention(&record.hidden, &attended)?.output;
-                tower.post_norm.forward(&output.mean_keepdim(0)?)?
+                let mean = output.mean_keepdim(0)?;
+                match &tower.pool {
+                    Pool::MeanUnnormed => mean,
+                    Pool::ClassTokenAndMean => {
+                        let normed = tower.post_norm.forward(&mean)?;
+                        Tensor::cat(&[&normed, &normed], 1)?
+                    }
+                    _ => tower.post_norm.forward(&mean)?,
+                }
             }
         };
         Ok((tower.project(&pooled)?.squeeze(0)? * direction)?.sum_all()?)
@@ -127,10 +153,13 @@ mod tests {
     #[test]
     fn attention_gradients_agree_with_finite_differences() -> Result<()> {
         let mut source = Source::new(41);
+        let read = |tower: VisionTower, pool| VisionTower { pool, projection: None, ..tower };
         let towers = [
             (source.tower(Activation::QuickGelu), 5),
             (source.tower(Activation::Gelu), 5),
             (source.siglip_tower(), 8),
+            (read(source.tower(Activation::Gelu), Pool::MeanUnnormed), 8),
+            (read(source.tower(Activation::Gelu), Pool::ClassTokenAndMean), 16),
         ];
         for (tower, width) in towers {
             let (pixels, direction) = (source.tensor(&[3, 2, 6]), source.tensor(&[width]));

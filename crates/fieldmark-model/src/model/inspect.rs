@@ -271,7 +271,11 @@ fn vision(config: &ClipConfig) -> Vision {
         pooling: match config.vision.pooling {
             VisionPooling::ClassToken => "class token",
             VisionPooling::Attention => "attention",
-            VisionPooling::MeanOfPatches | VisionPooling::MeanBeforeNorm => "mean of patches",
+            VisionPooling::MeanOfPatches | VisionPooling::MeanBeforeNorm | VisionPooling::MeanUnnormed => {
+                "mean of patches"
+            }
+            VisionPooling::MeanOfTokens => "mean of tokens",
+            VisionPooling::ClassTokenAndMean => "class token and mean of patches",
         },
     }
 }

@@ -22,7 +22,9 @@ use super::{
 use crate::{
     device::Precision,
     error::{Error, Result},
+    feature::Feature,
     progress::{Event, ProgressHandler, Silent, Warning},
+    targets::Targets,
 };
 
 /// A CLIP checkpoint: its towers and its tokenizer are loaded when they are first needed.
@@ -38,6 +40,8 @@ pub struct Model {
     logit_bias: f64,
     vision: OnceLock<VisionTower>,
     text: Arc<OnceLock<(TextTower, Option<Linear>)>>,
+    /// Its classes, where it has any.
+    classes: Option<Arc<Targets>>,
     /// Where it was found; none of the checkpoint that ships.
     files: Option<ModelFiles>,
 }
@@ -114,6 +118,7 @@ impl Model {
             logit_bias,
             vision,
             text,
+            classes: None,
             files: None,
         })
     }
@@ -157,8 +162,41 @@ impl Model {
             logit_bias: self.logit_bias,
             vision: OnceLock::from(vision),
             text: self.text.clone(),
+            classes: self.classes.clone(),
             files: self.files.clone(),
         }
+    }
+
+    /// The vision tower read as a feature: [`VisionTower::read_as`].
+    ///
+    /// # Errors
+    /// [`Error::Option`] if the tower has no such feature, and as [`vision`](Self::vision).
+    pub fn reading(&self, feature: Feature) -> Result<VisionTower> {
+        self.vision()?.read_as(feature)
+    }
+
+    /// The same checkpoint, whose vision tower is read as a feature: its embeddings of pictures are that feature, and its
+    /// configuration says how it is pooled. All else is shared; texts still have the checkpoint's own embeddings.
+    ///
+    /// # Errors
+    /// As [`reading`](Self::reading).
+    pub fn read_as(&self, feature: Feature) -> Result<Self> {
+        let mut model = self.with_vision(self.reading(feature)?);
+        model.config.vision.pooling = model.vision()?.pooling();
+        Ok(model)
+    }
+
+    /// Every feature that the vision tower can be read as, with its width.
+    ///
+    /// # Errors
+    /// As [`vision`](Self::vision).
+    pub fn features(&self) -> Result<Vec<(Feature, usize)>> {
+        Ok(Feature::of(self.vision()?))
+    }
+
+    /// The classes of the checkpoint, if it is a classifier: the rows of its last layer.
+    pub fn classes(&self) -> Option<&Targets> {
+        self.classes.as_deref()
     }
 
     /// What its configuration says.

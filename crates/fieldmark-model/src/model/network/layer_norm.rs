@@ -22,6 +22,11 @@ impl LayerNorm {
         Self { weight, bias, epsilon }
     }
 
+    /// The numbers in a row.
+    pub(super) fn width(&self) -> usize {
+        self.weight.elem_count()
+    }
+
     /// # Shapes
     /// `input`: [..., width]; returns the same.
     pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {

@@ -16,6 +16,12 @@ pub(crate) enum Pool {
     MeanOfPatches,
     /// The mean of the patches before the norm, which follows it.
     MeanBeforeNorm,
+    /// The mean of the patches, without any norm.
+    MeanUnnormed,
+    /// The mean of all tokens.
+    MeanOfTokens,
+    /// The first token, and behind it the mean of the patches.
+    ClassTokenAndMean,
     /// Attention by a learned query.
     Attention(Box<AttentionPool>),
 }

@@ -17,7 +17,7 @@ impl VisionTower {
         if grid == self.trained {
             return Ok(self.positions.clone());
         }
-        let (width, prefix) = (self.positions.dim(1)?, self.prefix_tokens());
+        let (width, prefix) = (self.positions.dim(1)?, usize::from(self.class.is_some()));
         let values =
             self.positions.narrow(0, prefix, self.trained.cells())?.flatten_all()?.to_vec1::<f32>()?;
         let columns = resample(&values, self.trained.columns, grid.columns, width);

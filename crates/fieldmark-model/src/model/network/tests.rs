@@ -62,6 +62,7 @@ impl Source {
         VisionTower {
             patches: Linear::new(self.tensor(&[8, 12]), None),
             class: Some(self.tensor(&[8])),
+            registers: None,
             positions: self.tensor(&[10, 8]),
             pre_norm: Some(self.norm(8)),
             blocks: (0..3).map(|_| self.block(8, activation)).collect(),

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::{Block, Kernel, LayerNorm, Linear, Pool, Queries, add};
-use crate::{geometry::Grid, model::config::VisionPooling};
+use crate::{error::Error, feature::Feature, geometry::Grid, model::config::VisionPooling};
 
 /// The most pictures that pass the tower together.
 const LARGEST_BATCH: usize = 16;
@@ -18,6 +18,8 @@ pub struct VisionTower {
     pub(crate) patches: Linear,
     /// `[width]`, where there is a class token; it goes before the patches.
     pub(crate) class: Option<Tensor>,
+    /// [registers, width], where there are any: tokens without a position between the class token and the patches.
+    pub(crate) registers: Option<Tensor>,
     /// [tokens of the trained grid, width], the class token's row first.
     pub(crate) positions: Tensor,
     pub(crate) pre_norm: Option<LayerNorm>,
@@ -63,9 +65,10 @@ impl VisionTower {
         self.blocks.first().map_or(1, |block| block.attention.heads)
     }
 
-    /// How many tokens go before the patches: 1 with a class token, else 0.
+    /// How many tokens go before the patches: the class token, where there is one, and the registers.
     pub fn prefix_tokens(&self) -> usize {
-        usize::from(self.class.is_some())
+        let registers = self.registers.as_ref().map_or(0, |registers| registers.dims()[0]);
+        usize::from(self.class.is_some()) + registers
     }
 
     /// The head: from the output of `ln_1` of block `layer` to the image's embedding, before it is made a unit
@@ -103,7 +106,50 @@ impl VisionTower {
             Pool::ClassToken => VisionPooling::ClassToken,
             Pool::MeanOfPatches => VisionPooling::MeanOfPatches,
             Pool::MeanBeforeNorm => VisionPooling::MeanBeforeNorm,
+            Pool::MeanUnnormed => VisionPooling::MeanUnnormed,
+            Pool::MeanOfTokens => VisionPooling::MeanOfTokens,
+            Pool::ClassTokenAndMean => VisionPooling::ClassTokenAndMean,
             Pool::Attention(_) => VisionPooling::Attention,
+        }
+    }
+
+    /// The same tower read as a feature: it shares all weights, and differs in how tokens are pooled and in what
+    /// follows. [`Feature::Embedding`] and [`Feature::Projected`] are the tower as it is.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if the tower has no such feature: no class token, or no layer that projects the mean of the
+    /// patches.
+    pub fn read_as(&self, feature: Feature) -> std::result::Result<Self, Error> {
+        let refused =
+            |reason: &str| Error::Option { option: "feature", reason: format!("{feature}: {reason}") };
+        let needs_class = matches!(feature, Feature::ClassToken | Feature::ClassTokenAndMeanPatches);
+        if needs_class && self.class.is_none() {
+            return Err(refused("expected a tower with a class token, found one without"));
+        }
+        let behind_mean = matches!(self.pool, Pool::MeanBeforeNorm);
+        let mean = if behind_mean { Pool::MeanBeforeNorm } else { Pool::MeanOfPatches };
+        let (pool, projection) = match feature {
+            Feature::Embedding | Feature::Projected => return Ok(self.clone()),
+            Feature::ProjectedMeanPatches if self.projection.is_none() => {
+                return Err(refused("expected a tower with a projection, found one without"));
+            }
+            Feature::ProjectedMeanPatches => (mean, self.projection.clone()),
+            Feature::ClassToken => (Pool::ClassToken, None),
+            Feature::MeanPatches => (mean, None),
+            Feature::ClassTokenAndMeanPatches => (Pool::ClassTokenAndMean, None),
+            Feature::MeanTokens => (Pool::MeanOfTokens, None),
+            Feature::MeanPatchesRaw => (Pool::MeanUnnormed, None),
+        };
+        Ok(Self { pool, projection, ..self.clone() })
+    }
+
+    /// The numbers in a vector that this tower gives.
+    pub fn feature_width(&self) -> usize {
+        let width = self.post_norm.width();
+        match (&self.projection, &self.pool) {
+            (Some(projection), _) => projection.weight.outputs(),
+            (None, Pool::ClassTokenAndMean) => 2 * width,
+            (None, _) => width,
         }
     }
 
@@ -147,7 +193,7 @@ impl VisionTower {
     }
 
     /// The embedding that each token has if it is pooled alone: in the class token's place, or as the only one that
-    /// is pooled.
+    /// is pooled, or both where both are read.
     ///
     /// # Shapes
     /// `tokens`, which left a block: [rows, width]; returns [rows, embedding].
@@ -155,10 +201,14 @@ impl VisionTower {
     /// # Errors
     /// If the tensor computation fails.
     pub fn embed_each(&self, tokens: &Tensor) -> Result<Tensor> {
+        if let Pool::MeanUnnormed = self.pool {
+            return self.project(tokens);
+        }
         let normed = self.post_norm.forward(tokens)?;
         match &self.pool {
             Pool::Attention(pool) => self.project(&pool.forward_each(&normed)?),
-            Pool::ClassToken | Pool::MeanOfPatches | Pool::MeanBeforeNorm => self.project(&normed),
+            Pool::ClassTokenAndMean => self.project(&Tensor::cat(&[&normed, &normed], 1)?),
+            _ => self.project(&normed),
         }
     }
 
@@ -187,7 +237,7 @@ impl VisionTower {
     /// The last norm, and one vector of all tokens.
     ///
     /// # Shapes
-    /// As [`embedding_of`](Self::embedding_of); returns [batch, width].
+    /// As [`embedding_of`](Self::embedding_of); returns [batch, width], or twice the width.
     fn pooled(&self, hidden: &Tensor) -> Result<Tensor> {
         if let Pool::ClassToken = self.pool {
             return self.post_norm.forward(&hidden.narrow(1, 0, 1)?.squeeze(1)?);
@@ -197,7 +247,13 @@ impl VisionTower {
         match &self.pool {
             Pool::Attention(pool) => pool.forward(&self.post_norm.forward(hidden)?),
             Pool::MeanBeforeNorm => self.post_norm.forward(&mean(hidden)?),
-            _ => mean(&self.post_norm.forward(hidden)?),
+            Pool::MeanUnnormed => mean(hidden),
+            Pool::MeanOfTokens => self.post_norm.forward(hidden)?.mean(1),
+            Pool::ClassTokenAndMean => {
+                let normed = self.post_norm.forward(hidden)?;
+                Tensor::cat(&[normed.narrow(1, 0, 1)?.squeeze(1)?, mean(&normed)?], 1)
+            }
+            Pool::ClassToken | Pool::MeanOfPatches => mean(&self.post_norm.forward(hidden)?),
         }
     }
 
@@ -205,6 +261,16 @@ impl VisionTower {
     pub(crate) fn class_token_end(&self) -> Option<ClassTokenEnd<'_>> {
         let block = self.blocks.last().filter(|_| matches!(self.pool, Pool::ClassToken))?;
         Some(ClassTokenEnd { tower: self, block })
+    }
+
+    /// Registers between the class token and the patches.
+    fn with_registers(&self, tokens: Tensor) -> Result<Tensor> {
+        let Some(registers) = &self.registers else { return Ok(tokens) };
+        let (batch, count, width) = tokens.dims3()?;
+        let class = usize::from(self.class.is_some());
+        let registers = registers.unsqueeze(0)?.expand((batch, registers.dim(0)?, width))?;
+        let patches = tokens.narrow(1, class, count - class)?;
+        Tensor::cat(&[&tokens.narrow(1, 0, class)?, &registers, &patches], 1)
     }
 
     /// Pixels to tokens, with positions and the norm before the first block.
@@ -223,7 +289,7 @@ impl VisionTower {
             let width = class.dim(0)?;
             tokens = Tensor::cat(&[&class.reshape((1, 1, width))?.expand((batch, 1, width))?, &tokens], 1)?;
         }
-        let tokens = add(&tokens, &self.positions_for(grid)?)?;
+        let tokens = self.with_registers(add(&tokens, &self.positions_for(grid)?)?)?;
         match &self.pre_norm {
             Some(norm) => norm.forward(&tokens),
             None => Ok(tokens),

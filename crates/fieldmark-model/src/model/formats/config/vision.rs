@@ -15,6 +15,12 @@ pub enum VisionPooling {
     MeanOfPatches,
     /// The mean of the patches, with the last norm behind it instead of before it.
     MeanBeforeNorm,
+    /// The mean of the patches as they leave the last block, without the last norm.
+    MeanUnnormed,
+    /// The mean of all tokens.
+    MeanOfTokens,
+    /// The class token, and behind it the mean of the patches: twice the width.
+    ClassTokenAndMean,
 }
 
 /// The vision tower.
