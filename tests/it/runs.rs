@@ -34,8 +34,26 @@ fn sandbox(photos: usize) -> Sandbox {
 const BATCH: [&str; 7] = ["batch", "prompts.txt", "photos", "--model", "model", "--output", "out"];
 const EVALUATE: [&str; 6] = ["evaluate", "set", "--model", "model", "--output", "out"];
 
+/// The program with the default signals: what a script starts in the background ignores SIGINT, and tests that are
+/// started so would pass that on.
+#[cfg(target_os = "linux")]
+fn interruptible(sandbox: &Sandbox) -> Command {
+    let mut command = Command::new("env");
+    command.env_clear().env("HOME", sandbox.path("home")).current_dir(sandbox.path(""));
+    // It becomes the program, so the process id stays the same.
+    command.args(["--default-signal=INT,HUP,TERM", env!("CARGO_BIN_EXE_fieldmark")]);
+    command
+}
+
+/// Other systems have no such command.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn interruptible(sandbox: &Sandbox) -> Command {
+    sandbox.command()
+}
+
+#[cfg(unix)]
 fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
-    let mut command = sandbox.command();
+    let mut command = interruptible(sandbox);
     command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
@@ -480,7 +498,7 @@ fn a_second_signal_ends_a_run_at_once() {
 fn a_second_signal_does_not_wait_for_the_first() {
     let sandbox = sandbox(60);
     std::fs::create_dir(sandbox.path("tmp")).unwrap();
-    let mut command = sandbox.command();
+    let mut command = interruptible(&sandbox);
     command.args(["evaluate", "set", "--model", "model"]).env("TMPDIR", sandbox.path("tmp"));
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let folder = loop {
@@ -512,7 +530,7 @@ fn a_second_signal_does_not_wait_for_the_first() {
 fn a_signal_leaves_neither_temporary_folders_nor_new_ones() {
     let sandbox = sandbox(60);
     std::fs::create_dir(sandbox.path("tmp")).unwrap();
-    let mut command = sandbox.command();
+    let mut command = interruptible(&sandbox);
     command.args(["evaluate", "set", "--model", "model"]).env("TMPDIR", sandbox.path("tmp"));
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     while sandbox.names("tmp").is_empty() && child.try_wait().unwrap().is_none() {
