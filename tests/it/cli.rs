@@ -867,8 +867,14 @@ fn completions_and_manual_pages_know_every_command() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let outcome = sandbox.run(&["completions", shell]);
         outcome.assert_done();
-        for word in ["localize", "batch", "strength"] {
+        for word in ["localize", "batch", "strength", "layers", "quiet", "version"] {
             assert!(outcome.stdout.contains(word), "{shell}: {word}");
+        }
+        let lists_values = !matches!(shell, "powershell" | "elvish");
+        assert_eq!(outcome.stdout.contains("otsu"), lists_values, "{shell}");
+        // What cannot be typed, and what help texts do not show.
+        for word in ["peak:", "share:", "layers-combine", "class-phrase"] {
+            assert!(!outcome.stdout.contains(word), "{shell}: {word}");
         }
     }
     let outcome = sandbox.run(&["man"]);

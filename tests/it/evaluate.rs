@@ -9,6 +9,7 @@ use fieldmark::{
     Error, Explainer, Photo, Query, Settings,
     dataset::{Manifest, Truth},
     evaluate::{Evaluator, Options, Row, RowsFile, RowsWriter, Summary, pairs},
+    explain::Layers,
     geometry::{Fit, Size},
     metric::{self, Bootstrap},
     objective::Strength,
@@ -17,7 +18,7 @@ use fieldmark::{
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use tempfile::TempDir;
 
-type TestResult = Result<(), Box<dyn std::error::Error>>;
+type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/tiny-quick-gelu")
@@ -61,7 +62,7 @@ fn write(folder: &TempDir, lines: &[&str]) -> std::io::Result<PathBuf> {
 fn options() -> fieldmark::Result<Options> {
     Ok(Options::default()
         .methods(vec!["grad-cam".into(), "hires-cam".into()])
-        .layers(vec![-1, -2])
+        .layers(vec![Layers::One(-1), Layers::One(-2)])
         .strengths(vec![Strength::new(0.4)?, Strength::new(1.0)?]))
 }
 
@@ -308,7 +309,10 @@ fn settings_are_checked_before_any_picture() -> TestResult {
         change(&mut options);
         Evaluator::new(&explainer, options).err().map(|error| error.to_string()).unwrap_or_default()
     };
-    assert!(refused(|options| options.layers = vec![-1, 9]).starts_with("layer: expected"));
+    assert!(
+        refused(|options| options.layers = vec![Layers::One(-1), Layers::One(9)])
+            .starts_with("layer: expected")
+    );
     assert!(refused(|options| options.methods = vec!["grad".into()]).starts_with("method: expected one of"));
     assert!(refused(|options| options.strengths.clear()).starts_with("strengths: expected at least one"));
     assert!(refused(|options| options.tolerance.area = -1.0).starts_with("tolerance: expected"));
@@ -364,10 +368,40 @@ mod program {
             assert_eq!(now, first(before)?, "{before:?}");
             assert!(now["settings"].as_array().is_some_and(|settings| !settings.is_empty()), "{now}");
         }
-        let both = ["--layers", "-2..-1", "--layers", "-1"];
-        let refused = run(folder.path(), &both)?;
-        assert_eq!(refused.status.code(), Some(2));
-        assert!(text(&refused.stderr).contains("layers: expected single blocks to compare"));
+        Ok(())
+    }
+
+    /// Single blocks and combined ones stand beside each other, with the numbers that each has alone.
+    #[test]
+    fn single_and_combined_layers_are_compared() -> TestResult {
+        let folder = folder()?;
+        write(&folder, &SOUND)?;
+        let settings = |more: &[&str]| -> TestResult<Vec<Value>> {
+            let rows = folder.path().join("mixed.jsonl");
+            let rows_option = ["--rows", rows.to_str().expect("a path in UTF-8")];
+            result(folder.path(), &[more, &rows_option].concat())?;
+            let text = std::fs::read_to_string(&rows)?;
+            Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+        };
+        let (one, mean, product) = (["--layers", "-1"], ["--layers", "-2..-1"], ["--layers", "0,-1:product"]);
+        let together = settings(&[&one[..], &mean, &product, &one].concat())?;
+        let alone: Vec<Vec<Value>> =
+            [one, mean, product].iter().map(|layers| settings(layers)).collect::<TestResult<_>>()?;
+        assert_eq!(together.len(), 3 * alone[0].len());
+        for (place, row) in together.iter().enumerate() {
+            let expected = &alone[place % 3][place / 3];
+            for field in ["layer", "layers", "layers_combine", "strength", "prompt"] {
+                assert_eq!(row[field], expected[field], "row {place}: {field}");
+            }
+            for (metric, sides) in row["metrics"].as_object().expect("metrics") {
+                for side in ["plain", "contrasted"] {
+                    // Layers that share a pass share the photo's embedding, which another way of summing gives.
+                    let number = |value: &Value| value[side].as_f64().expect("a number");
+                    let difference = number(sides) - number(&expected["metrics"][metric]);
+                    assert!(difference.abs() < 1e-4, "row {place}: {metric}");
+                }
+            }
+        }
         Ok(())
     }
 

@@ -41,7 +41,7 @@ fn settings(method: &str, layers: &[i64], combination: Combination) -> Settings 
     let method = Some(method.to_owned());
     match layers {
         [layer] => Settings::default().method(method).layer(Some(*layer)),
-        _ => Settings::default().method(method).layers(Some(Layers { blocks: layers.to_vec(), combination })),
+        _ => Settings::default().method(method).layers(Layers::several(layers, combination)),
     }
 }
 
@@ -91,7 +91,7 @@ fn results_say_their_layers_and_units() -> Result<()> {
     let softmax = setup(softmax)?;
     assert_eq!((softmax.unit, softmax.objective_unit), (MapUnit::Probability, objective::Unit::Probability));
     assert_eq!(softmax.strength, 1.0, "the references count whole");
-    let none = Settings::default().layers(Some(Layers::default()));
+    let none = Settings::default().layers(Layers::several([], Combination::Mean));
     assert!(setup(none).is_err(), "no layer at all");
     Ok(())
 }

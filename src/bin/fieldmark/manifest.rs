@@ -146,10 +146,11 @@ impl Recipe {
 
     /// The blocks that were asked for, if any were.
     fn blocks(&self) -> String {
-        match (&self.settings.layers, self.settings.layer) {
-            (Some(layers), _) => format!(", {} of layers {:?}", layers.combination, layers.blocks),
-            (None, Some(layer)) => format!(", layer {layer}"),
-            (None, None) => String::new(),
+        let layers = &self.settings.layers;
+        match (layers.combination(), layers.blocks()) {
+            (Some(combination), blocks) => format!(", {combination} of layers {blocks:?}"),
+            (None, [layer, ..]) => format!(", layer {layer}"),
+            (None, []) => String::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::{Options, Setting, Sides};
 use fieldmark_explain::{
-    explain::{Explainer, Settings},
+    explain::{Explainer, Layers, Settings},
     objective::Strength,
 };
 use fieldmark_model::error::{Error, Result};
@@ -22,13 +22,13 @@ impl Grid {
     pub(super) fn new(explainer: &Explainer, options: &Options) -> Result<Self> {
         let contrasts = contrasts(explainer, options)?;
         let mut grid = Self { asked: Vec::new(), settings: Vec::new() };
-        for (method, layer) in methods_and_layers(explainer, options)? {
+        for (method, layers) in methods_and_layers(explainer, options)? {
             for (aggregate, strengths) in &contrasts {
                 let settings = options
                     .settings
                     .clone()
                     .method(Some(method.clone()))
-                    .layer(layer)
+                    .layers(layers.clone())
                     .aggregate(aggregate.clone());
                 grid.add(explainer, settings, strengths)?;
             }
@@ -104,18 +104,19 @@ fn contrasts(explainer: &Explainer, options: &Options) -> Result<Vec<(String, Ve
     Ok(contrasts)
 }
 
-fn methods_and_layers(explainer: &Explainer, options: &Options) -> Result<Vec<(String, Option<i64>)>> {
+fn methods_and_layers(explainer: &Explainer, options: &Options) -> Result<Vec<(String, Layers)>> {
     let mut methods = options.methods.clone();
     if methods.is_empty() {
         methods.push(explainer.method(&options.settings)?.name().into());
     }
     keep_first(&mut methods);
-    let mut layers: Vec<Option<i64>> = options.layers.iter().copied().map(Some).collect();
-    keep_first(&mut layers);
+    let mut layers = options.layers.clone();
     if layers.is_empty() {
-        layers.push(None);
+        layers.push(options.settings.layers.clone());
     }
-    let of_method = |method: &String| layers.iter().map(|layer| (method.clone(), *layer)).collect::<Vec<_>>();
+    keep_first(&mut layers);
+    let of_method =
+        |method: &String| layers.iter().map(|layers| (method.clone(), layers.clone())).collect::<Vec<_>>();
     Ok(methods.iter().flat_map(of_method).collect())
 }
 

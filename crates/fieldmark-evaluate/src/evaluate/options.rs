@@ -1,7 +1,7 @@
 //! What is evaluated, and how.
 
 use fieldmark_explain::{
-    explain::{Rivals, Settings},
+    explain::{Layers, Rivals, Settings},
     objective::Strength,
 };
 use fieldmark_model::photo::PhotoOptions;
@@ -13,12 +13,12 @@ use super::{Faithfulness, Group, Metric, Sanity, Tolerance};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Options {
-    /// All other settings; its method, layer, strength and objective play no part where they are listed here.
+    /// All other settings; its method, layers, strength and objective play no part where they are listed here.
     pub settings: Settings,
     /// The methods' names. Empty: what the checkpoint recommends, else the first.
     pub methods: Vec<String>,
-    /// The layers; negative counts from the end. Empty: each method's own choice.
-    pub layers: Vec<i64>,
+    /// The blocks that are compared, each alone or several combined. Empty: those of the settings.
+    pub layers: Vec<Layers>,
     /// The strengths of the contrasted maps. An objective that knows only some takes the nearest that it knows.
     pub strengths: Vec<Strength>,
     /// The objectives' names. Empty: that of the settings.
@@ -42,7 +42,7 @@ pub struct Options {
 fieldmark_model::setters!(Options {
     settings: Settings,
     methods: Vec<String>,
-    layers: Vec<i64>,
+    layers: Vec<Layers>,
     strengths: Vec<Strength>,
     aggregates: Vec<String>,
     rivals: Option<Rivals>,

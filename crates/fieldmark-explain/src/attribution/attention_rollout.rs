@@ -6,7 +6,7 @@
 //! and nothing of itself is kept. Where the mean of the patches is taken, it is the mean of their rows.
 //!
 //! The mean over the heads stands for a block's attention, as in the paper. The prompt plays no part: it is a map of
-//! where the model looks, the same for every concept, and rivals change nothing. `--layer` names the first block.
+//! where the model looks, the same for every concept, and rivals change nothing. The layer is the first block.
 
 use candle_core::Tensor;
 
@@ -31,7 +31,7 @@ impl Method for AttentionRollout {
 
     fn facts(&self) -> Facts {
         Facts {
-            measures: "how much of each patch attention brings to the summary, whatever the prompt",
+            measures: "how much of each patch attention brings to the pooled embedding, whatever the prompt",
             unit: Unit::None,
             signed: false,
             linear: false,

@@ -9,7 +9,7 @@
 //! taken, so is the mean of their rows; what each patch is to itself, the same for all, is left out.
 //!
 //! The paper goes through all blocks; the authors' code for CLIP starts at the **last block** (`start_layer = -1` in
-//! `CLIP_explainability.ipynb`), which is the default here, with a pooling head behind it where there is one. `--layer 0`
+//! `CLIP_explainability.ipynb`), which is the default here, with a pooling head behind it where there is one. Layer 0
 //! is the paper's.
 
 use candle_core::Tensor;
@@ -33,7 +33,7 @@ impl Method for Game {
 
     fn facts(&self) -> Facts {
         Facts {
-            measures: "attention that raises the score, followed back from the summary to the patches",
+            measures: "attention that raises the score, followed back from the pooled embedding to the patches",
             unit: Unit::None,
             signed: false,
             linear: false,

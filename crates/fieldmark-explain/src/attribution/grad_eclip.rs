@@ -9,11 +9,11 @@
 //! - The cosine is that of queries and keys as they are (paper, notebook); the script sends both through the output
 //!   layer first.
 //! - The map keeps its sign; they rectify it, which here is the drawing's affair. It is in logits.
-//! - `--layer` names one block, whose class token is explained; their notebook adds the last n blocks' rectified maps.
+//! - The layer is one block, whose class token is explained; their notebook adds the last n blocks' rectified maps.
 //! - Where all cosines are alike, scaling them says nothing (0/0 in the code), and every weight is 1.
 //!
 //! The authors know towers that end in their class token only. A pooling head gathers the photo by the attention of its
-//! probe, which takes the class token's place: its query, the head's keys, values and output. `--layer` then names the
+//! probe, which takes the class token's place: its query, the head's keys, values and output. The layer then is the
 //! block whose tokens the head reads, as if the tower ended there. Where the mean of the patches is taken, every patch asks
 //! in the block, each with cosines and a scale of its own, and what a patch adds to all of them is summed.
 
@@ -44,7 +44,7 @@ impl Method for GradEclip {
 
     fn facts(&self) -> Facts {
         Facts {
-            measures: "what a patch's value adds to the summary, weighted by query-key similarity",
+            measures: "what a patch's value adds to the pooled embedding, weighted by query-key similarity",
             unit: Unit::Objective,
             signed: true,
             linear: true,

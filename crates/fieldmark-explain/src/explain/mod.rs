@@ -4,6 +4,7 @@ mod answer;
 mod compare;
 mod extensions;
 mod input;
+mod layers;
 mod localize;
 mod tower_pass;
 mod photo_session;
@@ -17,8 +18,9 @@ use std::{ffi::OsStr, path::Path, sync::Arc, time::Instant};
 
 pub use answer::{Compare, Found, methods_sheet, strip, strip_at};
 pub use input::{Embedding, ModelInput, Prompts};
+pub use layers::Layers;
 pub use photo_session::PhotoSession;
-pub use settings::{CompareQuery, Layers, LoadOptions, Pairs, Query, Rivals, Settings};
+pub use settings::{CompareQuery, LoadOptions, Pairs, Query, Rivals, Settings};
 
 use crate::{
     attribution::{ConceptMap, METHODS, Method},

@@ -13,7 +13,7 @@ use fieldmark_model::{
     model::{config::ClipConfig, network::Recording},
 };
 
-use super::{Explainer, settings::Settings, tower_pass::fit_request};
+use super::{Explainer, layers::Layers, settings::Settings, tower_pass::fit_request};
 
 /// The settings, resolved for one checkpoint.
 pub(super) struct Plan<'e> {
@@ -41,12 +41,11 @@ impl<'e> Plan<'e> {
         layers.sort_unstable();
         layers.dedup();
         let from_end = |need: &Needs| need.layer as i64 - config.vision.tower.layers as i64;
-        let asked = match (&settings.layers, settings.layer) {
-            (Some(several), _) => several.blocks.clone(),
-            (None, Some(layer)) => vec![layer],
-            (None, None) => needs.iter().map(from_end).collect(),
+        let asked = match &settings.layers {
+            Layers::Own => needs.iter().map(from_end).collect(),
+            layers => layers.blocks().to_vec(),
         };
-        let combination = settings.layers.as_ref().map(|several| several.combination);
+        let combination = settings.layers.combination();
         let combined = combination.filter(|_| layers.len() > 1);
         let facts = method.facts();
         let objective_unit = objective::Unit::Logits;
@@ -105,14 +104,13 @@ fn needs(config: &ClipConfig, settings: &Settings, method: &dyn Method) -> Resul
         let block = block(asked, config.vision.tower.layers as i64)?;
         method.needs(&config.vision, Some(block))
     };
-    match (&settings.layers, settings.layer) {
-        (Some(several), _) if several.blocks.is_empty() => {
+    match &settings.layers {
+        Layers::Own => Ok(vec![method.needs(&config.vision, None)?]),
+        layers if layers.blocks().is_empty() => {
             let reason = "expected at least one, found none".to_owned();
             Err(Error::Option { option: "layers", reason })
         }
-        (Some(several), _) => several.blocks.iter().map(|asked| of_block(*asked)).collect(),
-        (None, Some(asked)) => Ok(vec![of_block(asked)?]),
-        (None, None) => Ok(vec![method.needs(&config.vision, None)?]),
+        layers => layers.blocks().iter().map(|asked| of_block(*asked)).collect(),
     }
 }
 

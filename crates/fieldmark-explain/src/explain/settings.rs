@@ -1,11 +1,11 @@
 //! What is asked: a target, its rivals, and how the map is made.
 
-use std::{ops::RangeInclusive, path::PathBuf, str::FromStr};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::layers::Layers;
 use crate::{
-    attribution::Combination,
     objective::{
         self, Strength,
         references::{By, SYNONYM_THRESHOLD},
@@ -47,8 +47,7 @@ fieldmark_model::setters!(LoadOptions {
 
 /// How maps are made, whatever they are about.
 ///
-/// In JSON, what is missing is the default; `layers` and `layers_combine` are the blocks and the combination of
-/// [`Layers`].
+/// In JSON, what is missing is the default; `layer`, `layers` and `layers_combine` are the fields of [`Layers`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -61,13 +60,10 @@ pub struct Settings {
     pub aggregate: String,
     /// The method's name: see [`crate::attribution::METHODS`]. None: what the checkpoint recommends, else the first.
     pub method: Option<String>,
-    /// The block that is explained, or the first of several where the method looks at more than one; negative
-    /// counts from the end. None: the method's own choice, which is the last block for most of them.
-    pub layer: Option<i64>,
-    /// Several blocks in place of `layer`, and how their maps become one. None: one block.
-    #[serde(flatten, with = "layers")]
-    #[cfg_attr(feature = "schema", schemars(with = "layers::Fields"))]
-    pub layers: Option<Layers>,
+    /// Which blocks the map explains.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "schema", schemars(with = "super::layers::Fields"))]
+    pub layers: Layers,
     /// How the photo is fitted to the model.
     pub fit: Fit,
     /// How many times the trained resolution [`Fit::Whole`] uses along each side.
@@ -88,8 +84,7 @@ fieldmark_model::setters!(Settings {
     strength: Strength,
     aggregate: String,
     method: Option<String>,
-    layer: Option<i64>,
-    layers: Option<Layers>,
+    layers: Layers,
     fit: Fit,
     detail: f64,
     tiles: Tiles,
@@ -99,13 +94,12 @@ fieldmark_model::setters!(Settings {
     templates: Vec<Template>,
 });
 
-/// Several blocks whose maps become one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layers {
-    /// The blocks; negative counts from the end. A block that is there twice counts once.
-    pub blocks: Vec<i64>,
-    /// How their maps become one.
-    pub combination: Combination,
+impl Settings {
+    /// The same with one block, or with the method's own choice; negative counts from the end.
+    #[must_use]
+    pub fn layer(self, block: impl Into<Option<i64>>) -> Self {
+        self.layers(block.into().into())
+    }
 }
 
 /// The settings that a result was made with, as far as they were in force: those that give it again.
@@ -113,14 +107,14 @@ impl TryFrom<&Setup> for Settings {
     type Error = Error;
 
     fn try_from(setup: &Setup) -> Result<Self> {
-        let combination = setup.layers_combine.unwrap_or_default();
-        let several = || Layers { blocks: setup.layers.clone(), combination };
-        let layers = (setup.layers.len() > 1).then(several);
+        let layers = match &setup.layers[..] {
+            [] | [_] => Layers::One(setup.layer),
+            blocks => Layers::several(blocks, setup.layers_combine.unwrap_or_default()),
+        };
         Ok(Self {
             strength: Strength::new(setup.strength)?,
             aggregate: setup.aggregate.clone(),
             method: Some(setup.method.clone()),
-            layer: layers.is_none().then_some(setup.layer),
             layers,
             fit: setup.fit,
             detail: setup.detail,
@@ -133,73 +127,13 @@ impl TryFrom<&Setup> for Settings {
     }
 }
 
-/// Several blocks in JSON: `layers`, a list or null, and beside it `layers_combine`.
-mod layers {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::{Combination, Layers};
-
-    #[derive(Serialize, Deserialize)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-    pub(super) struct Fields {
-        #[serde(default)]
-        layers: Option<Vec<i64>>,
-        #[serde(default)]
-        layers_combine: Combination,
-    }
-
-    pub(super) fn serialize<S: Serializer>(
-        layers: &Option<Layers>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let Layers { blocks, combination } = layers.clone().unwrap_or_default();
-        Fields { layers: layers.is_some().then_some(blocks), layers_combine: combination }
-            .serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Layers>, D::Error> {
-        let Fields { layers, layers_combine: combination } = Fields::deserialize(deserializer)?;
-        Ok(layers.map(|blocks| Layers { blocks, combination }))
-    }
-}
-
-/// More blocks than any tower has.
-const MOST_BLOCKS: u64 = 1000;
-
-impl FromStr for Layers {
-    type Err = Error;
-
-    /// Reads blocks, whose mean is taken: `9..11` (both ends included), `-3..-1`, `9,10,11`, or `2,-3..-1`.
-    fn from_str(text: &str) -> Result<Self> {
-        let mut blocks = Vec::new();
-        for part in text.split(',') {
-            blocks.extend(range(part.trim()).ok_or_else(|| {
-                let expected = "expected blocks such as 9..11, -3..-1 or 9,10,11";
-                Error::Option { option: "layers", reason: format!("{expected}, found {text:?}") }
-            })?);
-        }
-        Ok(Self { blocks, combination: Combination::default() })
-    }
-}
-
-/// The blocks from one to another; none if they are not numbers, count from different ends, or go backwards.
-fn range(text: &str) -> Option<RangeInclusive<i64>> {
-    let (first, last) = text.split_once("..").unwrap_or((text, text));
-    let (first, last) = (first.trim().parse::<i64>().ok()?, last.trim().parse::<i64>().ok()?);
-    let fits = (first < 0) == (last < 0) && first <= last && last.abs_diff(first) < MOST_BLOCKS;
-    fits.then_some(first..=last)
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
             strength: Strength::default(),
             aggregate: objective::OBJECTIVES[0].name().into(),
             method: None,
-            layer: None,
-            layers: None,
+            layers: Layers::default(),
             fit: Fit::default(),
             detail: 1.0,
             tiles: Tiles::default(),
@@ -360,14 +294,14 @@ impl Query {
     /// Sets the block that is explained; negative counts from the end.
     #[must_use]
     pub fn layer(mut self, layer: i64) -> Self {
-        (self.settings.layer, self.settings.layers) = (Some(layer), None);
+        self.settings.layers = layer.into();
         self
     }
 
-    /// Sets several blocks, whose maps become one.
+    /// Sets which blocks are explained.
     #[must_use]
     pub fn layers(mut self, layers: Layers) -> Self {
-        (self.settings.layer, self.settings.layers) = (None, Some(layers));
+        self.settings.layers = layers;
         self
     }
 
@@ -434,6 +368,7 @@ pub enum Pairs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attribution::Combination;
 
     /// Settings of which none is the default.
     fn other() -> Settings {
@@ -441,8 +376,7 @@ mod tests {
             strength: Strength::new(0.25).unwrap(),
             aggregate: "weighted".into(),
             method: Some("layer-cam".into()),
-            layer: Some(-2),
-            layers: Some(Layers { blocks: vec![-3, -1], combination: Combination::Product }),
+            layers: Layers::several([-3, -1], Combination::Product),
             fit: Fit::Crop,
             detail: 1.5,
             tiles: Tiles::Along(3.try_into().unwrap()),
@@ -456,7 +390,7 @@ mod tests {
     #[test]
     fn settings_are_read_as_they_are_written() {
         let expected = serde_json::json!({
-            "strength": 0.25, "aggregate": "weighted", "method": "layer-cam", "layer": -2, "layers": [-3, -1],
+            "strength": 0.25, "aggregate": "weighted", "method": "layer-cam", "layer": null, "layers": [-3, -1],
             "layers_combine": "product", "fit": "crop", "detail": 1.5, "tiles": "3", "artifacts": "suppress",
             "refine": ["affinity", "guided"], "threshold": "share:0.8", "templates": ["a photo of a {}."]
         });
@@ -489,17 +423,5 @@ mod tests {
         assert!(error(r#"{"fit": "Whole"}"#).starts_with("fit: expected whole, squash or crop"));
         assert!(error(r#"{"threshold": "peak:2"}"#).starts_with("threshold: expected peak:X"));
         assert!(error(r#"{"refine": ["crf"]}"#).starts_with("refine: expected affinity or guided"));
-    }
-
-    #[test]
-    fn layers_are_ranges_with_both_ends_or_lists() {
-        let blocks = |text: &str| text.parse::<Layers>().map(|layers| layers.blocks).ok();
-        assert_eq!(blocks("9..11"), Some(vec![9, 10, 11]));
-        assert_eq!(blocks("-3..-1"), Some(vec![-3, -2, -1]));
-        assert_eq!(blocks(" 9, 10 ,11"), Some(vec![9, 10, 11]));
-        assert_eq!(blocks("0,-2..-1"), Some(vec![0, -2, -1]));
-        for wrong in ["", "a", "1..", "..2", "-1..2", "3..1", "1,,2", "0..999999999999", "1...3", "1..=3"] {
-            assert_eq!(blocks(wrong), None, "{wrong:?}");
-        }
     }
 }

@@ -106,7 +106,8 @@ impl Waiting {
     pub fn new(photo: &Photo, setup: &Setup, names: Vec<String>) -> Result<Self> {
         let (image, is_guided) = (photo.path().to_owned(), setup.refined.contains(&Refinement::Guided));
         if !image.is_file() {
-            let reason = "expected a regular file, since --scale run reads each photo twice".into();
+            let reason =
+                "expected a regular file, since a scale of the whole run reads each photo twice".into();
             return Err(Error::Run { path: image, reason });
         }
         let identity = Identity::stamp(&image);

@@ -3,49 +3,34 @@
 use std::str::FromStr;
 
 use clap::Args;
-use fieldmark::{Error, attribution::Combination, explain::Layers, named::Named};
+use fieldmark::{Error, attribution::Combination, explain::Layers};
 
 use super::values;
 
-/// Blocks whose maps become one, such as `-1`, `9..11` or `9..11:product`.
+/// A value of `--layers`, such as `-1`, `9..11` or `9..11:product`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blocks {
-    blocks: Vec<i64>,
-    /// None if it was not said how.
-    combination: Option<Combination>,
+pub struct Typed {
+    layers: Layers,
+    /// Whether it names how maps are combined.
+    names_combination: bool,
 }
 
-impl FromStr for Blocks {
+impl FromStr for Typed {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let (blocks, combination) = match text.rsplit_once(':') {
-            Some((blocks, name)) => (blocks, Some(combination(name, text)?)),
-            None => (text, None),
-        };
-        Ok(Self { blocks: blocks.parse::<Layers>()?.blocks, combination })
+        Ok(Self { layers: text.parse()?, names_combination: text.contains(':') })
     }
 }
 
-/// How maps become one, by name; `text` is the value that it stands in.
-fn combination(name: &str, text: &str) -> Result<Combination, Error> {
-    let reason = || format!("expected mean or product behind the colon, found {text:?}");
-    Combination::find(name).ok_or_else(|| Error::Option { option: "layers", reason: reason() })
-}
-
-impl Blocks {
-    /// The block, if it is one.
-    fn one(&self) -> Option<i64> {
-        match (&self.blocks[..], self.combination) {
-            ([block], None) => Some(*block),
-            _ => None,
-        }
-    }
-
-    fn with(&self, combination: Option<Combination>) -> Layers {
-        Layers {
-            blocks: self.blocks.clone(),
-            combination: self.combination.or(combination).unwrap_or_default(),
+impl Typed {
+    /// With the combination of `--layers-combine`, if it names none itself.
+    fn with(&self, other: Option<Combination>) -> Layers {
+        match (&self.layers, other) {
+            (Layers::Several { blocks, .. }, Some(combination)) if !self.names_combination => {
+                Layers::several(blocks.clone(), combination)
+            }
+            (layers, _) => layers.clone(),
         }
     }
 }
@@ -60,7 +45,7 @@ pub struct LayersArgs {
     /// (2,5,8). The maps of several are averaged; 9..11:product multiplies their positive parts instead, each divided by
     /// its peak. Some methods explain all blocks from one on: for them, it is the first.
     #[arg(long, value_name = "LAYERS", allow_hyphen_values = true, hide_short_help = true)]
-    layers: Option<Blocks>,
+    layers: Option<Typed>,
 
     /// The same as --layers with one block
     #[arg(long, value_name = "BLOCK", allow_negative_numbers = true, hide = true, conflicts_with = "layers")]
@@ -72,17 +57,10 @@ pub struct LayersArgs {
 }
 
 impl LayersArgs {
-    /// The block, if it is one.
-    pub fn block(&self) -> Option<i64> {
-        self.layer.or_else(|| self.layers.as_ref()?.one())
-    }
-
-    /// Several blocks.
-    pub fn several(&self) -> Option<Layers> {
-        self.layers
-            .as_ref()
-            .filter(|blocks| blocks.one().is_none())
-            .map(|blocks| blocks.with(self.layers_combine))
+    /// Which blocks are explained.
+    pub fn layers(&self) -> Layers {
+        let typed = || self.layers.as_ref().map(|typed| typed.with(self.layers_combine));
+        self.layer.map(Layers::One).or_else(typed).unwrap_or_default()
     }
 }
 
@@ -90,13 +68,14 @@ impl LayersArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Map")]
 pub struct LayerGridArgs {
-    /// The block to explain, or several; repeat it to compare blocks [default: the method's own, mostly the last]
+    /// The block to explain, or several; repeat it to compare them [default: the method's own, mostly the last]
     ///
     /// One block such as 9 or -1 (negative numbers count from the end), a range with both ends (9..11, -3..-1), or a list
     /// (2,5,8). The maps of several are averaged; 9..11:product multiplies their positive parts instead, each divided by
-    /// its peak. `--layers -1 --layers -2` measures each of the two blocks.
+    /// its peak. `--layers -1 --layers -2` measures each of the two blocks; `--layers -1 --layers -3..-1` compares the last
+    /// block with the mean of three.
     #[arg(long, value_name = "LAYERS", allow_hyphen_values = true, hide_short_help = true)]
-    layers: Vec<Blocks>,
+    layers: Vec<Typed>,
 
     /// Blocks to compare, separated by commas: the same as --layers, repeated
     #[arg(
@@ -115,22 +94,10 @@ pub struct LayerGridArgs {
 }
 
 impl LayerGridArgs {
-    /// The blocks that are compared, each alone, and the several whose maps become one: one of both.
-    ///
-    /// # Errors
-    /// If several are to be compared with something else.
-    pub fn grid(&self) -> Result<(Vec<i64>, Option<Layers>), Error> {
-        if let Some(each) = self.layers.iter().map(Blocks::one).collect::<Option<Vec<_>>>() {
-            return Ok(([&each[..], &self.layer].concat(), None));
-        }
-        match &self.layers[..] {
-            [several] => Ok((Vec::new(), Some(several.with(self.layers_combine)))),
-            _ => {
-                let reason =
-                    "expected single blocks to compare, or several blocks once, found both".to_owned();
-                Err(Error::Option { option: "layers", reason })
-            }
-        }
+    /// What is compared, each a block or several whose maps are combined.
+    pub fn grid(&self) -> Vec<Layers> {
+        let typed = self.layers.iter().map(|typed| typed.with(self.layers_combine));
+        typed.chain(self.layer.iter().copied().map(Layers::One)).collect()
     }
 }
 
@@ -139,17 +106,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_spelling_says_which_and_how() {
-        let read = |text: &str| text.parse::<Blocks>().map_err(|error| error.to_string());
-        let several = |text: &str, option| read(text).map(|blocks| (blocks.one(), blocks.with(option)));
-        let layers = |blocks: &[i64], combination| Layers { blocks: blocks.into(), combination };
+    fn the_older_option_fills_in_the_combination() {
+        let read = |text: &str, option| text.parse::<Typed>().map(|typed| typed.with(option)).ok();
         let (mean, product) = (Combination::Mean, Combination::Product);
-        assert_eq!(several("-1", None), Ok((Some(-1), layers(&[-1], mean))));
-        assert_eq!(several("9..11", None), Ok((None, layers(&[9, 10, 11], mean))));
-        assert_eq!(several("2,5:product", None), Ok((None, layers(&[2, 5], product))));
-        assert_eq!(several("-2..-1:mean", Some(product)), Ok((None, layers(&[-2, -1], mean))));
-        assert_eq!(several("-2..-1", Some(product)), Ok((None, layers(&[-2, -1], product))));
-        assert!(read("9..11:max").unwrap_err().contains("expected mean or product"));
-        assert!(read("3..1").is_err() && read(":mean").is_err() && read("1:mean:mean").is_err());
+        assert_eq!(read("-1", Some(product)), Some(Layers::One(-1)));
+        assert_eq!(read("9..11", None), Some(Layers::several([9, 10, 11], mean)));
+        assert_eq!(read("2,5:product", None), Some(Layers::several([2, 5], product)));
+        assert_eq!(read("-2..-1:mean", Some(product)), Some(Layers::several([-2, -1], mean)));
+        assert_eq!(read("-2..-1", Some(product)), Some(Layers::several([-2, -1], product)));
     }
 }

@@ -20,8 +20,7 @@ pub fn settings(args: &MapArgs, method: Option<&str>, strength: Strength) -> Res
     Ok(view(&args.view)?
         .strength(strength)
         .method(method.map(str::to_owned))
-        .layer(args.layers.block())
-        .layers(args.layers.several())
+        .layers(args.layers.layers())
         .threshold(args.threshold)
         .aggregate(args.aggregate.clone()))
 }

@@ -127,11 +127,10 @@ fn data_options(args: &DataArgs) -> dataset::Options {
 fn options(args: &EvaluateArgs, dataset: &Dataset) -> Result<Options> {
     let tolerance = args.metrics.tolerance.map(|pixels| Tolerance { area: pixels, point: pixels });
     let faithfulness = args.metrics.faithfulness();
-    let (layers, several) = args.layers.grid()?;
     Ok(Options::default()
-        .settings(super::view(&args.view)?.layers(several))
+        .settings(super::view(&args.view)?)
         .methods(args.method.clone())
-        .layers(layers)
+        .layers(args.layers.grid())
         .strengths(strengths(args)?)
         .aggregates(args.aggregate.clone())
         .rivals(rivals(args, dataset)?)

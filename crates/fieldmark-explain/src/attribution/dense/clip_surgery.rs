@@ -8,7 +8,7 @@
 //!
 //! Over a set of labels the surgery is a contrast by itself: its maps sum to 0, so that subtracting rivals only
 //! scales the target's map, and strength changes no proportion. For the same reason the contrast is not that of plain
-//! maps. Maps are in logits; `--layer` names the first block of the second path.
+//! maps. Maps are in logits; the layer is the first block of the second path.
 
 use candle_core::{D, Tensor};
 

@@ -4,7 +4,7 @@
 //!
 //! As in the authors' code (`gem/gem_utils.py`): six blocks (its `depth = 7` counts one more), unit vectors, one
 //! iteration of grouping before the values are taken, no MLPs, and a temperature of its own for every block, one over
-//! the tokens' mean length behind `ln_1` times head width^-½. `--layer` names the first of the blocks.
+//! the tokens' mean length behind `ln_1` times head width^-½. The layer is the first of the blocks.
 
 use candle_core::{D, Tensor};
 

@@ -13,7 +13,7 @@
 //! plays no part. That is MaskCLIP's idea, applied to the attention that gathers the photo. Neither
 //! gem-torch nor the authors' other code supports such towers.
 //!
-//! `--layer` names for some methods the first block of a second path that runs to the end. The others change **one**
+//! The layer is for some methods the first block of a second path that runs to the end. The others change **one**
 //! block, the last unless another is named; what that block gives is then read as if the tower ended there, as LeGrad
 //! reads earlier blocks. The authors know the last block only.
 //!
@@ -59,7 +59,7 @@ fn facts(measures: &'static str, cost: f64, paper: &'static str) -> Facts {
     }
 }
 
-/// Every patch's embedding, as if it alone were the summary of the photo: unit vectors.
+/// Every patch's embedding, as if it alone were the pooled embedding of the photo: unit vectors.
 ///
 /// # Shapes
 /// `tokens`, before the last norm: [tokens, width]; returns [cells, embedding].
