@@ -81,6 +81,8 @@
 //! | [`embed`] | embeddings into similarities, logits and probabilities |
 //! | [`feature`] | the tokens of a tower into the vector that a target is compared with |
 //! | [`targets`] | texts, classes, photos and vectors into named directions of a feature |
+//! | [`numpy`] | NumPy's files into arrays |
+//! | [`head`] | the file of a classifier's last layer into targets |
 //! | [`objective`] | logits into the one scalar that is explained |
 //! | [`gradient`] | pixels into one layer's activations and their gradients |
 //! | [`attribution`] | activations and gradients into a signed map |
@@ -132,8 +134,8 @@ pub use fieldmark_explain::{
     attribution, coco, explain, objective, page, prompt, refine, regions, render, report, run, verdict,
 };
 pub use fieldmark_model::{
-    device, digest, embed, error, feature, files, folder, geometry, gradient, guard, model, named, photo,
-    progress, random, targets,
+    device, digest, embed, error, feature, files, folder, geometry, gradient, guard, head, model, named,
+    numpy, photo, progress, random, targets,
 };
 
 pub use error::{Error, Result};

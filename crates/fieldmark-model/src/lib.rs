@@ -21,6 +21,8 @@ pub mod model;
 pub mod embed;
 pub mod feature;
 pub mod targets;
+pub mod numpy;
+pub mod head;
 pub mod gradient;
 
 pub use error::{Error, Result};
