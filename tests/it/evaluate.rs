@@ -7,12 +7,16 @@ use std::{
 
 use fieldmark::{
     Error, Explainer, Photo, Query, Settings,
-    dataset::{Manifest, Truth},
-    evaluate::{Evaluator, Options, Row, RowsFile, RowsWriter, Summary, pairs},
+    dataset::{self, Dataset, Manifest, Truth},
+    evaluate::{
+        Evaluator, Options, Row, RowsFile, RowsWriter, Summary, pairs,
+        run::{Description, Evaluation},
+    },
     explain::Layers,
     geometry::{Fit, Size},
     metric::{self, Bootstrap},
     objective::Strength,
+    run::{Cancel, RunFolder, Runner},
     verdict::Verdict,
 };
 use image::{GrayImage, Luma, Rgb, RgbImage};
@@ -316,6 +320,53 @@ fn settings_are_checked_before_any_picture() -> TestResult {
     assert!(refused(|options| options.methods = vec!["grad".into()]).starts_with("method: expected one of"));
     assert!(refused(|options| options.strengths.clear()).starts_with("strengths: expected at least one"));
     assert!(refused(|options| options.tolerance.area = -1.0).starts_with("tolerance: expected"));
+    Ok(())
+}
+
+/// Another program's evaluation: it is cancelled, goes on, and gives the files of one that was not.
+#[test]
+fn the_library_keeps_the_folder_of_an_evaluation() -> TestResult {
+    let (folder, explainer) = (folder()?, explainer()?);
+    let mut lines: Vec<String> = [SOUND[0], BROKEN].map(str::to_owned).into();
+    for number in 0..10 {
+        let name = format!("tall-{number}.png");
+        std::fs::copy(folder.path().join("tall.png"), folder.path().join(&name))?;
+        lines.push(SOUND[2].replace("tall.png", &name));
+    }
+    let data = write(&folder, &lines.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let dataset = Dataset::open(&data, &dataset::Options::default())?;
+    let evaluator = Evaluator::new(&explainer, options()?.layers(Vec::new()))?;
+    let go_on = |name: &str, most: usize| -> TestResult<(usize, usize)> {
+        let description = Description::new(&evaluator, &dataset, dataset.passes())?;
+        let mut evaluation = Evaluation::resume(RunFolder::claim(&folder.path().join(name))?, description)?;
+        let (cancel, mut heard) = (Cancel::new(), Vec::new());
+        let runner = Runner::new().cancelled_by(&cancel);
+        let ended = evaluation.measure(&evaluator, &dataset, runner, |picture, measured| {
+            heard.push((picture.name.clone(), measured.is_ok()));
+            if heard.len() == most {
+                cancel.cancel();
+            }
+        });
+        let failed = heard.iter().filter(|(_, is_done)| !is_done).count();
+        match ended {
+            Err(Error::Cancelled) => return Ok((heard.len(), failed)),
+            ended => ended?,
+        }
+        let mut lines = Vec::new();
+        let lost = evaluation.write_rows(&mut lines)?;
+        let summary = evaluation.finish(lost, &Bootstrap { rounds: 20, ..Bootstrap::default() })?;
+        assert_eq!(summary.failed.len(), 1);
+        assert!(summary.failed[0].error.contains("broken.png"), "{:?}", summary.failed);
+        let rows = String::from_utf8(lines)?.lines().count();
+        assert_eq!(rows, 11 * pairs(&evaluator.record().settings).len());
+        Ok((heard.len(), failed))
+    };
+    assert_eq!(go_on("once", usize::MAX)?, (12, 1));
+    let (done, _) = go_on("twice", 1)?;
+    assert!((1..12).contains(&done), "{done}");
+    go_on("twice", usize::MAX)?;
+    let [once, twice] = ["once", "twice"].map(|name| crate::sandbox::files(&folder.path().join(name)));
+    assert!(once == twice && once.contains_key("summary.md") && once.contains_key("rows.parquet"));
     Ok(())
 }
 

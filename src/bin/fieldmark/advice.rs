@@ -55,6 +55,11 @@ fn for_error(error: &Error) -> Option<&'static str> {
             "run `fieldmark prompts` for the lists and templates that ship; prompts/README.md describes a list of your \
              own",
         ),
+        Error::Run { reason, .. }
+            if reason.starts_with("expected the description of an evaluation, found a") =>
+        {
+            Some("go on with that part with --resume, which writes its run.json again")
+        }
         Error::Option { option: "certificates", .. } => {
             Some("check REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE and SSL_CERT_FILE, which name a file in PEM form")
         }

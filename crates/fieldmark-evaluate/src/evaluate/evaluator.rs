@@ -79,6 +79,11 @@ impl<'a> Evaluator<'a> {
         Record { plan, settings: self.grid.settings.clone() }
     }
 
+    /// The checkpoint that is evaluated.
+    pub(super) fn explainer(&self) -> &Explainer {
+        self.explainer
+    }
+
     /// How many pictures [`measure_each`](Self::measure_each) should be given at a time: as
     /// [`Explainer::photos_together`] has it.
     ///

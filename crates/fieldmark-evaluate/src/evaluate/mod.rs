@@ -19,6 +19,7 @@ mod plan;
 pub mod plots;
 mod row;
 mod rows_file;
+pub mod run;
 pub mod sanity;
 mod summary;
 mod tally;

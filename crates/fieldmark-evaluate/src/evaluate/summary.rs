@@ -13,7 +13,11 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{Plan, RowsFile, Setting, Sides, tally::Tally};
 use crate::{dataset::Picture, metric::Bootstrap};
 use fieldmark_explain::report::Origin;
-use fieldmark_model::{error::Result, files::serialize_path, folder::Skipped};
+use fieldmark_model::{
+    error::{Error, Result},
+    files::serialize_path,
+    folder::Skipped,
+};
 
 /// A run's result: what `evaluate --json` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -97,6 +101,12 @@ impl Failure {
     pub fn new(picture: &Picture, error: String) -> Self {
         let lines = picture.questions.iter().map(|question| question.line).collect();
         Self { image: picture.name.clone(), lines, error }
+    }
+
+    /// A picture with what is wrong with it; its file is named unless the error names it.
+    pub(super) fn of(picture: &Picture, error: &Error) -> Self {
+        let (text, file) = (error.to_string().replace(['\n', '\r'], " "), picture.path.display().to_string());
+        Self::new(picture, if text.contains(&file) { text } else { format!("{file}: {text}") })
     }
 }
 

@@ -6,7 +6,10 @@ use clap::{Arg, Args};
 use fieldmark::{
     PhotoOptions,
     dataset::{Ask, Layout, Place},
-    evaluate::faithfulness::{Faithfulness, Fill, Order, Score, Space},
+    evaluate::{
+        faithfulness::{Faithfulness, Fill, Order, Score, Space},
+        run::Shard,
+    },
     metric::Bootstrap,
 };
 
@@ -17,7 +20,6 @@ use super::{
     shared::{ModelArgs, RivalArgs, ViewArgs},
     values,
 };
-use crate::shard::Shard;
 
 /// Measure how well maps find what a data set says is there
 ///

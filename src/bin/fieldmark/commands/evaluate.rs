@@ -1,28 +1,29 @@
 //! `fieldmark evaluate`: the field's metrics over a data set, for a grid of settings. It can be interrupted at any moment
 //! and resumed, and split among machines.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use anyhow::{Context, Result, bail};
 use fieldmark::{
-    Explainer, PhotoOptions,
+    PhotoOptions,
     dataset::{self, Ask, Dataset, Picture},
     evaluate::{
-        Evaluator, Failure, Faithfulness, Group, Measured, Metric, Options, Sanity, Summary, Tolerance,
+        Evaluator, Faithfulness, Group, Metric, Options, Sanity, Summary, Tolerance,
+        run::{Description, Evaluation},
     },
     explain::Rivals,
     files::{Leftover, Registered},
     metric::Bootstrap,
     objective::{Strength, references::SYNONYM_THRESHOLD},
+    progress::Warning,
     prompt::ConceptList,
-    run::{Ended, Open, Opening, Outcome, RunFolder, Runner, Work, memory},
+    run::{RunFolder, Runner},
 };
 use tempfile::TempDir;
 
 use crate::{
     args::{DataArgs, EvaluateArgs, MetricArgs, phrases},
     destination::Destination,
-    evaluation::{Description, Evaluation, hash_of_questions},
     exit::Exit,
     images, output,
     terminal::Terminal,
@@ -51,8 +52,7 @@ fn measure(
     terminal: &Terminal,
 ) -> Result<Exit> {
     let dataset = Dataset::open(dataset, &data_options(&args.data))?;
-    let skipped = dataset.skipped()?;
-    images::note_skipped(skipped, terminal);
+    images::note_skipped(dataset.skipped()?, terminal);
     terminal.warn(dataset.warnings());
     let mut options = options(args, &dataset)?;
     let scratch = Scratch::new(args)?;
@@ -61,28 +61,19 @@ fn measure(
     options.methods = super::methods(&args.method);
     let evaluator = Evaluator::new(&explainer, options)?;
     let pictures = args.data.limit.unwrap_or(usize::MAX).min(dataset.passes());
-    let description = Description {
-        fieldmark: env!("CARGO_PKG_VERSION").to_owned(),
-        // What is thrown away need not be compared with anything.
-        model_sha256: args
-            .output
-            .as_ref()
-            .and_then(|_| super::model_hash(&args.model, terminal).transpose())
-            .transpose()?,
-        dataset: dataset.path().into(),
-        questions_sha256: hash_of_questions(dataset.pictures()?.take(pictures))?,
-        pictures,
-        shard: args.shard,
-        skipped,
-        warnings: dataset.warnings().iter().map(ToString::to_string).collect(),
-        record: evaluator.record(),
-    };
+    // What is thrown away need not be compared with anything.
+    let hash = args.output.as_ref().and_then(|_| super::model_hash(&args.model, terminal).transpose());
+    let description =
+        Description::new(&evaluator, &dataset, pictures)?.model_sha256(hash.transpose()?).shard(args.shard);
     let mut evaluation = open(args, folder, description, terminal)?;
-    let measuring = Measuring { evaluator: &evaluator, explainer: &explainer };
     let missing = evaluation.missing();
-    let ended = run_all(&measuring, dataset.pictures()?.take(pictures), &mut evaluation, terminal);
-    if let Err(error) = ended {
-        return super::ended_early(error, missing - evaluation.missing(), terminal);
+    let hear = |picture: &Picture, measured: fieldmark::Result<Vec<Warning>>| match measured {
+        Ok(warnings) => terminal.warn(&warnings),
+        Err(error) => terminal.error(&images::named(error, Some(&picture.path))),
+    };
+    let runner = Runner::new().with_progress(terminal);
+    if let Err(error) = evaluation.measure(&evaluator, &dataset, runner, hear) {
+        return super::ended_early(error.into(), missing - evaluation.missing(), terminal);
     }
     finish(args, evaluation, rows)
 }
@@ -90,7 +81,18 @@ fn measure(
 fn finish(args: &EvaluateArgs, mut evaluation: Evaluation, rows: Option<Destination>) -> Result<Exit> {
     let bootstrap = Bootstrap { seed: args.seed, ..Bootstrap::default() };
     let is_printed = !rows.as_ref().is_some_and(Destination::is_standard_output);
-    let summary = evaluation.finish(&bootstrap, rows)?;
+    let failed = match rows {
+        None => evaluation.write_rows(&mut io::sink())?,
+        Some(rows) => {
+            let mut failed = Vec::new();
+            rows.write(|file| {
+                failed = evaluation.write_rows(file).map_err(io::Error::other)?;
+                Ok(())
+            })?;
+            failed
+        }
+    };
+    let summary = evaluation.finish(failed, &bootstrap)?;
     if is_printed {
         print(&summary, args)?;
     }
@@ -225,67 +227,5 @@ fn open(
     if Evaluation::is_there(folder.path()) {
         terminal.note("the results in the output directory are replaced; --resume would go on with them");
     }
-    Evaluation::begin(folder, description)
-}
-
-/// Measures the pictures that are not there yet. One that cannot be measured does not stop the others; where the data set
-/// cannot be read any further, the run ends after the pictures before it.
-fn run_all(
-    measuring: &Measuring,
-    pictures: impl Iterator<Item = fieldmark::Result<Picture>>,
-    evaluation: &mut Evaluation,
-    terminal: &Terminal,
-) -> Result<()> {
-    let wanted = evaluation.wanted();
-    let is_wanted = |(place, picture): &(usize, fieldmark::Result<Picture>)| {
-        picture.is_err() || wanted.get(*place).copied().unwrap_or(false)
-    };
-    let pictures = pictures.enumerate().filter(is_wanted);
-    let pictures = pictures.map(|(place, picture)| picture.map(|picture| (place, picture)));
-    let together = measuring.evaluator.pictures_together()?;
-    let runner = Runner::new().at_once(1).together(together).with_progress(terminal);
-    runner.expecting(evaluation.missing()).run(pictures, measuring, |Outcome { input, result, .. }| {
-        match (input, result) {
-            (Some((place, _)), Ok(measured)) => {
-                terminal.warn(&measured.warnings);
-                evaluation.add(place, measured.answers)
-            }
-            (Some((place, picture)), Err(error)) => {
-                let error = images::named(error, Some(&picture.path));
-                terminal.error(&error);
-                evaluation.fail(place, Failure::new(&picture, crate::terminal::chain(&error)))
-            }
-            (None, result) => Ok(result.map(drop)?),
-        }
-    })
-}
-
-/// What the run does with each picture: those of a batch are opened and measured together.
-struct Measuring<'a> {
-    evaluator: &'a Evaluator<'a>,
-    explainer: &'a Explainer,
-}
-
-impl Work for Measuring<'_> {
-    type Input = (usize, Picture);
-    type Opened = ();
-    type Answer = Measured;
-    type Output = Measured;
-
-    fn memory(&self, (_, picture): &(usize, Picture)) -> u64 {
-        memory(&picture.path)
-    }
-
-    fn open(&self, _: &(usize, Picture)) -> fieldmark::Result<Opening<(), Measured>> {
-        Ok(Opening::Photo(()))
-    }
-
-    fn answer(&self, open: &[Open<'_, (usize, Picture), ()>], _: &Ended) -> Vec<fieldmark::Result<Measured>> {
-        let pictures: Vec<&Picture> = open.iter().map(|open| &open.input.1).collect();
-        super::if_unchanged(self.explainer, self.evaluator.measure_each(&pictures))
-    }
-
-    fn finish(&self, _: &Open<'_, (usize, Picture), ()>, measured: Measured) -> fieldmark::Result<Measured> {
-        Ok(measured)
-    }
+    Ok(Evaluation::begin(folder, description)?)
 }
