@@ -10,6 +10,8 @@ mod batch;
 #[cfg(feature = "cli")]
 mod browser;
 #[cfg(feature = "cli")]
+mod book;
+#[cfg(feature = "cli")]
 mod cli;
 mod checkpoints;
 mod datasets;

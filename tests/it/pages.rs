@@ -1,12 +1,19 @@
-//! Holds the README to the program: the options that it names, and the fields of its JSON.
+//! Holds the README and the book to the program: the options that it names, and the fields of its JSON.
 
 use std::{path::Path, process::Command};
 
 use serde_json::Value;
 
-fn readme() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    std::fs::read_to_string(path).expect("the README is there")
+/// The README and those pages of the book that name options or fields.
+fn documents() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = std::fs::read_to_string(root.join("README.md")).expect("the README exists");
+    for folder in ["guide", "reference", "explanation", "cookbook"] {
+        for entry in std::fs::read_dir(root.join("docs/book/src").join(folder)).expect("the book exists") {
+            text += &std::fs::read_to_string(entry.expect("an entry").path()).expect("a page");
+        }
+    }
+    text
 }
 
 /// The standard output of the program.
@@ -24,7 +31,7 @@ fn options(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_option_that_the_readme_names_is_one() {
+fn every_option_that_the_documents_name_exists() {
     /// Those of other programs.
     const OTHERS: [&str; 11] = [
         "--release",
@@ -41,17 +48,17 @@ fn every_option_that_the_readme_names_is_one() {
     ];
     let reference = output(&["man", "--markdown"]);
     let known = options(&reference);
-    let readme = readme();
-    let named = options(&readme);
+    let documents = documents();
+    let named = options(&documents);
     assert!(named.len() > 50, "{named:?}");
     for name in named.into_iter().filter(|name| !OTHERS.contains(name)) {
-        assert!(known.contains(&name), "{name} is in README.md, but no option");
+        assert!(known.contains(&name), "{name} is documented, but no option");
     }
 }
 
 #[test]
-fn every_field_of_the_json_is_in_the_readme() {
-    let readme = readme();
+fn every_field_of_the_json_is_documented() {
+    let documents = documents();
     let folder = tempfile::tempdir().expect("a folder can be made");
     let line = output(&[
         "localize",
@@ -73,7 +80,7 @@ fn every_field_of_the_json_is_in_the_readme() {
     collect_names(&record, &mut names);
     assert!(names.len() > 30, "{names:?}");
     for name in names {
-        assert!(readme.contains(&format!("`{name}`")), "{name} is missing in README.md");
+        assert!(documents.contains(&format!("`{name}`")), "{name} is missing in docs/book");
     }
 }
 

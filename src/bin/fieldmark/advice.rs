@@ -69,7 +69,7 @@ fn for_error(error: &Error) -> Option<&'static str> {
             Some("use --device cpu, or build with --features metal on a Mac")
         }
         Error::DeviceNotCompiledIn { .. } => Some(
-            "use --device cpu, or build with --features cuda; the README's section on GPUs says what that needs",
+            "use --device cpu, or build with --features cuda; the book's page on GPUs says what that needs",
         ),
         Error::Device { device: "cuda", .. } => {
             Some("use --device cpu, or see whether nvidia-smi lists a GPU")
