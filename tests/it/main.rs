@@ -88,3 +88,4 @@ mod tiff;
 #[cfg(feature = "cli")]
 mod unknown_words;
 mod unsafe_code;
+mod words;
