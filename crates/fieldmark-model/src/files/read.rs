@@ -53,7 +53,9 @@ pub fn read_npy(path: &Path, most: usize) -> Result<(Vec<f32>, [usize; 2])> {
 }
 
 fn npy_values(bytes: &[u8]) -> Option<(Vec<f32>, [usize; 2])> {
-    let (_, shape) = bytes.get(..128)?.split_at(bytes.windows(9).position(|part| part == b"'shape': ")?);
+    // The name may come once more in the numbers behind the header.
+    let header = bytes.get(..128)?;
+    let (_, shape) = header.split_at(header.windows(9).position(|part| part == b"'shape': ")?);
     let shape = std::str::from_utf8(shape).ok()?.strip_prefix("'shape': (")?;
     let (rows, columns) = shape.split_once(')')?.0.split_once(", ")?;
     let shape = [rows.parse().ok()?, columns.parse().ok()?];
@@ -97,6 +99,7 @@ mod tests {
             with("(2, 3)", "(99999999999999999999, 3)"),
             with("(2, 3)", "(4611686018427387904, 4)"),
             [&whole[..], b"x"].concat(),
+            [with("'shape'", "'sharp'"), b"'shape': (2, 3)".to_vec()].concat(),
             b"{}".to_vec(),
         ];
         for bytes in changed.into_iter().chain([0, 9, 60, 127, 128, whole.len() - 1].map(cut)) {
