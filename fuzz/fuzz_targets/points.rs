@@ -1,0 +1,5 @@
+//! Tables of OpenImages.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fieldmark_fuzz::data_set::points(data));
