@@ -158,7 +158,7 @@ impl OutputPlace {
 /// The bar is 1.25 times the floor for trunk and head together.
 fn trunk(criterion: &mut Criterion) {
     let model = model();
-    let (tower, pixels) = (model.vision().expect("it is there"), pixels(&model));
+    let (tower, pixels) = (model.vision().expect("it exists"), pixels(&model));
     let texts = Tensor::ones((1, 512), candle_core::DType::F32, &Device::Cpu).expect("it is small");
     let weights = Tensor::ones((1, 1), candle_core::DType::F32, &Device::Cpu).expect("it is small");
     let mut group = group(criterion, "trunk");
@@ -176,7 +176,7 @@ fn trunk(criterion: &mut Criterion) {
         });
     });
     if let Ok(model) = model.with_precision(Precision::Bf16) {
-        let tower = model.vision().expect("it is there");
+        let tower = model.vision().expect("it exists");
         let pixels = pixels.unsqueeze(0).expect("it has three dimensions");
         group
             .bench_function("trunk in bf16", |bencher| bencher.iter(|| tower.run_until(&pixels, LAYERS - 1)));
@@ -186,9 +186,9 @@ fn trunk(criterion: &mut Criterion) {
 
 fn head(criterion: &mut Criterion) {
     let model = model();
-    let (tower, pixels) = (model.vision().expect("it is there"), pixels(&model));
+    let (tower, pixels) = (model.vision().expect("it exists"), pixels(&model));
     let trace = LayerTrace::new(tower, &pixels, LAYERS - 1, Differentiation::Fastest).expect("it runs");
-    let embedding = trace.embedding().expect("it is there");
+    let embedding = trace.embedding().expect("it exists");
     let mut group = group(criterion, "head");
     for count in [1, 10, 200] {
         let texts = Tensor::randn(0.0_f32, 0.04, (count, 512), &Device::Cpu).expect("it is small");

@@ -1,4 +1,4 @@
-//! Shows where in a photograph a CLIP-family model sees a concept, and what tells it from its rivals.
+//! Shows where in a photograph a CLIP-family model sees a concept, and what sets it apart from its rivals.
 //!
 //! A concept is a few words, "red-winged blackbird shoulder"; its rivals are other words, "rusty blackbird". The
 //! answer is a map of signed evidence on the photo, in logits, with the numbers that belong to it. The method is
@@ -69,7 +69,7 @@
 //! | [`error`] | what can go wrong into one [`Error`] |
 //! | [`named`](mod@named) | an enum into names on the command line, in JSON and in messages |
 //! | [`guard`] | a panic inside a foreign decoder into an error of its input |
-//! | [`device`] | a wish into a device that is there |
+//! | [`device`] | a choice into an available device |
 //! | [`files`] | results into files, named without collisions and written whole; files into bytes, within a bound |
 //! | [`geometry`] | pixels of the photo into cells of the grid, and back |
 //! | [`progress`] | what happens during long work into events |
@@ -109,7 +109,7 @@
 //! - Other colours, a mask, a sheet: [`render`]. A page to play with: [`explain::Compare::page`].
 //! - Another method or objective: implement [`attribution::Method`] or [`objective::Objective`] and hand it to
 //!   [`Explainer::with_method`] or [`Explainer::with_objective`].
-//! - Whether maps find what is there, and whether contrast helps: [`evaluate`].
+//! - Whether maps find the concepts of annotated photos, and whether contrast helps: [`evaluate`].
 //! - Stage by stage, without [`Explainer`]: [`model::Model`], [`gradient::LayerTrace`], [`embed::logit_gradients`].
 //!
 //! The library never prints, exits, draws progress bars or reads environment variables.

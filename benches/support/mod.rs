@@ -33,7 +33,7 @@ pub(crate) fn checkpoint() -> PathBuf {
     if !weights.exists() {
         fs::create_dir_all(&directory).expect("the folder can be made");
         for file in ["vocab.json", "merges.txt", "tokenizer_config.json"] {
-            fs::copy(Path::new(TOKENIZER).join(file), directory.join(file)).expect("the fixture is there");
+            fs::copy(Path::new(TOKENIZER).join(file), directory.join(file)).expect("the fixture exists");
         }
         fs::write(directory.join("config.json"), config().to_string()).expect("the disk has room");
         fs::write(directory.join("preprocessor_config.json"), preprocessor().to_string()).expect("it has");

@@ -42,7 +42,7 @@ pub fn json(bytes: &[u8]) {
     }
 }
 
-/// Reads a `config.json` as transformers and open_clip have it.
+/// Reads a `config.json` as in transformers and open_clip.
 pub fn config(bytes: &[u8]) {
     if let Err(error) = OpenClipConfig::parse(bytes, Path::new("open_clip_config.json")) {
         check_error(&error);

@@ -180,7 +180,7 @@ class Scores(torch.nn.Module):
 
 
 class MeanContrast:
-    """Finer-CAM's contrast as its paper has it: the target's logit minus strength times the references' mean."""
+    """Finer-CAM's contrast as in its paper: the target's logit minus strength times the references' mean."""
 
     def __init__(self, strength):
         self.strength = strength

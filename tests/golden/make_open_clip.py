@@ -86,7 +86,7 @@ timm.models.register_model(timm_tiny_siglip)
 def checkpoints():
     text = {"context_length": 16, "vocab_size": n_tokens(), "width": 24, "heads": 2, "layers": 2}
     return [
-        # The model's part alone, as older repositories have it: gelu, layer scale, a training checkpoint.
+        # The model's part alone, as in older repositories: gelu, layer scale, a training checkpoint.
         Checkpoint("open-clip-gelu", 20250811, save="pickle", config={
             "embed_dim": 24,
             "vision_cfg": {"image_size": 64, "layers": 3, "width": 36, "head_width": 12, "patch_size": 8,
@@ -114,7 +114,7 @@ def checkpoints():
             },
             "preprocess_cfg": {"resize_mode": "longest", "fill_color": 90, "interpolation": "random"},
         }),
-        # SigLIP as timm has it, with transformers' tokenizer inside open_clip's wrapper.
+        # SigLIP as in timm, with transformers' tokenizer inside open_clip's wrapper.
         Checkpoint("open-clip-timm", 20250814, save="formula", tokenizer_json=True, config={
             "model_cfg": {
                 "embed_dim": 192, "init_logit_bias": -10, "custom_text": True,

@@ -1,7 +1,7 @@
 """Makes the small seeded SigLIP checkpoints and their tokenizers; make_golden.py runs this.
 
 `tiny-siglip` is what the Hub's SigLIP is: a configuration that leaves defaults out, a SentencePiece tokenizer and its
-form for the tokenizers library, whose cleaning of a text only tokenizer_config.json tells. `tiny-siglip2` is what the
+form for the tokenizers library, whose cleaning of a text only tokenizer_config.json describes. `tiny-siglip2` is what the
 Hub's SigLIP 2 is: a byte-pair tokenizer of Gemma's kind that does not lower-case by itself, and bilinear resizing.
 """
 

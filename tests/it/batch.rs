@@ -116,7 +116,7 @@ fn a_run_that_was_killed_goes_on_to_the_same_end() {
     batch(&sandbox, "out", &["--resume"]).assert_done();
     assert_same_run(&sandbox.path("out"), &sandbox.path("whole"));
     let after = std::fs::read_to_string(&journal).unwrap();
-    assert!(after.starts_with(&kept), "what was done is not done again: its times are those of then");
+    assert!(after.starts_with(&kept), "finished work is kept, with its recorded times");
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_run_is_made_again_from_its_manifest() {
     assert_eq!(outcome.notes(), [""; 0]);
     assert_same_run(&sandbox.path("out"), &sandbox.path("again"));
     let outcome = batch(&sandbox, "again", &["--strength", "0.3", "--method", "hires-cam", "--save", "map"]);
-    assert!(outcome.notes()[0].contains("--resume"), "what is replaced is told: {outcome:#?}");
+    assert!(outcome.notes()[0].contains("--resume"), "the note names what is replaced: {outcome:#?}");
     sandbox.copy_photo("shapes-50x83.png", "photos/00.png");
     let outcome = sandbox.run(&["batch", "--from", "out/run.json", "--output", "again"]);
     assert!(
@@ -201,7 +201,7 @@ fn a_bad_photo_does_not_stop_the_others() {
 }
 
 #[test]
-fn prompts_that_cannot_be_used_are_told_before_any_photo() {
+fn unusable_prompts_are_reported_before_any_photo() {
     let sandbox = sandbox(1);
     sandbox.write("prompts.txt", "# nothing\n");
     batch(&sandbox, "out", &[]).assert_refused(&["prompts.txt"]);

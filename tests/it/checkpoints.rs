@@ -330,7 +330,7 @@ fn a_file_of_weights_is_a_model_with_the_configuration_beside_it() {
     assert_same(&answer(&scheme).unwrap(), &sound, "the answer");
     copy.remove("config.json");
     let error = answer(named.to_str().unwrap()).expect_err("has no configuration").to_string();
-    assert!(error.contains("neither config.json nor open_clip_config.json is there"), "{error}");
+    assert!(error.contains("neither config.json nor open_clip_config.json was found"), "{error}");
     let error = answer(copy.path("tokenizer.json").to_str().unwrap()).expect_err("is no weights").to_string();
     assert!(error.contains("is a file, expected a directory or a file of weights"), "{error}");
 }

@@ -506,7 +506,7 @@ fn the_nearest_concepts_become_rivals() {
     let line = outcome.json().remove(0);
     let mut rivals = prompts(&line["against"]);
     rivals.sort();
-    assert_eq!(rivals, ["Marsh", "house sparrow", "rusty blackbird"], "no rival is there twice");
+    assert_eq!(rivals, ["Marsh", "house sparrow", "rusty blackbird"], "no rival is given twice");
 }
 
 #[test]

@@ -249,7 +249,7 @@ fn cub_asks_about_attributes_where_the_parts_are() {
 }
 
 #[test]
-fn wrong_lines_of_cub_are_told() {
+fn wrong_lines_of_cub_are_reported() {
     let reason = |name: &str, text: &str, ask: &[Ask]| {
         let set = Set::of(CUB);
         set.write(&format!("CUB_200_2011/{name}"), text);
@@ -456,7 +456,7 @@ fn odd_entries_of_coco_are_passed_over_counted_and_the_first_is_named() {
         let found = pictures(&dataset).iter().map(|picture| picture.questions.len()).collect::<Vec<_>>();
         (found, set.warned(&Options::default()))
     };
-    let told = |what: &str, count: usize, first: &str| {
+    let warning = |what: &str, count: usize, first: &str| {
         vec![format!("a.json: {what} that cannot be used and are passed over: {count}; the first is {first}")]
     };
     type Change = fn(&mut Value);
@@ -492,19 +492,21 @@ fn odd_entries_of_coco_are_passed_over_counted_and_the_first_is_named() {
     ];
     for (change, expected) in cases {
         let found = changed(&|value| change(&mut value["annotations"][2]));
-        let expected = told("annotations", 1, &format!("\"annotations\", item 3: {expected}"));
+        let expected = warning("annotations", 1, &format!("\"annotations\", item 3: {expected}"));
         assert_eq!(found, (vec![1, 1], expected), "the cat of the first picture is lost, nothing else");
     }
     let image = changed(&|value| value["images"][1]["id"] = json!(1));
     let twice = "\"images\", item 2: \"id\": expected each picture once, found 1";
-    assert_eq!(image, (vec![2, 1], told("pictures", 1, twice)));
+    assert_eq!(image, (vec![2, 1], warning("pictures", 1, twice)));
     let (found, several) = changed(&|value| {
         value["images"][2] = json!({"id": 3});
         value["categories"][1]["name"] = json!(7);
     });
     assert_eq!(found, [1]);
     let parts = ["pictures", "categories", "annotations"].map(|what| format!("a.json: {what} that"));
-    assert!(several.iter().zip(&parts).all(|(told, part)| told.starts_with(part)) && several.len() == 3);
+    assert!(
+        several.iter().zip(&parts).all(|(warning, part)| warning.starts_with(part)) && several.len() == 3
+    );
     assert!(several[2].contains("passed over: 3;"), "two dogs, and the cat of the lost picture: {several:?}");
 }
 
@@ -649,7 +651,7 @@ fn open_images_asks_about_labels_that_a_point_shows() {
 }
 
 #[test]
-fn wrong_lines_of_open_images_are_told() {
+fn wrong_lines_of_open_images_are_reported() {
     let reason = |text: &str| {
         let set = Set::new();
         set.write("a-annotations-point-labels.csv", text);
@@ -794,26 +796,26 @@ fn voc_asks_about_things_and_parts() {
 
 #[test]
 fn odd_xml_is_passed_over_counted_and_the_first_is_named() {
-    let told = |text: &str, expected: &[&str]| {
+    let check = |text: &str, expected: &[&str]| {
         let set = Set::of(VOC);
         set.write("Annotations/b.xml", text);
         let dataset = set.open(&Options::default()).unwrap();
         let found = pictures(&dataset);
         assert_eq!(prompts(&found)[0], ("a", vec!["dog"]));
-        let first = |told: &String| told.split_once("the first is ").unwrap().1.to_owned();
-        let told = set.warned(&Options::default());
-        assert_eq!(told.len(), expected.len());
-        for (told, expected) in told.iter().map(first).zip(expected) {
-            assert!(told.starts_with(expected), "{told}");
+        let first = |warning: &String| warning.split_once("the first is ").unwrap().1.to_owned();
+        let warnings = set.warned(&Options::default());
+        assert_eq!(warnings.len(), expected.len());
+        for (warning, expected) in warnings.iter().map(first).zip(expected) {
+            assert!(warning.starts_with(expected), "{warning}");
         }
     };
     let object = |inside: &str, expected: &str| {
-        told(&format!("<annotation>\n<object>{inside}</object></annotation>"), &[expected]);
+        check(&format!("<annotation>\n<object>{inside}</object></annotation>"), &[expected]);
     };
     let boxed = |edges: &str, expected: &str| {
         object(&format!("<name>dog</name><bndbox>{edges}</bndbox>"), expected);
     };
-    told("<annotation>", &["Annotations/b.xml: expected XML, found an error: "]);
+    check("<annotation>", &["Annotations/b.xml: expected XML, found an error: "]);
     object("", "b.xml: line 2: name: expected a text, found nothing");
     object("<name>dog</name>", "b.xml: line 2: bndbox: expected a box, found nothing");
     boxed("<xmin>inf</xmin>", "b.xml: line 2: xmin: expected a finite number, found \"inf\"");
@@ -822,8 +824,8 @@ fn odd_xml_is_passed_over_counted_and_the_first_is_named() {
         "b.xml: line 2: bndbox: expected a width and a height above 0, found -1 x 1",
     );
     let bomb = "<!DOCTYPE a [<!ENTITY x \"aa\"><!ENTITY y \"&x;&x;\">]><annotation>&y;</annotation>";
-    told(bomb, &["Annotations/b.xml: expected XML, found an error"]);
-    told(&"<a>".repeat(300_000), &["Annotations/b.xml: expected XML, found an error"]);
+    check(bomb, &["Annotations/b.xml: expected XML, found an error"]);
+    check(&"<a>".repeat(300_000), &["Annotations/b.xml: expected XML, found an error"]);
     // The others of the same file count.
     let set = Set::of(VOC);
     let odd = VOC[21..VOC.find("== Annotations/a").unwrap()].replacen("<xmin>3<", "<xmin>9<", 1);

@@ -10,7 +10,7 @@ use fieldmark::{
 
 fn explainer(device: DeviceChoice) -> Explainer {
     let options = LoadOptions::default().device(device);
-    Explainer::load_with("miniature", &options, &Silent).expect("the device is there")
+    Explainer::load_with("miniature", &options, &Silent).expect("the device exists")
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn rows_say_what_single_queries_say() -> TestResult {
         assert_eq!((row.verdict.plain, row.verdict.contrasted), (plain_verdict, verdict));
         assert_eq!(row.case.beats_rivals.is_some(), [1, 3].contains(&row.case.line));
     }
-    // Only rivals can tell the two maps apart.
+    // Only rivals can make the two maps differ.
     let differs = |row: &&Row| row.metrics.values().any(|sides| sides.plain != sides.contrasted);
     let lines: BTreeSet<usize> = rows.iter().filter(differs).map(|row| row.case.line).collect();
     assert_eq!(lines, BTreeSet::from([1, 3]));

@@ -159,7 +159,7 @@ fn a_run_with_other_options_is_not_resumed() {
     sandbox.change_json("config.json", "/vision_config/layer_norm_eps", 1e-4);
     refused(&[], &["model_sha256"]);
     let outcome = evaluate(&sandbox, "out", &[]);
-    assert!(outcome.notes()[0].contains("--resume"), "what is replaced is told: {outcome:#?}");
+    assert!(outcome.notes()[0].contains("--resume"), "the note names what is replaced: {outcome:#?}");
 }
 
 #[test]

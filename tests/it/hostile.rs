@@ -172,7 +172,7 @@ fn a_hub_that_cannot_be_reached_is_one_error() {
 #[test]
 fn missing_files_of_a_checkpoint_are_named() {
     for (removed, parts) in [
-        (&["config.json"][..], &["model", "neither config.json nor open_clip_config.json is there"][..]),
+        (&["config.json"][..], &["model", "neither config.json nor open_clip_config.json was found"][..]),
         (
             &["model.safetensors"],
             &["model", "neither model.safetensors nor model.safetensors.index.json nor pytorch_model.bin"],
@@ -192,7 +192,7 @@ fn missing_files_of_a_checkpoint_are_named() {
 }
 
 #[test]
-fn a_configuration_that_lies_is_told_by_tensor_and_shapes() {
+fn a_wrong_configuration_is_reported_by_tensor_and_shapes() {
     for (at, value, parts) in [
         (
             "/vision_config/intermediate_size",
@@ -334,7 +334,7 @@ fn a_tensor_that_is_missing_unknown_or_of_another_shape_is_named() {
 }
 
 #[test]
-fn weights_that_are_no_numbers_are_told_by_tensor() {
+fn weights_that_are_no_numbers_are_reported_by_tensor() {
     for tensor in [
         "text_projection.weight",
         "text_model.final_layer_norm.bias",

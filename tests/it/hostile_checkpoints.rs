@@ -81,7 +81,7 @@ fn a_pickle_that_lies_about_its_numbers_is_refused() {
 }
 
 #[test]
-fn archives_of_another_kind_are_told_apart() {
+fn archives_of_another_kind_are_recognised() {
     let sandbox = Sandbox::with_model("open-clip-gelu");
     let script = archive(b"\x80\x02}.", &[("archive/constants.pkl", b"."), ("archive/code/a.py", b"")]);
     sandbox.write(PICKLED, script);

@@ -63,12 +63,12 @@ fn prompts_shows_a_list_that_reads_back() {
 }
 
 #[test]
-fn a_list_that_is_wrong_is_told_with_its_line() {
+fn a_wrong_list_is_reported_with_its_line() {
     let sandbox = Sandbox::new();
     sandbox.write("twice.txt", "reed\nmarsh\n\nReed\n");
     sandbox.write("large.txt", vec![b'a'; 5 << 20]);
     let with = |list: &str| sandbox.localize("crow", &["wide.png", "--concepts", list]);
-    with("twice.txt").assert_refused(&["twice.txt: line 4: \"Reed\" is there already, in line 1"]);
+    with("twice.txt").assert_refused(&["twice.txt: line 4: \"Reed\" is given already, in line 1"]);
     with("large.txt").assert_refused(&["large.txt", "expected at most 4194304 bytes"]);
     let unknown = with("brids");
     unknown.assert_refused(&["expected a file or one of cub-birds,", "found \"brids\""]);
@@ -164,7 +164,7 @@ fn people_see_all_strengths_in_one_table() {
     }
     assert_eq!(sandbox.names("fieldmark-out"), ["wide.crow.strip.png"]);
     let refused = |strengths| sandbox.localize("crow", &["wide.png", "--strength", strengths]);
-    refused("0.6,0.6").assert_refused(&["strength: 0.6 is there twice"]);
+    refused("0.6,0.6").assert_refused(&["strength: 0.6 is given twice"]);
     refused("0,-1").assert_refused(&["strength", "found -1"]);
     assert_eq!(refused("0,").status, Some(2));
 }
@@ -201,7 +201,7 @@ fn people_read_a_ranking_and_a_matrix() {
     let sandbox = sandbox();
     let outcome = compare(&sandbox, &["--concepts", "marsh.txt", "--top", "2", "--matrix"]);
     outcome.assert_done();
-    for part in ["rank", "cattail", "told apart", "by logits", "wide.matrix.png"] {
+    for part in ["rank", "cattail", "against", "by logits", "wide.matrix.png"] {
         assert!(outcome.stdout.contains(part), "{part}: {}", outcome.stdout);
     }
     let many: Vec<String> = (0..70).map(|number| format!("bird {number}\n")).collect();

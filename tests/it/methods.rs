@@ -166,7 +166,7 @@ fn score_cams_tell_their_passes_and_share_them() -> Result<()> {
     let explainer = explainer()?.with_progress(Arc::<Passes>::clone(&passes));
     let all = ["score-cam", "gscore-cam", "grad-cam"].map(|name| settings(name, &[-1], Combination::Mean));
     assert_eq!(explainer.rank_all(&photo()?, &lineup(), &all)?.len(), 3);
-    // One pass a channel, whatever the prompts and methods.
+    // One pass per channel, shared by all prompts and methods.
     assert_eq!(*passes.0.lock().unwrap_or_else(PoisonError::into_inner), (64, 64));
     Ok(())
 }

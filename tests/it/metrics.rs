@@ -32,7 +32,7 @@ impl Golden {
     fn open() -> Result<Self> {
         let path = parity("metrics.safetensors");
         let tensors = candle_core::safetensors::load(path, &Device::Cpu)?;
-        let numbers = std::fs::read(parity("metrics.json")).expect("the golden file is there");
+        let numbers = std::fs::read(parity("metrics.json")).expect("the golden file exists");
         Ok(Self { tensors, expected: serde_json::from_slice(&numbers).expect("the golden file is JSON") })
     }
 

@@ -19,7 +19,7 @@ fn miniature() -> Model {
 }
 
 fn golden() -> Value {
-    let text = std::fs::read(root().join("tests/golden/miniature.json")).expect("the golden file is there");
+    let text = std::fs::read(root().join("tests/golden/miniature.json")).expect("the golden file exists");
     serde_json::from_slice(&text).expect("the golden file is JSON")
 }
 

@@ -1,4 +1,4 @@
-//! `fieldmark models`: the catalogue, and what is told of one checkpoint.
+//! `fieldmark models`: the catalogue, and the description of one checkpoint.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ fn inspect(sandbox: &Sandbox, model: &str) -> Value {
 }
 
 #[test]
-fn the_catalogue_tells_what_is_in_the_cache() {
+fn the_catalogue_lists_what_is_in_the_cache() {
     let sandbox = Sandbox::new();
     cache(&sandbox, "imageomics/bioclip");
     cache(&sandbox, "someone/birds");
@@ -52,7 +52,7 @@ fn the_catalogue_tells_what_is_in_the_cache() {
 }
 
 #[test]
-fn what_was_understood_of_a_checkpoint_is_told() {
+fn the_description_of_a_checkpoint_is_printed() {
     let sandbox = Sandbox::new();
     let found = inspect(&sandbox, "model");
     let expected = [
@@ -90,7 +90,7 @@ fn what_was_understood_of_a_checkpoint_is_told() {
 }
 
 #[test]
-fn the_one_that_ships_and_one_in_the_cache_are_told_too() {
+fn the_shipped_checkpoint_and_a_cached_one_are_described() {
     let sandbox = Sandbox::new();
     let found = inspect(&sandbox, "miniature");
     assert_eq!((&found["directory"], &found["files"]), (&Value::Null, &json!([])));

@@ -57,13 +57,12 @@ fn formula(index: usize, weight: &Value, seed: u64) -> Result<Tensor> {
 /// The checkpoint of timm's form, in a folder of its own with its weights.
 fn with_formula() -> Result<(TempDir, Golden)> {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    for entry in
-        std::fs::read_dir(tests().join("fixtures/models").join(FORMULA)).expect("the fixture is there")
+    for entry in std::fs::read_dir(tests().join("fixtures/models").join(FORMULA)).expect("the fixture exists")
     {
         let entry = entry.expect("an entry");
         std::fs::copy(entry.path(), folder.path().join(entry.file_name())).expect("is copied");
     }
-    let about = std::fs::read(tests().join(format!("golden/parity/{FORMULA}.json"))).expect("is there");
+    let about = std::fs::read(tests().join(format!("golden/parity/{FORMULA}.json"))).expect("it exists");
     let about: Value = serde_json::from_slice(&about).expect("is JSON");
     let seed = about["seed"].as_u64().expect("a number");
     let weights = about["weights"].as_array().expect("a list").iter().enumerate();
@@ -172,7 +171,7 @@ fn pickled_weights_are_those_of_the_state_dictionary() -> Result<()> {
 }
 
 fn inventories() -> Value {
-    let text = std::fs::read(tests().join("golden/inventories.json")).expect("the file is there");
+    let text = std::fs::read(tests().join("golden/inventories.json")).expect("the file exists");
     serde_json::from_slice(&text).expect("is JSON")
 }
 
@@ -183,7 +182,7 @@ fn read(config: &Value) -> Result<OpenClipConfig> {
 /// `tests/golden/make_inventories.py` wrote open_clip's ids.
 #[test]
 fn openais_vocabulary_gives_open_clips_ids() -> Result<()> {
-    let golden = std::fs::read(tests().join("golden/open_clip_tokens.json")).expect("the file is there");
+    let golden = std::fs::read(tests().join("golden/open_clip_tokens.json")).expect("the file exists");
     let golden: Value = serde_json::from_slice(&golden).expect("is JSON");
     let config = read(&inventories()["models"]["ViT-B-32"]["config"])?;
     // A folder without a tokenizer: the vocabulary is the crate's.

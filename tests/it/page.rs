@@ -54,7 +54,7 @@ impl Sample {
         self.folder.path().join("report.html")
     }
 
-    /// The photo as the page has it, after its JPEG.
+    /// The photo in the page, after its JPEG.
     fn shown_photo(&self) -> RgbImage {
         let data = data(&self.html);
         let bytes = STANDARD.decode(data["photo"].as_str().unwrap()).unwrap();

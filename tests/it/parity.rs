@@ -44,7 +44,7 @@ impl Golden {
         let parity = |ending: &str| -> PathBuf { tests.join(format!("golden/parity/{name}.{ending}")) };
         let model = Model::open(directory, Device::Cpu)?;
         let tensors = candle_core::safetensors::load(parity("safetensors"), &Device::Cpu)?;
-        let cases = std::fs::read(parity("json")).expect("the golden file is there");
+        let cases = std::fs::read(parity("json")).expect("the golden file exists");
         let cases = serde_json::from_slice(&cases).expect("the golden file is JSON");
         Ok(Self { model, tensors, cases })
     }
@@ -56,7 +56,7 @@ impl Golden {
         let tensors = parity.join(format!("{name}.{kind}.safetensors"));
         golden.tensors.extend(candle_core::safetensors::load(tensors, &Device::Cpu)?);
         let cases =
-            std::fs::read(parity.join(format!("{name}.{kind}.json"))).expect("the golden file is there");
+            std::fs::read(parity.join(format!("{name}.{kind}.json"))).expect("the golden file exists");
         let cases: Value = serde_json::from_slice(&cases).expect("the golden file is JSON");
         golden.cases["maps"] = cases["maps"].clone();
         Ok(golden)

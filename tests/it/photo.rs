@@ -89,7 +89,7 @@ fn the_encoders_of_the_image_crate_are_read_back() {
 }
 
 #[test]
-fn the_format_is_told_from_the_content() {
+fn the_format_is_recognised_by_the_content() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("really a png.jpg");
     std::fs::write(&path, encode(&DynamicImage::ImageRgb8(picture(5, 4)), ImageFormat::Png)).unwrap();

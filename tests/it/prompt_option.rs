@@ -69,7 +69,7 @@ fn batch_takes_prompts_and_lists_by_option() {
     assert_eq!(of(&["--prompts", "list.txt"]), Value::from(vec!["red", "blue"]));
     assert_eq!(of(&["-p", "green", "-p", "red"]), Value::from(vec!["green", "red"]));
     let both = of(&["-p", "blue", "--prompts", "list.txt"]);
-    assert_eq!(both, Value::from(vec!["blue", "red"]), "none is there twice");
+    assert_eq!(both, Value::from(vec!["blue", "red"]), "none is given twice");
     assert_eq!(prompts(&["wide.png", "tall.png", "--prompts", "list.txt"]), Value::from(vec!["red", "blue"]));
 }
 

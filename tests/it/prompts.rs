@@ -198,7 +198,7 @@ fn rivals_by_text_are_the_most_similar_texts() -> Result<()> {
 }
 
 #[test]
-fn what_means_nearly_the_same_is_passed_over_and_told() -> Result<()> {
+fn near_synonyms_are_passed_over_and_reported() -> Result<()> {
     let explainer = explainer()?;
     let list = ConceptList::parse(BIRDS)?;
     let all = Query::new("crow").with_rivals(Rivals::among(list).count(9).synonym_threshold(1.0));

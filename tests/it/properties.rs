@@ -1,4 +1,4 @@
-//! What must hold whatever the weights are, through the library's front door.
+//! Properties that hold for any weights, through the library's public interface.
 
 use std::path::{Path, PathBuf};
 
@@ -182,7 +182,7 @@ fn surgery_over_a_set_of_labels_is_a_contrast_that_strength_only_scales() -> Res
 }
 
 #[test]
-fn rivals_that_change_nothing_are_told() -> Result<()> {
+fn rivals_that_change_nothing_are_reported() -> Result<()> {
     let explainer = explainer()?;
     let rollout = Settings::default().method(Some("attention-rollout".into()));
     let alone = Query::new(TARGET).with(rollout.clone());
@@ -253,8 +253,8 @@ fn a_photo_that_cannot_be_looked_at_says_so_when_it_is_asked() -> Result<()> {
     let settings = Settings::default().detail(1e4);
     let query = Query::new(TARGET).with(settings.clone());
     for mut session in explainer.sessions(&photos, &settings) {
-        let told = session.localize(&query).expect_err("too many tokens").to_string();
-        assert!(told.contains("detail"), "{told}");
+        let error = session.localize(&query).expect_err("too many tokens").to_string();
+        assert!(error.contains("detail"), "{error}");
     }
     let settings = Settings::default().method(Some("no such".into()));
     assert!(explainer.photos_together(&settings).is_err());

@@ -27,7 +27,7 @@ fn tests(path: &str) -> PathBuf {
 
 fn tensors(name: &str) -> HashMap<String, Tensor> {
     let path = tests("golden/parity").join(name).with_extension("safetensors");
-    candle_core::safetensors::load(path, &Device::Cpu).expect("the golden file is there")
+    candle_core::safetensors::load(path, &Device::Cpu).expect("the golden file exists")
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn map(grid: Grid, values: Vec<f32>) -> ConceptMap {
 /// A drawn scene of 128 x 96 pixels on an empty ground of 480 x 384, and where on it the red shoulder is.
 fn scene_from_afar() -> (Photo, [std::ops::Range<u32>; 2]) {
     let path = tests("../examples/images/red-winged-blackbird.png");
-    let scene = image::open(path).expect("the example is there").into_rgb8();
+    let scene = image::open(path).expect("the example exists").into_rgb8();
     let scene = imageops::resize(&scene, 128, 96, imageops::FilterType::CatmullRom);
     let mut ground = RgbImage::from_pixel(480, 384, Rgb([196, 200, 212]));
     imageops::replace(&mut ground, &scene, 300, 40);
@@ -170,7 +170,7 @@ fn with_an_outlier(sandbox: &Sandbox, cell: usize) {
 }
 
 #[test]
-fn tokens_that_stand_out_are_told_and_can_be_suppressed() -> Result<()> {
+fn tokens_that_stand_out_are_reported_and_can_be_suppressed() -> Result<()> {
     let sandbox = Sandbox::new();
     with_an_outlier(&sandbox, 27);
     let explainer = Explainer::load(sandbox.path("model"))?;
@@ -182,7 +182,7 @@ fn tokens_that_stand_out_are_told_and_can_be_suppressed() -> Result<()> {
     };
     let (kept, suppressed) = (found(Artifacts::Keep)?, found(Artifacts::Suppress)?);
     for (found, handling) in [(&kept, Artifacts::Keep), (&suppressed, Artifacts::Suppress)] {
-        let outliers = found.report.setup.artifacts.clone().expect("they are told");
+        let outliers = found.report.setup.artifacts.clone().expect("artefacts are reported");
         assert_eq!((outliers.handling, outliers.count), (handling, 1));
         assert_eq!(outliers.cells, [[3, 3]]);
     }

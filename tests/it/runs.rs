@@ -267,7 +267,7 @@ fn a_damaged_description_is_named_and_written_again() {
             assert_eq!(json_lines(&sandbox.path("out").join(journal)), lines_before);
             assert!(std::fs::read(&description).unwrap() == whole, "it is as it was");
         }
-        // Results of other settings are not mixed with these, whatever the description says.
+        // Results of other settings are not mixed with these, even if the description matches.
         std::fs::write(&description, b"{").unwrap();
         let outcome = sandbox.run(&[arguments, &["--resume", "--strength", "0.25"]].concat());
         outcome.assert_done();

@@ -2,14 +2,14 @@
 //!
 //! What decides, in this order:
 //!
-//! 1. A prompt with a word that the checkpoint cannot know is [`Verdict::Unknown`]: whatever its map shows is about
+//! 1. A prompt with a word that the checkpoint cannot know is [`Verdict::Unknown`]: what its map shows is about
 //!    other words. Only a checkpoint whose configuration lists all words that it was trained on
-//!    ([`ClosedVocabulary`](fieldmark_model::model::config::ClosedVocabulary)) can tell. The words are those of the prompt as it
+//!    ([`ClosedVocabulary`](fieldmark_model::model::config::ClosedVocabulary)) can know. The words are those of the prompt as it
 //!    was given; what a template puts around them does not count. A rival with such a word changes no verdict, but
 //!    there is a warning: what it takes from the map means nothing.
 //! 2. A map without any positive evidence is [`Verdict::Absent`].
 //! 3. A checkpoint whose configuration calibrates it ([`PresenceBounds`]) knows by itself: the probability that the
-//!    concept is there is sigmoid(logit + bias). From the one bound on it is present, below the other absent, between
+//!    concept is in the photo is sigmoid(logit + bias). From the one bound on it is present, below the other absent, between
 //!    them weak.
 //! 4. Any other checkpoint only knows what fits *better*. The prompt is compared with the neutral prompt
 //!    [`NEUTRAL`], which fits every photograph: a similarity higher by at least [`MARGIN`] is present, one
@@ -46,7 +46,7 @@ pub enum Verdict {
 
 named!(Verdict, "verdict", Present => "present", Weak => "weak", Absent => "absent", Unknown => "unknown");
 
-/// How the checkpoint can tell.
+/// How the checkpoint can decide.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Presence {

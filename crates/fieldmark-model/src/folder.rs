@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn photos_are_told_by_their_endings_and_everything_else_is_counted() {
+    fn photos_are_recognised_by_their_endings_and_everything_else_is_counted() {
         let place = tempfile::tempdir().unwrap();
         let photos = ["a.JPG", "b.jfif", "c.jpe", "d.pjpeg", "e.webp", "f.TIFF", "g.dib", "h.png"];
         write(place.path(), &photos);

@@ -37,7 +37,7 @@ pub struct Panicked {
 /// Runs `work`, and turns a panic into an error without printing it: one on this thread, or on a thread of rayon's that
 /// works for it.
 ///
-/// Whatever `work` borrows mutably must not be used after an error: it may be half-changed.
+/// What `work` borrows mutably must not be used after an error: it may be half-changed.
 ///
 /// The first call replaces the process's panic hook by one that passes on every panic outside such calls. While any
 /// thread is in such a call, panics on threads of rayon's and of the Hub's client are not passed on either, since they

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     let terminal = Terminal::new(cli.quiet);
     let started = || signals::take_over().and_then(|()| threads::start());
     let result = started().and_then(|()| loudly(|| run(&cli.command, &terminal)));
-    // Whatever was to be written is written by now.
+    // All output has been written by now.
     let result = result.and_then(|exit| output::check().map(|()| exit));
     let exit = result.unwrap_or_else(|error| {
         if exit::is_broken_pipe(&error) {

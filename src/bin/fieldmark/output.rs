@@ -197,14 +197,14 @@ pub fn batch(prompts: &[String], entries: &[Entry], page: &Path) -> Result<()> {
     write_block(&lines)
 }
 
-/// What tells every prompt from every other: a line a pair, the prompt that fits better first.
+/// The difference between every two prompts: one line per pair, the better-fitting prompt first.
 fn pair_lines(pairs: &[Pair]) -> Vec<String> {
     if pairs.is_empty() {
         return Vec::new();
     }
     let mut table = bare_table();
     let [difference, positive, peak] = ["by logits", "evidence", "peak"].map(right_cell);
-    table.set_header([Cell::new("told apart"), Cell::new("from"), difference, positive, peak]);
+    table.set_header([Cell::new("prompt"), Cell::new("against"), difference, positive, peak]);
     for pair in pairs.iter().filter(|pair| pair.difference > 0.0) {
         let peak = pair.peak.map_or("none".into(), |peak| format!("{}, {}", peak.x, peak.y));
         table.add_row([

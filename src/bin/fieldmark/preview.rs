@@ -1,6 +1,6 @@
 //! A picture in the terminal: by a protocol that the terminal knows, else as coloured half blocks.
 //!
-//! What a terminal can do is told by its environment; it is not asked, since a program that reads its terminal's
+//! The environment says what a terminal can do; the terminal is not queried, since a program that reads its terminal's
 //! answers gets in the way of whoever types. Inside tmux and screen only half blocks are sure to arrive.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -47,7 +47,7 @@ const WIDEST: u32 = 100;
 /// The most bytes that kitty takes in one piece.
 const PIECE: usize = 4096;
 
-/// A character's width and height in pixels, for protocols that are not told in characters. Most fonts are larger.
+/// A character's width and height in pixels, for protocols that count in pixels. Most fonts are larger.
 const CHARACTER: (u32, u32) = (8, 16);
 
 impl Protocol {

@@ -58,7 +58,7 @@ impl Terminal {
         self.bars.suspend(print)
     }
 
-    /// If standard error is closed there is nobody to tell.
+    /// A message is lost if standard error is closed.
     fn line(&self, line: &str) {
         let line = shown(line);
         let _ = self.without_bars(|| writeln!(std::io::stderr().lock(), "{line}"));

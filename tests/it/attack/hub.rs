@@ -1,4 +1,4 @@
-//! Hubs that misbehave at random: whatever they answer, a download ends, says one thing, and leaves a cache in which
+//! Hubs that misbehave at random: for any answer, a download ends, prints one message, and leaves a cache in which
 //! every file is what its name says.
 
 use std::sync::Mutex;

@@ -1,5 +1,5 @@
 //! Two checkpoints of one training become one: the weighted mean of their weights (Wortsman et al., Model Soups, ICML
-//! 2022). An earlier one draws its maps better, a later one tells colours apart better; between them lies one that does
+//! 2022). An earlier one draws its maps better, a later one distinguishes colours better; between them lies one that does
 //! both.
 
 use crate::train::save_whole;

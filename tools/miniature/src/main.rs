@@ -7,7 +7,7 @@
 //! going back to the kernel in every step, and when built with `RUSTFLAGS="-C target-cpu=native"`.
 
 #![allow(unreachable_pub, reason = "modules of a program: `pub` says what the others may use")]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program tells what it does")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program reports what it does")]
 #![allow(clippy::expect_used, reason = "what is drawn and trained here is made by the program itself")]
 #![allow(clippy::approx_constant, reason = "a constant changed would change every picture of the world")]
 #![allow(clippy::type_complexity, reason = "tables of the grammar")]

@@ -214,10 +214,11 @@ impl Model {
         let gathered =
             values.broadcast_mul(&attention.unsqueeze(D::Minus1)?)?.sum(1)?.reshape((batch, 1, width))?;
         let slopes = self.slopes(class, &gathered, directions)?.reshape((batch, 1, heads, size))?;
-        let told = along(&values, &slopes)?;
-        let mean = (&attention * &told)?.sum_keepdim(1)?;
+        let along_values = along(&values, &slopes)?;
+        let mean = (&attention * &along_values)?.sum_keepdim(1)?;
         let by_values = (&attention * along(&plain_values, &slopes)?)?;
-        let by_keys = ((&attention * told.broadcast_sub(&mean)?)? * (along(&plain_keys, &query)? * scale)?)?;
+        let by_keys =
+            ((&attention * along_values.broadcast_sub(&mean)?)? * (along(&plain_keys, &query)? * scale)?)?;
         (by_values + by_keys)?.sum(2)?.narrow(1, 1, tokens - 1)
     }
 

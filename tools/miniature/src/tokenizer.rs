@@ -18,7 +18,7 @@ pub struct Bpe {
     pub merges: Vec<(String, String)>,
 }
 
-/// The stand-in for each byte, as GPT-2 and CLIP have it: printable characters stand for themselves.
+/// The stand-in for each byte, as in GPT-2 and CLIP: printable characters stand for themselves.
 fn byte_letters() -> Vec<char> {
     let printable = |byte: u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     let mut next = 256;

@@ -258,7 +258,7 @@ fn sample_pose(rng: &mut impl Rng, aspect: f32, slot: usize, n_birds: usize) -> 
         (unit, centre)
     } else {
         let unit = (aspect / width).min(1.0 / height) * rng.random_range(0.6..0.74);
-        // One bird stands upper left and one lower right, or the other way: `slot` alone does not tell which.
+        // One bird stands upper left and one lower right, or the other way: `slot` alone does not say which.
         let side = if slot == 0 { -1.0 } else { 1.0 };
         let (reach_x, reach_y) = ((aspect - width * unit).max(0.0), (1.0 - height * unit).max(0.0));
         let centre = [

@@ -84,7 +84,7 @@ struct Asked {
     part: Option<String>,
 }
 
-/// A category as the file has it.
+/// A category as written in the file.
 struct Category {
     id: String,
     name: String,

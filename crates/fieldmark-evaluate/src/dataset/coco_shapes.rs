@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_places_are_told() {
+    fn bad_places_are_reported() {
         assert_eq!(reason(json!({})), "expected \"segmentation\" or \"bbox\", found no place");
         assert_eq!(
             reason(json!({"segmentation": [[1, 2, 3]]})),

@@ -25,7 +25,7 @@ use fieldmark_model::{
     progress::Warning,
 };
 
-/// The folder in the archive, and a file in it that tells the layout.
+/// The folder in the archive, and a file in it by which the layout is recognised.
 pub(super) const FOLDER: &str = "CUB_200_2011";
 pub(super) const TELLING_FILE: &str = "image_class_labels.txt";
 
@@ -279,7 +279,7 @@ fn read_images(root: &Path, classes: &HashMap<u32, String>) -> Result<Vec<Image>
         Ok(())
     })?;
     match labelled.iter().position(|is_labelled| !is_labelled) {
-        // A number that is there twice leaves its first picture without a class, too.
+        // A repeated number also leaves its first picture without a class.
         Some(position) => {
             let reason = format!("expected a class of picture {}, found none", images[position].number);
             Err(Error::Dataset { path, reason })

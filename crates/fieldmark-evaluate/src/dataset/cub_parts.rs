@@ -2,7 +2,7 @@
 //!
 //! What a picture calls left and right is the bird's own left and right, and the words mean little to a model. So
 //! `left wing` and `right wing` are both asked about as "wing", in one question that either point answers, unless the
-//! user's own words tell them apart.
+//! user's own words distinguish them.
 
 use std::{collections::HashMap, path::Path};
 

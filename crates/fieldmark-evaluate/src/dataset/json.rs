@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_told_with_its_place() {
+    fn invalid_json_is_reported_with_its_place() {
         let reason = |text: &str| items(text).err().unwrap_or_default();
         assert_eq!(reason("hello"), "byte 1: expected a JSON list or object");
         assert_eq!(reason("[{\"a\": 1"), "byte 9: expected the rest of a JSON value, found the end");

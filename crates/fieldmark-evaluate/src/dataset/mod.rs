@@ -187,7 +187,7 @@ impl Dataset {
         self.passes
     }
 
-    /// How many entries of its folders are left out, where the pictures are whatever lies in a folder; none for layouts
+    /// How many entries of its folders are left out, where the pictures are the files of a folder; none for layouts
     /// that name their pictures.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use fieldmark_model::named;
 #[serde(default)]
 #[non_exhaustive]
 pub struct Options {
-    /// How the files are laid out. None: told from what is there.
+    /// How the files are laid out. None: recognised from the files.
     pub layout: Option<Layout>,
     /// The part of the set, by the set's own name: `train`, `test`, `val`, `val2017`. None: all of it, or the part that
     /// the layout's page names.
@@ -31,7 +31,7 @@ pub struct Options {
     /// How an attribute is asked about, with `{value}` and perhaps `{attribute}` and `{class}` in it. None: the
     /// layout's own.
     pub attribute_phrase: Option<String>,
-    /// The certainty from which on an attribute counts, as CUB has it: from 1, not visible, to 4, definitely. None: 3,
+    /// The certainty from which on an attribute counts, as in CUB: from 1, not visible, to 4, definitely. None: 3,
     /// probably.
     pub certainty: Option<u8>,
     /// The folder with the pictures. None: found in the usual places.

@@ -80,7 +80,7 @@ pub enum PointUnit {
     Share,
 }
 
-/// [`PointLabels`] as numbers of pixels, which are counted row by row; what is said of a pixel twice is there twice.
+/// [`PointLabels`] as numbers of pixels, which are counted row by row; a repeated statement about a pixel counts twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PointPixels {

@@ -78,7 +78,7 @@ impl Voc {
         Ok(voc)
     }
 
-    /// Nothing but the pictures' files tells what there is.
+    /// Only the pictures' files say what the data set contains.
     fn all_concepts(&self) -> Result<Concepts> {
         let mut labels = BTreeSet::new();
         let [files, objects] = &self.odd;
@@ -146,7 +146,7 @@ impl Voc {
         things
     }
 
-    /// The picture that a file is about: the one with its name, whatever it says, since people rename pictures and
+    /// The picture that a file is about: the one with its name, ignoring what it says inside, since people rename pictures and
     /// leave the camera's name inside; else the one that it names, in another folder or with another ending.
     fn file_of(&self, name: &str, filename: Option<&str>) -> PathBuf {
         let last = filename.and_then(|file| file.rsplit(['/', '\\']).next()).filter(|last| !last.is_empty());

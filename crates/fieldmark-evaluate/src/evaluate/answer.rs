@@ -8,7 +8,7 @@ use super::{Curve, Metric, Row, Setting, Sides};
 use crate::dataset::{Picture, Question};
 use fieldmark_explain::{explain::Found, verdict::Verdict};
 
-/// One question, and what the model says of it whatever the setting.
+/// One question, and the model's scores for it, which are the same under every setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]

@@ -85,7 +85,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// How many pictures [`measure_each`](Self::measure_each) should be given at a time: as
-    /// [`Explainer::photos_together`] has it.
+    /// [`Explainer::photos_together`] returns.
     ///
     /// # Errors
     /// If a setting is not one of the checkpoint's.
@@ -111,7 +111,7 @@ impl<'a> Evaluator<'a> {
         measured.collect()
     }
 
-    /// Asks a picture's questions under every setting. The picture passes the vision tower once, whatever is asked; of
+    /// Asks a picture's questions under every setting. The picture passes the vision tower once for all questions; of
     /// metrics that look at changed pictures each of these passes as well.
     ///
     /// # Errors

@@ -153,7 +153,7 @@ impl Better {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Needs {
-    /// Nothing but that the concept is in the picture.
+    /// Only that the concept is in the picture.
     Presence,
     /// At least one rival.
     Rivals,

@@ -85,7 +85,7 @@ impl Options {
         (!metrics.is_empty()).then(|| Faithfulness { metrics, ..self.faithfulness.clone() })
     }
 
-    /// How sanity is checked, if it is. What only the cascade's other stages would tell is left out.
+    /// How sanity is checked, if it is. Numbers that need the cascade's other stages are left out.
     pub(super) fn asked_sanity(&self) -> Option<Sanity> {
         (!self.metrics_of(Group::Sanity).is_empty()).then(|| self.sanity.clone())
     }

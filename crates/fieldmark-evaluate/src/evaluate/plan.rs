@@ -29,7 +29,7 @@ pub struct Plan {
     pub detail: f64,
     /// Whether photos were looked at in tiles, too.
     pub tiles: Tiles,
-    /// What became of evidence on tokens that are not about their place.
+    /// How evidence on tokens that do not describe their place was handled.
     pub artifacts: Artifacts,
     /// What was done with finished maps.
     pub refine: Vec<Refinement>,
@@ -56,7 +56,7 @@ pub struct Plan {
 pub struct RivalsPlan {
     /// The list's concepts, in its order.
     pub concepts: Vec<String>,
-    /// By what they were chosen.
+    /// How they were chosen.
     pub by: By,
     /// How many.
     pub nearest: usize,

@@ -1,7 +1,7 @@
 //! A summary as plots: every metric against the strength of the contrast, and the curves that metrics are made of; each
 //! with the band of its intervals.
 //!
-//! Colours are those of Okabe and Ito, which people with any colour vision tell apart, and lines are marked by shape as
+//! Colours are those of Okabe and Ito, which people with any colour vision can distinguish, and lines are marked by shape as
 //! well. All panels of a plot have the same axes, so that they can be compared.
 
 use std::{ops::Range, sync::OnceLock};
@@ -99,7 +99,7 @@ fn points(curve: &ComparedCurve, means: &[Estimate]) -> Vec<(f64, Estimate)> {
     curve.at.iter().copied().zip(means.iter().copied()).collect()
 }
 
-/// What tells the lines of one method apart.
+/// What distinguishes the lines of one method.
 fn line_name(summary: &Summary, setting: &Setting) -> String {
     let several = summary.settings.iter().any(|other| other.setting.aggregate != setting.aggregate);
     let layer = format!("layer {}", setting.layer_text());

@@ -24,7 +24,7 @@ impl<T> Sides<T> {
     }
 }
 
-/// What tells one setting of a run from another.
+/// What distinguishes one setting of a run from another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]

@@ -132,7 +132,7 @@ pub struct Compared {
     /// Contrasted minus plain, picture by picture: contrast makes a difference where the interval excludes 0.
     pub difference: Estimate,
     /// How likely as large a difference is by chance alone, by the sign-flip permutation test of the pictures'
-    /// differences, two-sided; `null` where it cannot be told.
+    /// differences, two-sided; `null` where it cannot be computed.
     pub p_sign_flip: Option<f64>,
     /// The same, corrected for all settings of the run that the measure compares (Holm, 1979).
     pub p_holm: Option<f64>,

@@ -7,7 +7,7 @@
 ///
 /// From -2 to 2, more is better. The lists hold the target's probability first. `None` without a rival.
 ///
-/// The paper's rival is the class with the most similar classifier weights; here it is whatever the map was
+/// The paper's rival is the class with the most similar classifier weights; here it is the prompt that the map was
 /// contrasted with.
 pub fn relative_confidence_drop(before: &[f64], after: &[f64]) -> Option<f64> {
     let drops: Vec<f64> = before.iter().zip(after).map(|(before, after)| before - after).collect();

@@ -73,7 +73,7 @@ const EXACT: usize = 50;
 ///
 /// Differences of 0 are left out, equal ones share their ranks. Up to 50 differences the distribution is exact, and
 /// knows of equal ones; above, it is taken for normal, with the variance that equal ones leave and no correction for
-/// continuity, as scipy's `wilcoxon` has it. `None` if no difference is left.
+/// continuity, as in scipy's `wilcoxon`. `None` if no difference is left.
 pub fn wilcoxon(differences: &[f64]) -> Option<f64> {
     let differences: Vec<f64> =
         differences.iter().copied().filter(|value| *value != 0.0 && !value.is_nan()).collect();

@@ -1,6 +1,6 @@
-//! Spearman's rank correlation: how alike two maps order their cells, whatever their values are.
+//! Spearman's rank correlation: how alike two maps order their cells; only ranks count.
 
-/// The correlation of the ranks, -1 to 1; equal values share the mean of their ranks, as scipy's `spearmanr` has it.
+/// The correlation of the ranks, -1 to 1; equal values share the mean of their ranks, as in scipy's `spearmanr`.
 ///
 /// `None` where one of the two is flat or has fewer than two cells, or a value is not a number: then there is no
 /// order.

@@ -4,7 +4,7 @@
 //! Direct neighbours weigh 1/6 and diagonal ones 1/12; neighbours beyond the border are left out of the mean. With
 //! the removed pixels x unknown this is a sparse system that is symmetric and positive definite, and conjugate
 //! gradients (Hestenes and Stiefel, 1952) solve it here, where the authors' code factorises it. ROAD's score is the
-//! mean change of the model's score over the removal of 10, 20 ... 90 % of the pixels, as pytorch-grad-cam has it;
+//! mean change of the model's score over the removal of 10, 20 ... 90 % of the pixels, as in pytorch-grad-cam;
 //! combined it is (least first − most first) / 2, and more is better.
 
 use fieldmark_model::random::Random;
@@ -34,7 +34,7 @@ pub fn removed_at(percentile: usize, all: usize) -> usize {
 ///
 /// `pixels` holds the channels one after another, each row by row, `width` values a row, as does the result; `removed`
 /// is one channel's size. `noise` is the deviation in units of `pixels` and `random` its source: the authors add 0.01,
-/// so that a model cannot tell the smooth parts. Where every pixel is removed there is nothing to fill in from, and
+/// so that a model cannot recognise the smooth parts. Where every pixel is removed there is nothing to fill in from, and
 /// all become the channel's mean.
 ///
 /// # Panics

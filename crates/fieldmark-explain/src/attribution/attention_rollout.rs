@@ -31,7 +31,7 @@ impl Method for AttentionRollout {
 
     fn facts(&self) -> Facts {
         Facts {
-            measures: "how much of each patch attention brings to the pooled embedding, whatever the prompt",
+            measures: "how much of each patch attention brings to the pooled embedding, independent of the prompt",
             unit: Unit::None,
             signed: false,
             linear: false,

@@ -36,7 +36,7 @@ impl Combination {
             Self::Product => Tensor::stack(layers, 0)?.relu()?,
         };
         let peaks = stacked.max_keepdim(2)?;
-        // A layer without positive evidence is zero everywhere, whatever it is divided by.
+        // A layer without positive evidence is zero everywhere, so any divisor will do.
         let peaks = peaks.gt(0.0)?.where_cond(&peaks, &peaks.ones_like()?)?;
         let shares = stacked.broadcast_div(&peaks)?;
         let mut product = shares.get(0)?;

@@ -1,4 +1,4 @@
-//! Eigen-Grad-CAM, as pytorch-grad-cam has it (`EigenGradCAM`): the products of activations and gradients on their
+//! Eigen-Grad-CAM, as in pytorch-grad-cam (`EigenGradCAM`): the products of activations and gradients on their
 //! first principal component over the patches.
 //!
 //! The component's arbitrary sign is settled as in [`EigenCam`](super::EigenCam), but by the products' own sum over

@@ -1,4 +1,4 @@
-//! Element-wise Grad-CAM, as pytorch-grad-cam has it (`GradCAMElementWise`): the positive ones of the products of
+//! Element-wise Grad-CAM, as in pytorch-grad-cam (`GradCAMElementWise`): the positive ones of the products of
 //! activations and gradients. What speaks against the objective in one channel takes nothing from another.
 
 use candle_core::Tensor;

@@ -5,7 +5,7 @@
 //! The score is that of the authors' code (`legrad/wrapper.py`): the mean of **all** tokens, the class token's
 //! included, goes through the last norm and the projection. So is the number of blocks, two; the paper takes all of
 //! them, which layer 0 does. A tower with a pooling head is read by it, and the attention is the head's, as their
-//! code has it for SigLIP; but tokens pass the tower's last norm first, as everywhere else in such a tower, where
+//! code does for SigLIP; but tokens pass the tower's last norm first, as everywhere else in such a tower, where
 //! their code leaves it out. Their correction for SigLIP (zero where the map of "a photo of a" is high) is not made:
 //! a rival does it without a threshold. The code scales each map to 0..1 in the end; here it keeps its unit, logits
 //! for a whole unit of attention (the code leaves the logit scale out, which changes no proportion).

@@ -33,7 +33,7 @@ impl ConceptMap {
         Self { patch_area: self.patch_area, ..Self::new(values, placement) }
     }
 
-    /// The same map, of a model that resolved patches of so many pixels of the photo, whatever the grid is.
+    /// The same map, of a model that resolved patches of so many pixels of the photo; independent of the grid.
     #[must_use]
     pub(crate) fn resolving(self, patch_area: f64) -> Self {
         Self { patch_area, ..self }

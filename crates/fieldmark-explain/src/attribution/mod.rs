@@ -77,8 +77,8 @@ pub trait Method: Send + Sync {
 
     /// The maps, one for every target, before the paper's last ReLU and scaling.
     ///
-    /// Values are finite whatever the gradient is; where a method shows a gradient and that is zero, so is the map.
-    /// A method that runs the model again tells [`LayerTrace::progress`] how far it is.
+    /// Values are finite for any gradient; where a method shows a gradient and that is zero, so is the map.
+    /// A method that runs the model again reports its progress to [`LayerTrace::progress`].
     ///
     /// # Shapes
     /// Returns [rows, cells], the rows in the targets' order.

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn close_singular_values_are_told_apart() -> Result<()> {
+    fn close_singular_values_are_separated() -> Result<()> {
         for width in [2, 3, 7] {
             for second in [0.0, 2.0, 2.999, 2.999_997] {
                 let (rows, expected) = rows([3.0, second], width)?;
@@ -200,9 +200,9 @@ mod tests {
     }
 
     #[test]
-    fn many_close_singular_values_are_told_apart() -> Result<()> {
+    fn many_close_singular_values_are_separated() -> Result<()> {
         // A diagonal matrix has its entries as singular values, and centring changes it little: its projection is
-        // checked by what defines it, that X Xᵀ keeps its direction, and that no other direction varies more.
+        // checked by its definition: X Xᵀ keeps its direction, and that no other direction varies more.
         let size = 60;
         let entry =
             |at: usize| if at.is_multiple_of(size + 1) { 1.0 - (at / (size + 1)) as f64 * 1e-5 } else { 0.0 };

@@ -94,7 +94,7 @@ impl Resampled<'_> {
     pub(crate) fn sums(&self) -> Sums {
         let chunks = self.samples().rows.segments.par_chunks(BANDS);
         let sums: Vec<Sums> = chunks.map(|bands| Arch::new().dispatch(SumsOf(self, bands))).collect();
-        // Added in their order, whatever the threads do: the sums are the same in every run.
+        // Added in a fixed order, independent of threads, so that sums are the same in every run.
         sums.iter().fold(Sums::default(), |all, part| Sums {
             positive: all.positive + part.positive,
             negative: all.negative + part.negative,
@@ -400,7 +400,7 @@ impl Parts {
 
 /// A row of pixels between two neighbouring cells: a straight line.
 struct Row<'r, 's> {
-    /// The value at the first cell, and how much higher the second is: as [`Segment::ends`] has it.
+    /// The value at the first cell, and how much higher the second is: see [`Segment::ends`].
     from: f32,
     rise: f32,
     rows: &'r Rows<'s>,

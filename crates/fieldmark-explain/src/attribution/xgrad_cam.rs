@@ -2,7 +2,7 @@
 //! gradients' mean, each counted by its activation's share of the channel's sum.
 //!
 //! The paper's activations are not negative. Behind a layer norm a channel's sum can be near zero, and then its weight
-//! is large whatever the gradient is; like the reference this keeps the formula. It is linear in the gradient and
+//! is large for any gradient; like the reference this keeps the formula. It is linear in the gradient and
 //! keeps its sign.
 
 use candle_core::Tensor;

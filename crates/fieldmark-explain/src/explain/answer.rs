@@ -140,7 +140,7 @@ impl Compare {
         Some(render::pairs(photo.rgb(), &rows, render::Scale::Own, unit))
     }
 
-    /// One prompt's map as [`Found::on_pixels`] has it; none if there is no such prompt.
+    /// One prompt's map as returned by [`Found::on_pixels`]; none if there is no such prompt.
     pub fn on_pixels(&self, prompt: usize, photo: &Photo) -> Option<Cow<'_, ConceptMap>> {
         self.maps.get(prompt).map(|map| on_pixels(map, &self.report.setup, photo.rgb()))
     }

@@ -1,4 +1,4 @@
-//! Many prompts on one photo: a ranking of all, maps of some, and every pair of these told apart, all from one pass
+//! Many prompts on one photo: a ranking of all, maps of some, and the difference of every pair of these, all from one pass
 //! through the vision tower.
 
 use candle_core::Tensor;
@@ -30,7 +30,7 @@ use super::{
     unknown_words,
 };
 
-/// The most prompts of which every pair is told apart: four thousand maps.
+/// The most prompts that are compared in pairs: four thousand maps.
 const MOST_IN_PAIRS: usize = 64;
 
 /// Maps of pairs that are made at once where they cannot be subtracted.
@@ -75,7 +75,7 @@ impl Explainer {
         lineup: &CompareQuery,
         settings: &[Settings],
     ) -> Result<Vec<Compare>> {
-        // What cannot be done is told before the first of many passes.
+        // Errors are reported before the first of many passes.
         let names = names(lineup)?;
         let plans: Result<Vec<_>> = settings.iter().map(|settings| Plan::new(self, settings)).collect();
         let each = plans?.into_iter().zip(settings);
@@ -278,7 +278,7 @@ impl<'n> ScoredPrompts<'n> {
 
     /// What there is to say of every pair; `maps` are theirs, or none.
     fn matrix(&self, mapped: &[usize], maps: &[ConceptMap]) -> Vec<Pair> {
-        let told = pairs(mapped.len()).into_par_iter().zip(maps).map(|((one, other), map)| {
+        let compared = pairs(mapped.len()).into_par_iter().zip(maps).map(|((one, other), map)| {
             let (one, other) = (mapped[one], mapped[other]);
             Pair {
                 prompt: self.names[one].into(),
@@ -288,7 +288,7 @@ impl<'n> ScoredPrompts<'n> {
                 peak: regions::peak(map),
             }
         });
-        told.collect()
+        compared.collect()
     }
 }
 

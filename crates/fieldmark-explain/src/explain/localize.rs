@@ -31,13 +31,13 @@ impl Explainer {
     /// Checks a query before any photo is opened, and embeds its prompts.
     ///
     /// # Errors
-    /// If a prompt is empty, a rival is the target itself or there twice, no rival can be found among the concepts,
+    /// If a prompt is empty, a rival is the target itself or given twice, no rival can be found among the concepts,
     /// or a setting is not one of the checkpoint's.
     pub fn check(&self, query: &Query) -> Result<()> {
         self.ask(query).map(drop)
     }
 
-    /// Where the photo shows the target, and what tells it from its rivals.
+    /// Where the photo shows the target, and what sets it apart from its rivals.
     ///
     /// # Errors
     /// If the query is not sound (see [`check`](Self::check)), or a computation gives no numbers.
@@ -46,7 +46,7 @@ impl Explainer {
     }
 
     /// Answers several queries on one photo, in their order. Queries that see the photo alike (the same fit and
-    /// detail, affinity and artifacts) share one pass through the vision tower, whatever their methods and layers are.
+    /// detail, affinity and artifacts) share one pass through the vision tower, even with different methods and layers.
     ///
     /// An answer's seconds count the pass that it shares, and only its own head.
     ///
@@ -65,8 +65,8 @@ impl Explainer {
 
     /// Asks every question about one photo under every setting, at every strength that stands beside it: for each
     /// question the answers of all settings, in their order. All share one pass through the vision tower as
-    /// [`localize_all`](Self::localize_all) has it, the questions' own settings count only for how they are phrased,
-    /// and the strengths of one setting are recombined as [`sweep`](Self::sweep) has it.
+    /// in [`localize_all`](Self::localize_all), the questions' own settings count only for how they are phrased,
+    /// and the strengths of one setting are recombined as in [`sweep`](Self::sweep).
     ///
     /// # Errors
     /// As [`localize`](Self::localize).
@@ -259,7 +259,7 @@ enum StrengthMixes<'s> {
 
 impl<'s> StrengthMixes<'s> {
     /// Two mixes are enough where the map is linear, the objective's weights are a straight line over the strengths,
-    /// as the mean's are, and nothing but the map is asked of a mix, as it is with tiles.
+    /// as the mean's are, and only the map of a mix is needed, unlike with tiles.
     fn of(plan: &Plan, settings: &Settings, logits: &[f64], strengths: &'s [Strength]) -> Result<Self> {
         let weights = |strength| plan.objective.gradient(logits, strength);
         let [plain, slope] = line(plan, logits)?;
@@ -319,7 +319,7 @@ struct ResolvedQuery<'q> {
     extra: Option<Tensor>,
 }
 
-/// What a query asks, whatever its settings are.
+/// What a query asks, independent of its settings.
 #[derive(Clone)]
 struct EmbeddedPrompts<'q> {
     /// The target, the references that were given and those that were found.

@@ -75,7 +75,7 @@ impl Explainer {
     }
 
     /// Opens a checkpoint: an id of the Hub (`org/name`, `org/name@revision`), a directory, or `miniature`; loads its
-    /// vision tower, and tells what is fetched on the way. The text tower is loaded when the first prompt is embedded
+    /// vision tower, and reports what is fetched on the way. The text tower is loaded when the first prompt is embedded
     /// that the cache of texts does not know.
     ///
     /// # Errors
@@ -206,7 +206,7 @@ impl Explainer {
         prompts
     }
 
-    /// What decides whether prompt `target` of `competing` is there; the neutral prompt, if any, comes after them.
+    /// What decides whether the photo shows prompt `target` of `competing`; the neutral prompt, if any, comes after them.
     fn presence(&self, scores: &Scores, target: usize, competing: usize) -> Presence {
         let config = self.model.config();
         match config.presence {
@@ -241,10 +241,10 @@ fn text_cache(
     }
 }
 
-/// Prompts that are there twice would count double, without a word.
+/// Repeated prompts would silently count double.
 fn refuse_repeated(prompts: &[String]) -> Result<()> {
     match repeated(prompts) {
-        Some(prompt) => Err(Error::Prompt { prompt: prompt.clone(), reason: "it is there twice".into() }),
+        Some(prompt) => Err(Error::Prompt { prompt: prompt.clone(), reason: "it is given twice".into() }),
         None => Ok(()),
     }
 }

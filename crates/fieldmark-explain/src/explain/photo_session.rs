@@ -35,7 +35,7 @@ impl Explainer {
     /// smaller the tower is. They may be of any sizes. On a CPU a photo's answers are the same to the last digit as if
     /// it were looked at alone. More photos than [`photos_together`](Self::photos_together) pass in several groups.
     ///
-    /// What is wrong with the settings or a photo is told when it is asked: it is looked at then.
+    /// Errors are deferred: an invalid setting or photo fails on the first query.
     pub fn sessions<'m>(
         &'m self,
         photos: impl IntoIterator<Item = &'m Photo>,
@@ -119,7 +119,7 @@ impl<'m> PhotoSession<'m> {
         Ok(self.explainer.rank_looks(self, &lineup, std::slice::from_ref(settings))?.remove(0))
     }
 
-    /// Tells what will be asked.
+    /// Announces what will be asked.
     pub(super) fn expect(&mut self, settings: &Settings, plan: &Plan) {
         self.ahead.push(PassOptions::new(&self.explainer.model, settings, plan));
     }

@@ -45,7 +45,7 @@ fieldmark_model::setters!(LoadOptions {
     text_cache: Option<PathBuf>,
 });
 
-/// How maps are made, whatever they are about.
+/// How maps are made, for any prompt.
 ///
 /// In JSON, what is missing is the default; `layer`, `layers` and `layers_combine` are the fields of [`Layers`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,9 +70,9 @@ pub struct Settings {
     pub detail: f64,
     /// Whether the photo is looked at in tiles, too.
     pub tiles: Tiles,
-    /// What becomes of evidence on tokens that are not about their place.
+    /// How evidence on tokens that do not describe their place is handled.
     pub artifacts: Artifacts,
-    /// What is done with the finished map, in whatever order it stands here: see [`Refinement::ALL`].
+    /// What is done with the finished map; the order here does not matter: see [`Refinement::ALL`].
     pub refine: Vec<Refinement>,
     /// Which evidence is strong enough for a region.
     pub threshold: Threshold,
@@ -152,7 +152,7 @@ impl Default for Settings {
 pub struct Rivals {
     /// The list; in JSON it is the text of its file.
     pub concepts: ConceptList,
-    /// By what they are chosen.
+    /// How they are chosen.
     pub by: By,
     /// How many, at least 1; fewer where the list has no more to offer.
     #[serde(rename = "nearest")]
@@ -333,7 +333,7 @@ pub struct CompareQuery {
     pub concepts: Vec<String>,
     /// How many of the concepts get a map: those with the highest logits.
     pub top: usize,
-    /// Which pairs of prompts with a map are told apart.
+    /// Which pairs of prompts with a map are compared.
     pub pairs: Pairs,
     /// The list that the concepts are from, which results record.
     pub list: Option<ListUsed>,
@@ -354,7 +354,7 @@ impl CompareQuery {
     }
 }
 
-/// Which pairs of prompts are told apart.
+/// Which pairs of prompts are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pairs {

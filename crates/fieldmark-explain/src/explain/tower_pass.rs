@@ -237,7 +237,7 @@ impl<'m> TowerPass<'m> {
         last.map_or(&[], |at| &self.outliers[at])
     }
 
-    /// The artefacts, if there is something to tell of them.
+    /// The artefacts, if any are worth reporting.
     pub(super) fn artifacts(&self, plan: &Plan) -> Option<Outliers> {
         let outliers = self.outliers(plan);
         if outliers.is_empty() && self.artifacts == Artifacts::Keep {

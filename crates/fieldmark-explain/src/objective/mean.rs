@@ -1,4 +1,4 @@
-//! Finer-CAM's contrast as the paper has it (Zhang et al., CVPR 2025, arXiv 2501.11309, section 3): the
+//! Finer-CAM's contrast as in the paper (Zhang et al., CVPR 2025, arXiv 2501.11309, section 3): the
 //! target's logit minus the strength times the mean of the references' logits. Without references, or at
 //! strength 0, it is the target's logit alone, which gives the plain map.
 

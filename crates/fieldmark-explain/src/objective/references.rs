@@ -14,10 +14,10 @@ use fieldmark_model::named;
 /// even when they have nothing to do with each other (openai/CLIP, issue 148), and closer if one template phrases them
 /// all; so it has to be high, and other names for the same may well stay below it. The miniature, which knows its few
 /// names as definitions, is clear-cut: different birds have 0.5 at most, a part and its bird 0.99. Synonyms that a
-/// list declares are passed over whatever their cosine.
+/// list declares are passed over at any cosine.
 pub const SYNONYM_THRESHOLD: f64 = 0.95;
 
-/// By what references are chosen.
+/// How references are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum By {
@@ -36,7 +36,7 @@ named!(By, "by", Text => "text", Image => "image", Group => "group");
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Chosen {
-    /// By what.
+    /// How.
     pub by: By,
     /// The cosine of its text embedding with the target's, from -1 to 1.
     pub similarity: f64,

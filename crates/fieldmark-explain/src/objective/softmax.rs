@@ -4,7 +4,7 @@
 //!
 //! Its unit is probability, 0 to 1, not logits. Where the target wins or loses by far the probability is flat, and the
 //! maps fade. The references take part whole: strength only says whether they do (above 0) or not. Without them, and
-//! at strength 0, the probability would be 1 whatever the photo shows; there the objective is the target's logit, as
+//! at strength 0, the probability would be 1 for any photo; there the objective is the target's logit, as
 //! every objective's is.
 
 use super::{Objective, Strength, Unit};

@@ -1,4 +1,4 @@
-//! Finer-CAM's contrast as pytorch-grad-cam has it (`FinerWeightedTarget`): each reference's difference to the
+//! Finer-CAM's contrast as in pytorch-grad-cam (`FinerWeightedTarget`): each reference's difference to the
 //! target counts by the reference's softmax probability, so that the strongest rival dominates.
 //!
 //! The probabilities are not constants: the gradient flows through them too, as in the reference code. The

@@ -195,7 +195,7 @@ function valueTable() {
 
 let speaking;
 
-/** Tells a screen reader what the picture shows, once it has settled. */
+/** Announces to screen readers what the picture shows, once it has settled. */
 function summarize() {
   const target = data.prompts[chosen.target].prompt;
   const words = `Map of ${target}, ${byId("subtitle").textContent}. Peak: ${peakText()}.`;

@@ -86,7 +86,7 @@ pub struct ReportPage<'a> {
     pub maps: Maps<'a>,
     /// What is shown first.
     pub first: View,
-    /// What else is told.
+    /// Further notes.
     pub options: &'a PageOptions,
 }
 

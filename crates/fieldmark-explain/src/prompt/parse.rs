@@ -46,11 +46,11 @@ impl ConceptList {
         parse(text).map_err(list_error)
     }
 
-    /// Makes a list of names, none of which may be there twice, and of pairs of a name and the more general concept
+    /// Makes a list of names, none of which may be given twice, and of pairs of a name and the more general concept
     /// that it belongs to.
     ///
     /// # Errors
-    /// [`Error::Option`](fieldmark_model::error::Error::Option) if there is no name or too many, one is there twice or belongs to two groups, or groups lie in
+    /// [`Error::Option`](fieldmark_model::error::Error::Option) if there is no name or too many, one is given twice or belongs to two groups, or groups lie in
     /// each other in a circle.
     pub fn new(names: &[String], groups: &[(&str, &str)]) -> ListResult<Self> {
         join(names, groups).map_err(list_error)
@@ -155,7 +155,7 @@ impl Parser {
         }
         for name in std::iter::once(&name).chain(&synonyms) {
             if let Some(line) = self.named_in.insert(key(name), number) {
-                return Err(format!("{name:?} is there already, in line {line}"));
+                return Err(format!("{name:?} is given already, in line {line}"));
             }
             self.list.places.insert(key(name), place);
         }
@@ -239,8 +239,8 @@ mod tests {
     #[test]
     fn every_line_that_is_wrong_is_named() {
         let wrong = [
-            ("a\n\nA\n", "line 3: \"A\" is there already, in line 1"),
-            ("a = b\nb\n", "line 2: \"b\" is there already, in line 1"),
+            ("a\n\nA\n", "line 3: \"A\" is given already, in line 1"),
+            ("a = b\nb\n", "line 2: \"b\" is given already, in line 1"),
             ("a =\n", "line 1: expected a concept, found nothing"),
             ("a <\n", "line 1: expected a group, found nothing"),
             ("a < b = c\n", "line 1: expected synonyms before the first <"),

@@ -1,8 +1,8 @@
-//! Prompts compared by their words, whatever their case and spacing.
+//! Prompts compared by their words, ignoring case and spacing.
 
 use std::collections::HashSet;
 
-/// Whether two prompts are the same words, whatever their case and spacing.
+/// Whether two prompts are the same words, ignoring case and spacing.
 pub fn same_words(one: &str, other: &str) -> bool {
     words(one).eq(words(other))
 }

@@ -18,11 +18,11 @@ pub const SPREADS: f64 = 5.0;
 /// spreads is still next to nothing. The paper's outliers have some ten times the norm of the others.
 pub const FACTOR: f64 = 2.0;
 
-/// What becomes of evidence on tokens that are not about their place.
+/// How evidence on tokens that do not describe their place is handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Artifacts {
-    /// It stays; that there are such tokens is told.
+    /// It stays, and such tokens are reported.
     #[default]
     Keep,
     /// It is replaced by that of the patches around.
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(find(&[10.0, 11.0, 9.0, 10.0, 95.0, 10.5, 21.5]), [4, 6]);
         // More than five spreads, but not twice the median.
         assert!(find(&[10.0, 10.0, 10.0, 10.0, 12.0]).is_empty());
-        // Twice the median, but norms differ that much anyway.
+        // Twice the median, but norms of ordinary tokens differ that much.
         assert!(find(&[2.0, 30.0, 10.0, 17.0, 5.0]).is_empty());
         assert!(find(&[]).is_empty());
     }

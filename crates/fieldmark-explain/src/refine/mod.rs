@@ -1,4 +1,4 @@
-//! REFINE: a map becomes a better one by what else is known of the photo and the model: the blocks' attention, the
+//! REFINE: improves a map with further knowledge of the photo and the model: the blocks' attention, the
 //! photo's edges, closer looks at its parts, and tokens that are not about their place.
 //!
 //! What goes in and what comes out are signed maps in logits. Nothing here runs a model.

@@ -42,7 +42,7 @@ pub enum Tiles {
     #[default]
     Off,
     /// In tiles of about as many pixels of the photo as the model sees, but at most 4 along the shorter side; as a
-    /// whole only, where the photo is hardly larger than what the model sees anyway.
+    /// whole only, where the photo is hardly larger than the model's input.
     Auto,
     /// In so many tiles along the shorter side, and as many along the other as keep them square.
     Along(NonZeroUsize),

@@ -83,7 +83,7 @@ impl Components {
         parts.map(|(part, (peak, runs))| part.instance(Mask::new(photo, runs), peak, positive)).collect()
     }
 
-    /// As [`peak`](super::peak) has it, of each of the parts that count.
+    /// The [`peak`](super::peak) of each of the parts that count.
     pub(super) fn peaks(&self, resampled: &Resampled) -> Vec<Peak> {
         let mut ties = vec![Vec::new(); self.parts.len()];
         self.for_each_run(|place, run| {

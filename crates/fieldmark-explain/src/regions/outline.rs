@@ -28,7 +28,7 @@ struct Edge {
     end: Corner,
 }
 
-/// A run-length code as COCO has it: pixels are counted down the first column, then down the next.
+/// A run-length code as in COCO: pixels are counted down the first column, then down the next.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RunLengths {
     /// How many pixels are outside, then how many inside, then outside again, and so on.

@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for Label {
     }
 }
 
-/// As segmenters that take points have it: 1 and 0.
+/// The labels of segmenters that take points: 1 and 0.
 impl Serialize for Label {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u8(u8::from(*self == Self::Concept))

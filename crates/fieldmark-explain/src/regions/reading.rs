@@ -48,7 +48,7 @@ pub fn instances(map: &ConceptMap, threshold: Threshold) -> Vec<Instance> {
     Reading::of(map).map_or(Vec::new(), |reading| reading.instances(threshold))
 }
 
-/// A map with positive evidence as the photo's pixels have it, and what all questions about it begin with.
+/// A map with positive evidence at the photo's pixels, and what all questions about it begin with.
 pub(crate) struct Reading<'map> {
     pub(super) resampled: Resampled<'map>,
     /// The largest evidence, above 0.
@@ -68,7 +68,7 @@ impl<'map> Reading<'map> {
         (highest > 0.0).then(|| Self { resampled, highest, sums: OnceCell::new() })
     }
 
-    /// As [`peak`] has it.
+    /// As in [`peak`].
     pub(crate) fn peak(&self) -> Peak {
         nearest_to_centre(&self.resampled.runs(self.highest))
     }
@@ -92,7 +92,7 @@ impl<'map> Reading<'map> {
             part.area as f64 >= SPECK_PATCHES * map.patch_area() && part.sum >= LEAST_SHARE * positive
         };
         found.parts.retain(|part| is_large(part) || part.max >= self.highest);
-        // Ties keep the order of reading, those that rounding alone tells apart as well: the sort is stable.
+        // Ties, and values that only rounding distinguishes, keep the order of reading: the sort is stable.
         found.parts.sort_by(|a, b| (b.sum as f32).total_cmp(&(a.sum as f32)));
         found
     }

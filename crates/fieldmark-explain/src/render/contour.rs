@@ -1,4 +1,4 @@
-//! A level of evidence becomes a thin line on the photo, so that a region has an edge whatever the colours
+//! A level of evidence becomes a thin line on the photo, so that a region has an edge for all colours
 //! of its subject are.
 
 use image::Rgb;

@@ -6,7 +6,7 @@ use super::colormap::oklab_to_srgb;
 use crate::regions::Instance;
 use fieldmark_model::geometry::Size;
 
-/// As many places as a number of 8 bits can tell apart.
+/// As many places as a number of 8 bits can distinguish.
 pub const MOST_LABELS: usize = 255;
 
 /// Lightness and chroma of the labels' colours in OKLab, two in turn: neighbours in number differ in more than hue.
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_follow_each_other_are_easily_told_apart() {
+    fn successive_labels_have_clearly_different_colours() {
         let colors = label_colors();
         assert_eq!((colors.len(), colors[0]), (1 + MOST_LABELS, [0; 3]));
         for near in colors.windows(4) {

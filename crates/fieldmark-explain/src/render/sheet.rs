@@ -34,7 +34,7 @@ const WIDEST: u32 = 2600;
 /// One figure: the photo, then every prompt's map over it, all on one scale, with a colour bar in the maps' `unit`.
 ///
 /// Equal evidence has equal colour in every panel. [`Scale::Own`] takes the largest absolute value of all
-/// the maps. Panels are at most 480 pixels on their long side, whatever the photo's size. A map without
+/// the maps. Panels are at most 480 pixels on their long side, for any size of photo. A map without
 /// positive evidence is labelled so.
 pub fn sheet(photo: &RgbImage, panels: &[Panel], scale: Scale, unit: &str) -> RgbImage {
     let size = format!("{} × {} pixels", photo.width(), photo.height());

@@ -30,7 +30,7 @@ pub struct RivalsUsed {
     /// Among which concepts.
     #[serde(flatten)]
     pub list: ListUsed,
-    /// By what they were chosen.
+    /// How they were chosen.
     pub by: By,
     /// How many were asked for.
     pub nearest: usize,

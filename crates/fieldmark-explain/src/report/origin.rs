@@ -38,7 +38,7 @@ impl Origin {
         }
     }
 
-    /// The origin of a run, as its description has it; the commit is not known.
+    /// The origin of a run, as in its description; the commit is not known.
     pub fn of_run(version: String, model_sha256: Option<String>) -> Self {
         Self { schema: SCHEMA, version, model_revision: None, model_sha256 }
     }

@@ -61,7 +61,7 @@ pub struct Ranked {
     pub score: Score,
 }
 
-/// What tells one prompt from another: the map of the one minus the map of the other, both plain.
+/// The difference between two prompts: the plain map of the one minus the plain map of the other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]

@@ -94,12 +94,12 @@ pub struct BestTile {
     pub verdict: Verdict,
 }
 
-/// Tokens that are not about their place, and what became of their evidence.
+/// Tokens that do not describe their place, and how their evidence was handled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Outliers {
-    /// What became of it.
+    /// How it was handled.
     pub handling: Artifacts,
     /// How many there are.
     pub count: usize,

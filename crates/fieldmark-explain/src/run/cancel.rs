@@ -11,7 +11,7 @@ use fieldmark_model::error::{Error, Result};
 /// notebook's stop button call [`cancel`](Self::cancel).
 ///
 /// The run begins nothing new, hands out the photos that are at work, and then ends with
-/// [`Error::Cancelled`]. So whatever is done is in the journal, and the run can be resumed.
+/// [`Error::Cancelled`]. So all finished work is in the journal, and the run can be resumed.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 

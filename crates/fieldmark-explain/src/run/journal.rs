@@ -23,7 +23,7 @@ const LONGEST_LINE: u64 = 256 << 20;
 /// How many damaged lines are named, each with what is wrong.
 const MOST_NAMED: usize = 5;
 
-/// The lines of this run and of those that it goes on from, by what they are about.
+/// The lines of this run and of those that it continues, by subject.
 ///
 /// A line is a JSON object; the journal adds the fields `run` and `check` at its end.
 pub struct Journal<K> {
@@ -245,7 +245,7 @@ impl<K: Eq + Hash> Journal<K> {
         Ok(Some(text.map_err(unreadable(&self.path))?))
     }
 
-    /// Adds a line, in one write: it is there or it is not, and it is on the disk when this returns.
+    /// Adds a line, in one write: whole or not at all, and it is on the disk when this returns.
     ///
     /// # Errors
     /// [`Error::Write`] if it cannot be written; the journal is then as it was. [`Error::Run`] if it is longer than any

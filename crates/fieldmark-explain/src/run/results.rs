@@ -58,7 +58,7 @@ pub struct Answer {
 pub struct PromptAnswer {
     /// What the model says of it.
     pub score: Score,
-    /// Whether the concept is there.
+    /// Whether the concept is in the photo.
     pub verdict: Verdict,
     files: BTreeMap<String, String>,
 }

@@ -6,7 +6,7 @@
 //!
 //! `run` is the beginning of the SHA-256 of all that decides a result: settings, checkpoint and the program's version.
 //! `check` is the beginning of the SHA-256 of the line's bytes up to the comma before it, with all that is between the
-//! braces of `"seconds":{...}` left out: runs that differ in nothing but their times have equal checksums.
+//! braces of `"seconds":{...}` left out: runs that differ only in their times have equal checksums.
 
 use fieldmark_model::digest::{Hasher, hexadecimal};
 
@@ -120,7 +120,7 @@ mod tests {
             for bit in 0..8 {
                 let mut bytes = line.clone().into_bytes();
                 bytes[at] ^= 1 << bit;
-                // What is no text is damaged anyway.
+                // What is no text is damaged.
                 let Ok(changed) = String::from_utf8(bytes) else { continue };
                 assert!(!matches!(seal(&changed), Seal::Whole { .. }), "{changed}");
             }

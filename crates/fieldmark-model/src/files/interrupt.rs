@@ -1,6 +1,6 @@
 //! What is on the disk for a moment only, so that a program that a signal ends can leave nothing behind.
 //!
-//! Whatever makes such a file, and whatever gives a file its final name, holds one lock while it does. A program that is
+//! One lock is held while such a file is made, and while a file gets its final name. A program that is
 //! about to exit takes that lock for good and removes what is left: no file is then half-written or half-renamed.
 
 use std::collections::BTreeMap;

@@ -17,7 +17,7 @@ use crate::error::Result;
 /// [`SOFTWARE`].
 ///
 /// # Errors
-/// [`Error::Write`] as [`write_atomically`] has it.
+/// [`Error::Write`] as in [`write_atomically`].
 pub fn save_png(path: &Path, picture: &DynamicImage) -> Result<()> {
     write_atomically(path, |file| write_png(file, picture, &software(path)))
 }
@@ -72,7 +72,7 @@ fn encoding_failed(error: png::EncodingError) -> io::Error {
 /// colours up in the palette. This is how segmentation data sets keep labels.
 ///
 /// # Errors
-/// [`Error::Write`] as [`write_atomically`] has it, or if the picture has no pixels or a number without a colour.
+/// [`Error::Write`] as in [`write_atomically`], or if the picture has no pixels or a number without a colour.
 pub fn save_indexed_png(path: &Path, numbers: &GrayImage, colors: &[[u8; 3]]) -> Result<()> {
     write_atomically(path, |file| write_indexed_png(file, numbers, colors, &software(path)))
 }
@@ -98,7 +98,7 @@ fn write_indexed_png(
 /// Writes an array of `shape` (rows, columns) as NumPy's `.npy`: version 1.0, float32, row by row.
 ///
 /// # Errors
-/// [`Error::Write`] as [`write_atomically`] has it, or if there are not rows x columns values.
+/// [`Error::Write`] as in [`write_atomically`], or if there are not rows x columns values.
 pub fn save_npy(path: &Path, values: &[f32], shape: [usize; 2]) -> Result<()> {
     write_atomically(path, |file| {
         if shape[0].checked_mul(shape[1]) != Some(values.len()) {

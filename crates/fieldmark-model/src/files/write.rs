@@ -27,7 +27,7 @@ pub fn prepare_folder(folder: &Path) -> Result<()> {
 /// Writes a file whole or not at all; an existing one is replaced, and keeps its permissions. Links are followed, and
 /// stay. A named pipe or a device is written to as it is.
 ///
-/// The contents are on the disk before the file gets its name: after a power cut the old file is there or the new one.
+/// The contents are on the disk before the file gets its name: after a power cut either the old or the new file exists.
 ///
 /// # Errors
 /// [`Error::Write`] if the folder cannot be written to, the disk is full, `write` fails, or there is something that is

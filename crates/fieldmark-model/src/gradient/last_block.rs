@@ -66,7 +66,7 @@ impl<'a> LastBlock<'a> {
 
     /// The mean over the patches, taken before any product with a row a patch: with ā the mean of a_i and v̄ that of
     /// a_i V_i over the patches, and o = Σ_j a_j V_j, the mean of ds_i is do·(v̄ - ā o). It multiplies one query a head,
-    /// so W_k meets as many rows as there are heads, whatever the number of directions.
+    /// so W_k meets as many rows as there are heads, for any number of directions.
     pub(super) fn mean_gradients(&self, directions: &Tensor) -> Result<Tensor> {
         let attended = self.attended_gradients(directions)?;
         let (heads, tokens, head_width) = self.value.dims3()?;

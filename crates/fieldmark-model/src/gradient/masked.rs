@@ -1,8 +1,8 @@
 //! What the model makes of copies of the photo that are each seen through one channel of the activations.
 //!
-//! A channel is resampled to the photo's size (bilinear, its corners on the corners, as pytorch-grad-cam has it),
+//! A channel is resampled to the photo's size (bilinear, its corners on the corners, as in pytorch-grad-cam),
 //! scaled to 0 to 1, and multiplied with the normalised pixels: where the channel is low the copy is of the mean
-//! colour. No prompt takes part, so that an image's copies are embedded once, whatever is asked.
+//! colour. No prompt takes part, so that an image's copies are embedded once for all prompts.
 
 use std::{
     collections::BTreeMap,

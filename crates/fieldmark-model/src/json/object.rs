@@ -121,7 +121,7 @@ impl<'a, O: Origin> Object<'a, O> {
     /// A field's value through `read`, which gives `None` for what is not `expected`.
     ///
     /// # Errors
-    /// The origin's, if it is there and is not what was expected.
+    /// The origin's, if it exists and is not what was expected.
     pub fn read<T>(
         &self,
         key: &str,
@@ -177,7 +177,7 @@ pub(crate) fn parse_object<O: Origin>(bytes: &[u8], origin: &O) -> Result<Map<St
     }
 }
 
-/// The object that a file holds, if the file is there.
+/// The object that a file holds, if the file exists.
 ///
 /// # Errors
 /// As [`parse_object`], and if `read` fails.

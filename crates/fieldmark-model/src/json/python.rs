@@ -44,7 +44,7 @@ pub fn text(value: &Value) -> Option<&str> {
     value.as_str().filter(|text| !text.starts_with(MARK))
 }
 
-/// A value as its file has it, for errors.
+/// A value as written in its file, for errors.
 pub fn shown(found: &str) -> String {
     if !found.contains(MARK) {
         return found.to_owned();

@@ -416,7 +416,7 @@ mod tests {
     #[test]
     fn tensors_are_those_that_transformers_and_open_clip_have() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/inventories.json");
-        let text = std::fs::read(file).expect("the file is there");
+        let text = std::fs::read(file).expect("the file exists");
         let inventories: serde_json::Value = serde_json::from_slice(&text).expect("is JSON");
         let without_ones = |shape: &mut Vec<usize>| shape.retain(|side| *side != 1);
         let models = inventories["models"].as_object().expect("an object");

@@ -146,7 +146,7 @@ pub struct Contents {
     pub dtypes: BTreeMap<String, u64>,
     /// Tensors that the configuration asks for and that are not there.
     pub missing: Vec<String>,
-    /// Tensors that are there in another shape: name, expected and found.
+    /// Tensors that have another shape: name, expected and found.
     pub misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
     /// Tensors inside the model's own modules that a model of this configuration does not have.
     pub unused: Vec<String>,

@@ -8,7 +8,7 @@ use crate::{error::Error, error::Result};
 
 /// The longest width or height that is decoded, in pixels: the longest side that a JPEG can have.
 ///
-/// Without it a picture of one column may have as many rows as the pixel limit allows, and whatever keeps something for
+/// Without it a picture of one column may have as many rows as the pixel limit allows, and code that keeps something for
 /// each row needs as much memory as for a large photo.
 pub const LONGEST_SIDE: u32 = 65_535;
 

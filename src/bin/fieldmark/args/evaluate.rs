@@ -21,7 +21,7 @@ use super::{
     values,
 };
 
-/// Measure how well maps find what a data set says is there
+/// Measure how well maps agree with the annotations of a data set
 ///
 /// The data set is a directory as it was published: CUB-200-2011, a folder per class, COCO's JSON and PartImageNet's,
 /// OpenImages' point labels, FunnyBirds, or Pascal VOC's XML. Or it is a manifest.jsonl of your own with one JSON object

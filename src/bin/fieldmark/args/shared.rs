@@ -1,5 +1,5 @@
 //! Options that several commands have. Every group names its heading, and so does every option outside the heading of its
-//! group: a heading that is set by `next_help_heading` goes on into whatever follows.
+//! group: a heading set by `next_help_heading` carries over to the options that follow.
 
 use std::{ffi::OsString, path::PathBuf};
 

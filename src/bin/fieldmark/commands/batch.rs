@@ -100,7 +100,7 @@ pub fn run(args: &BatchArgs, terminal: &Terminal) -> Result<Exit> {
     run.all(manifest, earlier.as_ref(), resumed.and_then(|old| old.scale))
 }
 
-/// A prompt that cannot be used is told before any photo is opened.
+/// An unusable prompt is reported before any photo is opened.
 fn check_prompts(explainer: &Explainer, prompts: &[String], settings: &Settings) -> Result<()> {
     let (first, others) = prompts.split_first().context("prompts: expected at least one, found none")?;
     Ok(explainer.check(&Query::new(first).against(others.iter()).with(settings.clone()))?)
@@ -134,7 +134,7 @@ struct Opened {
 enum Answered {
     /// By an earlier run.
     Before(Entry),
-    /// By this run, which has not yet told of it.
+    /// By this run, which has not reported it yet.
     Now(Input, Box<Comparison>),
 }
 

@@ -212,7 +212,7 @@ impl Scratch {
     }
 }
 
-/// Begins a run in its folder, or goes on with the one that is there.
+/// Begins a run in its folder, or goes on with the one that exists.
 fn open(
     args: &EvaluateArgs,
     folder: RunFolder,

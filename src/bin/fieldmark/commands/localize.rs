@@ -73,7 +73,7 @@ pub fn run(args: &LocalizeArgs, terminal: &Terminal) -> Result<Exit> {
     Ok(exit)
 }
 
-/// What is asked of which photos, as it was typed or as an earlier result has it.
+/// What is asked of which photos, as typed or as in an earlier result.
 struct Question {
     query: Query,
     strengths: Vec<Strength>,
@@ -150,7 +150,7 @@ fn note_differences(earlier: &Origin, now: &Origin, terminal: &Terminal) {
 fn strengths(args: &LocalizeArgs) -> Result<Vec<Strength>> {
     let strengths = super::strengths(&args.map.aggregate, &args.strength)?;
     match strengths.iter().enumerate().find(|(place, strength)| strengths[..*place].contains(strength)) {
-        Some((_, strength)) => bail!("strength: {} is there twice", strength.get()),
+        Some((_, strength)) => bail!("strength: {} is given twice", strength.get()),
         None => Ok(strengths),
     }
 }

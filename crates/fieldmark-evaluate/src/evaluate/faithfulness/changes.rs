@@ -16,7 +16,7 @@ use fieldmark_model::{
 /// The deviation of the blur, in pixels, and how far it reaches.
 const BLUR: (f64, usize) = (5.0, 5);
 
-/// What becomes of the photo. Units are pixels or patches.
+/// How the photo is changed. Units are pixels or patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Change {
     /// Nothing.
@@ -41,7 +41,7 @@ impl Change {
         }
     }
 
-    /// Whether it is the same picture whatever the map.
+    /// Whether it is the same picture for every map.
     pub(super) fn is_of_photo(self) -> bool {
         matches!(self, Self::Unchanged | Self::Filled(_))
     }

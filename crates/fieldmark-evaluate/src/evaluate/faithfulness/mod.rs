@@ -128,7 +128,7 @@ impl<'e> FaithfulnessTest<'e> {
         })
     }
 
-    /// A softmax over the target alone is 1, whatever is removed.
+    /// A softmax over the target alone is 1, even with patches removed.
     fn has_meaning(&self, prompts: &Prompts) -> bool {
         let kind = self.explainer.model().config().probability;
         self.options.score != Score::Probability || kind == ProbabilityKind::Sigmoid || prompts.count() > 1

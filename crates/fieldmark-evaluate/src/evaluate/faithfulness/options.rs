@@ -16,7 +16,7 @@ pub enum Fill {
     Mean,
     /// Black.
     Black,
-    /// The photo itself, blurred: a Gaussian of 5 pixels' deviation, cut at 5 pixels, as RISE has it.
+    /// The photo itself, blurred: a Gaussian of 5 pixels' deviation, cut at 5 pixels, as in RISE.
     Blur,
     /// Random colours, each of the 256 values of a channel equally often.
     Noise,
@@ -95,7 +95,7 @@ pub struct Faithfulness {
     /// The share of the pixels at which curves end, above 0 and at most 1.
     pub until: f64,
     /// What is followed. The relative confidence drop is about probabilities and begins with the most relevant pixels,
-    /// whatever stands here and in `order`.
+    /// regardless of this field and `order`.
     pub score: Score,
     /// What is removed at a time.
     pub space: Space,
@@ -133,7 +133,7 @@ pub const PRESETS: [Preset; 6] = [
     Preset {
         name: "torch-cam",
         source: "torchcam.metrics 0.5: 20 steps over all pixels, zeros of the normalised input for both curves, \
-                 trapezoids; ROAD as pytorch-grad-cam 1.5 has it, and the relative drop with the same zeros",
+                 trapezoids; ROAD as in pytorch-grad-cam 1.5, and the relative drop with the same zeros",
     },
     Preset {
         name: "finer-cam",
@@ -159,7 +159,7 @@ pub const PRESETS: [Preset; 6] = [
     },
     Preset {
         name: "road",
-        source: "Rong et al., ICML 2022, arXiv 2202.00449, as pytorch-grad-cam 1.5 has it: 10 to 90 % of the pixels \
+        source: "Rong et al., ICML 2022, arXiv 2202.00449, as in pytorch-grad-cam 1.5: 10 to 90 % of the pixels \
                  filled in from their neighbours, noise of 0.01",
     },
 ];

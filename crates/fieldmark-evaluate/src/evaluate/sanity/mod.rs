@@ -41,7 +41,7 @@ impl Default for Sanity {
     }
 }
 
-/// A checkpoint, and what becomes of it as its blocks forget what they learnt.
+/// A checkpoint, and its copies in which more and more blocks are randomised.
 pub struct SanityTest<'e> {
     explainer: &'e Explainer,
     seed: u64,

@@ -1,5 +1,5 @@
 //! Prompts that mean something else: another concept, the same words in another order, and no words at all. Each
-//! follows from the seed and the prompt alone, so that it is the same in whatever order questions are asked.
+//! follows from the seed and the prompt alone, so that it does not depend on the order of the questions.
 
 use fieldmark_explain::{explain::Query, prompt::same_words};
 use fieldmark_model::random::Random;

@@ -1,5 +1,5 @@
 //! ClearCLIP (Lan et al., ECCV 2024, arXiv 2407.12442): in the last block a token attends to those with a similar query,
-//! and nothing but that is left: no residual, no MLP, which carry noise into the patches.
+//! and only that is left: no residual, no MLP, which carry noise into the patches.
 
 use candle_core::Tensor;
 

@@ -1,8 +1,8 @@
 //! Dense similarities: every patch gets an embedding of its own, and the map is its similarity with the prompts.
 //!
 //! The class token's way through the tower makes it comparable with texts; patches are not trained for that, and
-//! attention mixes them with whatever the class token needs. The methods here differ in what they put in the place of
-//! the last blocks' attention, so that a patch stays with its like. None of them needs a gradient. Whatever a method
+//! attention mixes them with what the class token needs. The methods here differ in what they put in the place of
+//! the last blocks' attention, so that a patch stays with its like. None of them needs a gradient. What a method
 //! does to the tokens, what follows is shared: last norm, projection, unit vectors, and cosines times the
 //! checkpoint's logit scale, so that maps are in logits. They are linear in the mix of prompts: a contrast is the same
 //! contrast of plain maps, exactly.

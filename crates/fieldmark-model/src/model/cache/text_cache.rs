@@ -3,7 +3,7 @@
 //!
 //! An embedding is known by the checkpoint's content, tokenizer included, and the text as it is phrased, so that a text
 //! that is known needs no tokenizer either. A text that is longer than the model reads is known by the ids of the tokens
-//! that are left of it: only who splits it can warn. Embeddings are float32, whatever the weights' type and the device.
+//! that are left of it: only who splits it can warn. Embeddings are float32 for all types of weights and all devices.
 //!
 //! ```text
 //! <fingerprint>.checkpoint   the content that files of this path, size, time and inode had: 32 bytes, checksum
@@ -12,7 +12,7 @@
 //!
 //! The content is SHA-256 over the text tower's configuration and tensors, the tokenizer's files and the program's
 //! version, which stands for what turns a text into tokens. To read them takes as long as to load the
-//! tower, so it is done once and remembered under what the file system says of the files; whatever changes a file
+//! tower, so it is done once and remembered under what the file system says of the files; anything that changes a file
 //! changes that. Checksums find damage, and cover the content and the text, so a record that is not whole or belongs
 //! elsewhere counts as not there. They are no protection from somebody who may write to the folder.
 //!

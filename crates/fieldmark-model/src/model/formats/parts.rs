@@ -55,7 +55,7 @@ impl Place {
         let mut parts = layouts.into_iter().map(|layout| self.read_as(layout, &listing));
         match (parts.next(), parts.next()) {
             (None, _) => {
-                let reason = format!("neither {} nor {} is there", hub::CONFIG, hub::OPEN_CLIP_CONFIGS[0]);
+                let reason = format!("neither {} nor {} was found", hub::CONFIG, hub::OPEN_CLIP_CONFIGS[0]);
                 Err(Error::ModelNotFound { model: self.directory.display().to_string(), reason })
             }
             (Some(only), None) => only,
@@ -86,7 +86,7 @@ impl Place {
             Layout::OpenClip => &hub::OPEN_CLIP_WEIGHTS,
         };
         let found = hub::other_weights(listing);
-        let reason = format!("neither {} is there, found {found}", names.join(" nor "));
+        let reason = format!("neither {} was found, only {found}", names.join(" nor "));
         Error::Weights { path: self.directory.clone(), reason }
     }
 }

@@ -3,7 +3,7 @@
 //! Wrappers put their own module before every name or in the middle of it: `module.` (DataParallel, DeepSpeed),
 //! `_orig_mod.` (compiled models), `_fsdp_wrapped_module.`, `model.` (Lightning), `clip.`, `base_model.model.` (PEFT).
 //! There is one rule for all of them. Those that no model has as a part come off wherever they are; then the model is
-//! looked for under whatever is left in front of its names, and found where the most of its tensors are.
+//! looked for under any prefix that its names have left, and found where the most of its tensors are.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

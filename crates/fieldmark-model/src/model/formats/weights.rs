@@ -59,13 +59,13 @@ impl Weights {
     /// Opens the first of these files that is in a directory; see [`open_file`](Self::open_file).
     ///
     /// # Errors
-    /// [`Error::Weights`] if none is there, or it is not of its format or cut short.
+    /// [`Error::Weights`] if none exists, or it is not of its format or cut short.
     pub fn open_first(directory: &Path, names: &[&str]) -> Result<Self> {
         let mut files = names.iter().map(|name| directory.join(name));
         match files.find(|file| file.is_file()) {
             Some(file) => Self::open_file(&file),
             None => {
-                let reason = format!("none of {} is there", names.join(", "));
+                let reason = format!("none of {} was found", names.join(", "));
                 Err(Error::Weights { path: directory.into(), reason })
             }
         }
@@ -158,7 +158,7 @@ impl Weights {
         self.places.keys().map(String::as_str)
     }
 
-    /// Gives the tensors other names, by what they are called now; `prefix` was taken off. What is not named keeps its
+    /// Renames the tensors by their present names; `prefix` was taken off. What is not named keeps its
     /// name, unless that is another's now.
     pub(crate) fn renamed(&mut self, mut names: BTreeMap<String, String>, prefix: String) {
         let old = std::mem::take(&mut self.places);
@@ -228,7 +228,7 @@ impl Weights {
         differences
     }
 
-    /// Checks that every expected tensor is there with the expected shape, and that the model's own modules have no others.
+    /// Checks that every expected tensor exists with the expected shape, and that the model's own modules have no others.
     /// Returns how the tensors differ from those expected: what lies beside the model.
     ///
     /// # Errors

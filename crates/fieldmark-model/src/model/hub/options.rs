@@ -69,7 +69,7 @@ crate::setters!(HubOptions {
 });
 
 impl Default for HubOptions {
-    /// The public Hub without a token, and the cache in the place where Python's libraries have it unless a variable
+    /// The public Hub without a token, and the cache where Python's libraries keep it unless a variable
     /// says otherwise: `.cache/huggingface/hub` in the home directory.
     fn default() -> Self {
         // The home directory is asked of the operating system; no variable changes what this library does.

@@ -63,7 +63,7 @@ impl Repair<'_> {
         self.progress.event(Event::Warning(Warning::CacheDamaged { file, reason }));
         let paths = self.cache.blob(&etag)?;
         let _lock = paths.lock(self.options.read_timeout)?;
-        // The link goes with its blob: it would lead to whatever takes the name.
+        // The link goes with its blob: it would lead to the next file of that name.
         let writing = |source| Error::Write { path: pointer.clone(), source };
         std::fs::remove_file(&pointer).map_err(writing)?;
         paths.forget_blob()

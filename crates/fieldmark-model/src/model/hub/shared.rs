@@ -8,7 +8,7 @@
 //! models--org--name/blobs/<etag>     a link to the contents
 //! ```
 //!
-//! The store saves space and transfers, nothing else: whatever goes wrong here leaves the contents in their repository.
+//! The store saves space and transfers, nothing else: any failure here leaves the contents in their repository.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

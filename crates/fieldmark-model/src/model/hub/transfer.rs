@@ -74,7 +74,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// Where the contents begin, judged by what the server says of them.
+    /// Where the contents begin, according to the server.
     fn check_part(&self, contents: &Contents, from: u64) -> Result<u64, Failure> {
         let start = contents.start.unwrap_or(from);
         if start != from && start != 0 {

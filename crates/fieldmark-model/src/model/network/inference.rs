@@ -15,9 +15,9 @@ use super::{
 };
 
 /// Runs blocks one after the other, without a graph behind the results. The tokens of all tensors pass together, which
-/// only attention tells apart: so they may be of images of any size.
+/// only attention distinguishes: so they may be of images of any size.
 ///
-/// An image's result is bit-identical whatever it is batched with: no sum is cut otherwise for having
+/// An image's result is bit-identical in any batch: no sum is cut otherwise for having
 /// more rows beside it, save in products of no more than 256 numbers.
 ///
 /// # Shapes
@@ -63,7 +63,7 @@ struct Workspace {
     attended: Vec<f32>,
 }
 
-/// A slice of at least `length` values, whatever they are.
+/// A slice of at least `length` values, not initialised to anything in particular.
 fn room(values: &mut Vec<f32>, length: usize) -> &mut [f32] {
     if values.len() < length {
         values.resize(length, 0.0);

@@ -47,7 +47,7 @@ impl LayerNorm {
     }
 }
 
-/// The gradient with respect to a layer norm's input: as [`LayerNorm::backward`] has it, whatever the dimensions before
+/// The gradient with respect to a layer norm's input: as in [`LayerNorm::backward`], for any dimensions before
 /// the last.
 fn norm_backward(input: &Tensor, weight: &Tensor, epsilon: f64, gradient: &Tensor) -> Result<Tensor> {
     if !gradient.device().is_cpu() {

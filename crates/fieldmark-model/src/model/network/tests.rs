@@ -74,7 +74,7 @@ impl Source {
         }
     }
 
-    /// The same without a class token and without a norm before the blocks, as SigLIP has it: all patches are
+    /// The same without a class token and without a norm before the blocks, as in SigLIP: all patches are
     /// pooled, and the pooled embedding is the embedding, of 8.
     pub(crate) fn pooled_tower(&mut self, activation: Activation, pool: Pool) -> VisionTower {
         let mut tower = self.tower(activation);

@@ -11,7 +11,7 @@
 
 use tokenizers::NormalizedString;
 
-/// What becomes of a prompt before it is split.
+/// How a prompt is cleaned before it is split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cleaning {

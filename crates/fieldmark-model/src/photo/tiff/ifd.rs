@@ -422,7 +422,7 @@ impl<'a> File<'a, [u8]> {
         self.bytes
     }
 
-    /// The bytes of a field, whatever they mean.
+    /// The raw bytes of a field.
     pub(super) fn content(&self, directory: &Directory, tag: u16) -> Result<Option<&'a [u8]>, Fault> {
         let Some(field) = directory.field(tag) else { return Ok(None) };
         self.check_extent(field)?;

@@ -1,4 +1,4 @@
-//! CIE L*a*b* under the light D50, as TIFF and ICC profiles have it, to sRGB.
+//! CIE L*a*b* under the light D50, as in TIFF and ICC profiles, to sRGB.
 
 use super::Fault;
 use super::layout::{Kind, Samples};
@@ -15,7 +15,7 @@ const WHITE: [f32; 3] = [0.964_22, 1.0, 0.825_21];
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lab {
     deep: bool,
-    /// As ICC profiles have it: a* and b* are 128 too large, rather than signed.
+    /// As in ICC profiles: a* and b* are 128 too large, rather than signed.
     shifted: bool,
 }
 

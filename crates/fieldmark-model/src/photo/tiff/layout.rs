@@ -86,7 +86,7 @@ impl<'a> Layout<'a> {
         let alpha = alpha(file, directory, samples.count, colour.channels())?;
         let predictor = predictor(file, directory, &samples, &compression)?;
         if predictor == Predictor::Float {
-            // It takes floats apart with their highest byte first, whatever the file's order is.
+            // It takes floats apart with their highest byte first, in either byte order of the file.
             samples.order = Order::Big;
         }
         if colour.is_subsampled() && predictor != Predictor::None {

@@ -1,7 +1,7 @@
 //! One kind of sample of a row, made 8-bit.
 //!
 //! Whole numbers span all their bits: 0 is 0, and the largest is 255. Of numbers with a sign the largest is 255, and what
-//! is negative is 0, as TIFF's "black is zero" has it. Floats span 0 to 1; those beyond are cut off, and what is no number
+//! is negative is 0, as in TIFF's "black is zero". Floats span 0 to 1; those beyond are cut off, and what is no number
 //! is 0. But where most of a picture's values are beyond 1, it was made on the scale of 8 bits (0 to 255) or of 16 (0 to
 //! 65,535), and is read so: see [`Counts::white`].
 

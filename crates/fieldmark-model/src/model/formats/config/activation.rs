@@ -8,7 +8,7 @@ pub enum Activation {
     QuickGelu,
     /// The exact GELU, with the error function.
     Gelu,
-    /// The GELU with a hyperbolic tangent in the place of the error function, as SigLIP has it.
+    /// The GELU with a hyperbolic tangent in the place of the error function, as in SigLIP.
     GeluTanh,
 }
 

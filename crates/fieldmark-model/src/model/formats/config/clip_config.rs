@@ -17,7 +17,7 @@ use crate::{
 pub enum ProbabilityKind {
     /// The softmax of the logits over the prompts that compete: which of them fits best. They sum to 1.
     Softmax,
-    /// The sigmoid of each logit, bias included: whether that prompt fits, whatever the others. SigLIP was trained
+    /// The sigmoid of each logit, bias included: whether that prompt fits, independent of the others. SigLIP was trained
     /// so; its probabilities are often small for a prompt that fits well.
     Sigmoid,
 }
@@ -52,7 +52,7 @@ pub struct ClipConfig {
     /// What the checkpoint's probabilities mean. With a sigmoid, the weights have a `logit_bias` that is part of
     /// every logit.
     pub probability: ProbabilityKind,
-    /// A bias that turns logits into the probability that the concept is there, beside the logits themselves: an
+    /// A bias that turns logits into the probability that the concept is in the photo, beside the logits themselves: an
     /// extension of the format, which transformers ignores. It calibrates the verdict and nothing else.
     pub logit_bias: Option<f64>,
     /// The bounds of the verdict where the checkpoint's probability is calibrated (an extension too:

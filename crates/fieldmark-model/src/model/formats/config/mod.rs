@@ -1,4 +1,4 @@
-//! A checkpoint's own configuration becomes one checked [`ClipConfig`], whatever library wrote it.
+//! A checkpoint's own configuration becomes one checked [`ClipConfig`], for all libraries that write one.
 //!
 //! The types here describe towers neutrally: what is there, not what a library calls it. One file a format says how
 //! its words become these types; values that describe something that is not supported are refused, and nothing is

@@ -223,7 +223,7 @@ fn text_config(section: &Section, quick: bool) -> Result<TextConfig> {
         attention,
         pooling: text_pooling(section)?,
         projection: text_projection(section)?,
-        // open_clip's own tokenizer fills up with 0, whatever `pad_id` says: that is only for `embed_cls`.
+        // open_clip's own tokenizer pads with 0 and ignores `pad_id`: that is only for `embed_cls`.
         pad: (splitter == Splitter::OpenClip).then_some(0),
         splitter,
         cleaning,
@@ -304,7 +304,7 @@ mod tests {
     fn changed(pointer: &str, value: Value) -> Value {
         let mut root = bioclip();
         let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
-        root["model_cfg"].pointer_mut(parent).expect("is there")[key] = value;
+        root["model_cfg"].pointer_mut(parent).expect("it exists")[key] = value;
         root
     }
 

@@ -65,7 +65,7 @@ pub struct TextConfig {
     pub pad: Option<u32>,
     /// Who splits texts.
     pub splitter: Splitter,
-    /// What becomes of a text before it is split.
+    /// How a text is cleaned before it is split.
     pub cleaning: Cleaning,
 }
 

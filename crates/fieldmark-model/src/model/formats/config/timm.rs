@@ -43,7 +43,7 @@ const OTHERS: [(&str, &str); 9] = [
 enum Family {
     /// With a class token.
     Plain,
-    /// As OpenAI's CLIP has it: with a norm before the blocks.
+    /// As in OpenAI's CLIP: with a norm before the blocks.
     Clip,
     /// The same with OpenAI's own activation.
     ClipQuickGelu,
@@ -71,7 +71,7 @@ pub(super) fn vision(section: &Section, name: &str, embedding: usize) -> Result<
     })?;
     let image_size = side(section, "image_size", 224)?;
     if image_size != named.image_size {
-        let expected = format!("{}, as {name} has it", named.image_size);
+        let expected = format!("{}, as in {name}", named.image_size);
         return Err(section.error("image_size", expected, image_size));
     }
     let (projection, head) = projection(section)?;
@@ -119,7 +119,7 @@ fn parse(name: &str) -> Option<Named> {
         _ => return None,
     };
     let (_, sizes) = *SIZES.iter().find(|(known, _)| *known == size)?;
-    // SigLIP's own towers all have the approximation; timm has it for some, and its checkpoints are what they are.
+    // SigLIP's own towers all have the approximation; timm uses it for some, and its checkpoints are read accordingly.
     let approximate = matches!(
         (size, patch, image_size),
         ("base", 32, _) | ("large", 16, 512) | ("so400m", 16, _) | ("giantopt", ..)
@@ -201,7 +201,7 @@ mod tests {
         let values = values.as_object().expect("an object");
         let top = Section::new(values, ConfigFile(Path::new("open_clip_config.json")));
         let section = top.inner(values, "vision_cfg.");
-        vision(&section, section.text("timm_model_name")?.expect("is there"), embedding)
+        vision(&section, section.text("timm_model_name")?.expect("it exists"), embedding)
     }
 
     #[test]
@@ -266,8 +266,6 @@ mod tests {
         }
         let size = json!({"timm_model_name": "vit_base_patch16_siglip_256", "image_size": 224});
         let error = read(&size, 768).expect_err("another size").to_string();
-        assert!(
-            error.ends_with("image_size: expected 256, as vit_base_patch16_siglip_256 has it, found 224")
-        );
+        assert!(error.ends_with("image_size: expected 256, as in vit_base_patch16_siglip_256, found 224"));
     }
 }

@@ -142,7 +142,7 @@ fn siglip(top: &Section, text: &Section, vision: &Section) -> Result<ClipConfig>
     })
 }
 
-/// A vision tower as SigLIP has it: without class token and norm before the blocks.
+/// A vision tower as in SigLIP: without class token and norm before the blocks.
 fn plain_vision(section: &Section, defaults: &Defaults, patch: usize) -> Result<VisionConfig> {
     let channels = section.size("num_channels", 3)?;
     if channels != 3 {

@@ -115,7 +115,7 @@ fn tensors(state: BTreeMap<String, Item>) -> Result<BTreeMap<String, StoredTenso
 }
 
 impl StoredTensor {
-    /// The type's name as safetensors has it, such as F32.
+    /// The type's name as in safetensors, such as F32.
     pub(crate) fn kind(&self) -> String {
         let Numbers { name, dtype, .. } = self.numbers;
         dtype.map_or(*name, |dtype| dtype.as_str()).to_uppercase()

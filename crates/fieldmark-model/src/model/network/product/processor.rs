@@ -96,7 +96,7 @@ mod instructions {
         const REQUEST_PERMISSION: u64 = 0x1023;
         const TILE_DATA: u64 = 18;
         let result: i64;
-        // SAFETY: the call reads two numbers and changes nothing but what the process may use; the kernel overwrites
+        // SAFETY: the call reads two numbers and changes only what the process may use; the kernel overwrites
         // the three registers that are named.
         unsafe {
             asm!(

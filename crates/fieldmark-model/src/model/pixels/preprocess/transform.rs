@@ -61,7 +61,7 @@ pub enum Resize {
     /// The longer side gets this length; the shorter one keeps the aspect, rounded to the nearest, as open_clip has
     /// it.
     Longest(u32),
-    /// Exactly this size, whatever the aspect.
+    /// Exactly this size, ignoring the aspect ratio.
     Exact(Size),
 }
 
@@ -80,9 +80,9 @@ pub struct CenterCrop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CropRounding {
-    /// At the lower one, as transformers has it.
+    /// At the lower one, as in transformers.
     Floor,
-    /// At the even one, as torchvision and with it open_clip have it; at the upper one where black is added.
+    /// At the even one, as in torchvision and with it open_clip; at the upper one where black is added.
     HalfEven,
 }
 
@@ -137,7 +137,7 @@ impl Preprocess {
     ///
     /// - [`Fit::Whole`]: the photo on [`grid_for`](crate::geometry::grid_for) its shape, with at most `trained.cells() * detail²` cells.
     /// - [`Fit::Squash`]: the photo on the trained grid.
-    /// - [`Fit::Crop`]: as the checkpoint has it. A remainder at the right and at the bottom that makes no
+    /// - [`Fit::Crop`]: as in the checkpoint. A remainder at the right and at the bottom that makes no
     ///   whole patch is left out, as the model's first convolution would do.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ impl Preprocess {
     /// say which processor they are for are read as those of `kind`.
     ///
     /// # Errors
-    /// [`Error::Read`](crate::Error::Read) if a file that is there cannot be read, [`Error::Config`](crate::Error::Config) if it is broken or asks
+    /// [`Error::Read`](crate::Error::Read) if an existing file cannot be read, [`Error::Config`](crate::Error::Config) if it is broken or asks
     /// for something that is not supported.
     pub fn from_directory(directory: &Path, kind: ProcessorKind, image_size: u32) -> Result<Self> {
         let nested = directory.join("processor_config.json");
@@ -79,7 +79,7 @@ impl Preprocess {
     }
 }
 
-/// The fields of a file, if it is there.
+/// The fields of a file, if it exists.
 fn read(file: &Path) -> Result<Option<Map<String, Value>>> {
     read_object(file, &ConfigFile(file), read_config_file)
 }

@@ -2,7 +2,7 @@
 //!
 //! The instruction that multiplies and adds takes numbers of 16 bits, and a weight has up to 24. So it becomes two numbers:
 //! its low 12 bits, and the rest with the sign. Products with both are summed apart, two pixels to a lane, and joined at
-//! the end. Integers of 32 bits are added modulo 2^32, and the result fits, so it is exact whatever the partial sums are.
+//! the end. Integers of 32 bits are added modulo 2^32, and the result fits, so it is exact for any partial sums.
 
 use std::arch::x86_64::{__m128i, __m256i};
 use std::ops::Range;

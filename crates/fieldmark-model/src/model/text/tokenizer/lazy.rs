@@ -23,7 +23,7 @@ impl LazyTokenizer {
     /// Looks for the files of a tokenizer. One that needs none is there at once.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`](crate::Error::Tokenizer) if none is there.
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer) if none exists.
     pub(crate) fn open(directory: &Path, config: &TextConfig) -> Result<Self> {
         let [whole, vocabulary, merges] =
             [TOKENIZER, VOCABULARY, MERGES].map(|name| directory.join(name).is_file());

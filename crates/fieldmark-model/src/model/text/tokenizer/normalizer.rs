@@ -31,7 +31,7 @@ enum Step {
     Other(NormalizerWrapper),
 }
 
-/// A replacement as files have it.
+/// A replacement as written in tokenizer files.
 #[derive(Deserialize)]
 struct Replacement {
     pattern: Source,

@@ -18,7 +18,7 @@ const MOST_STEPS_BACK: usize = 200_000;
 /// The most bytes that the program of one pattern takes.
 const LARGEST_PROGRAM: usize = 4 << 20;
 
-/// A pattern as files have it.
+/// A pattern as written in tokenizer files.
 #[derive(Deserialize)]
 pub(super) enum Source {
     /// What is looked for, letter by letter.

@@ -67,7 +67,7 @@ impl PromptTokenizer {
     /// are cleaned.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if none is there or it is broken.
+    /// [`Error::Tokenizer`] if none exists or it is broken.
     pub fn open(directory: &Path, config: &TextConfig) -> Result<Self> {
         if config.splitter == Splitter::OpenClip {
             let (pairs, path) = BytePairs::open(directory, config.vocabulary)?;
@@ -86,7 +86,7 @@ impl PromptTokenizer {
             let reason = if directory.join(SENTENCE_PIECE).is_file() {
                 format!("expected {TOKENIZER}, found the same tokenizer only as {SENTENCE_PIECE}")
             } else {
-                format!("neither {TOKENIZER} nor {VOCABULARY} with {MERGES} is there")
+                format!("neither {TOKENIZER} nor {VOCABULARY} with {MERGES} was found")
             };
             return Err(Error::Tokenizer { path: directory.into(), reason });
         }

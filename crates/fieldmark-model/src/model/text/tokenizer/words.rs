@@ -23,7 +23,7 @@ enum Rule {
     Other(PreTokenizerWrapper),
 }
 
-/// A split as files have it.
+/// A split as written in tokenizer files.
 #[derive(Deserialize)]
 struct Split {
     pattern: Source,
