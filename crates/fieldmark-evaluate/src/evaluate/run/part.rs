@@ -62,7 +62,7 @@ pub(super) fn by_index(parts: &[Part], count: usize) -> Result<Vec<&Part>> {
     for part in parts {
         let shard = part.shard()?;
         if let Some(other) = by_index[shard.index()].replace(part) {
-            let reason = format!("part {shard} is there twice, also in {}", other.folder.display());
+            let reason = format!("part {shard} appears twice, also in {}", other.folder.display());
             return Err(part.refused(reason));
         }
     }
