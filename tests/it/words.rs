@@ -116,7 +116,7 @@ fn texts_avoid_phrases_that_read_as_translated() {
 fn phrases_are_found_at_the_ends_of_words_alone() {
     for line in [
         "It tells what it does.",
-        "as in SigLIP",
+        "as SigLIP has it",
         "What becomes of the photo",
         "they differ by what they show",
         "those of then.",

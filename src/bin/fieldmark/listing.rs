@@ -33,8 +33,7 @@ pub fn catalogue(listed: &[Listed]) -> String {
     let cached: u64 = listed.iter().map(|checkpoint| checkpoint.cached_bytes).sum();
     lines.push(format!("\n* is ready to use; the cache has {} of these.", bytes(cached)));
     lines.push("A checkpoint without a licence here states it on its page, or not at all.".into());
-    lines
-        .push("`fieldmark models NAME` describes a checkpoint, `fieldmark download NAME` fetches it.".into());
+    lines.push("`fieldmark models NAME` describes one, `fieldmark download NAME` fetches it.".into());
     lines.join("\n") + "\n"
 }
 
