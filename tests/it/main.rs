@@ -14,6 +14,7 @@ mod book;
 #[cfg(feature = "cli")]
 mod cli;
 mod checkpoints;
+mod classifiers;
 mod datasets;
 mod device;
 mod engine;

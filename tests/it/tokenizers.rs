@@ -14,7 +14,8 @@ fn config() -> ClipConfig {
 }
 
 fn open(bytes: &[u8]) -> Result<PromptTokenizer, String> {
-    PromptTokenizer::parse(bytes, Path::new("t.json"), &config().text).map_err(|error| error.to_string())
+    PromptTokenizer::parse(bytes, Path::new("t.json"), config().text.as_ref().unwrap())
+        .map_err(|error| error.to_string())
 }
 
 fn split(document: &Value, prompt: &str) -> Result<Vec<u32>, String> {
@@ -160,7 +161,8 @@ fn nested_rules_end_no_process() {
 fn broken_files_beside_it_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    let message = || PromptTokenizer::open(folder.path(), &config().text).err().unwrap().to_string();
+    let message =
+        || PromptTokenizer::open(folder.path(), config().text.as_ref().unwrap()).err().unwrap().to_string();
     let ends_with = |path: &str| folder.path().join(PathBuf::from(path)).display().to_string();
     write("vocab.json", r#"{"<|startoftext|>": 0, "<|endoftext|>": 1, "a": 2}"#);
     write("merges.txt", "a b\n");

@@ -152,6 +152,11 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A text was to be a target of a checkpoint that has no text tower.
+    #[error(
+        "the checkpoint has no text tower: expected a class, a photo or a vector as the target, found a text"
+    )]
+    NoTextTower,
     /// No class, or more than one, has the name that was asked for.
     #[error("class {name:?}: {reason}{}", offered(nearest))]
     UnknownClass {

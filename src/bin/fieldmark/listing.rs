@@ -60,6 +60,7 @@ pub fn inspection(found: &Inspection) -> String {
     text.group("format", &[found.format.into(), size]);
     text.group("vision", &vision(found));
     text.group("text", &text_tower(found));
+    text.group("classes", &classes(found));
     text.group("score", &score(found));
     text.group("photo", &photo(found));
     text.group("prompt", &prompt(found));
@@ -103,9 +104,21 @@ fn vision(found: &Inspection) -> Vec<String> {
 }
 
 fn text_tower(found: &Inspection) -> Vec<String> {
-    let mut lines = blocks(&found.text.blocks).to_vec();
-    lines.push(format!("{} attention; pooling: {}", found.text.attention, found.text.pooling));
+    let Some(text) = &found.text else {
+        return vec!["none: classes, photos and vectors can be asked".into()];
+    };
+    let mut lines = blocks(&text.blocks).to_vec();
+    lines.push(format!("{} attention; pooling: {}", text.attention, text.pooling));
     lines
+}
+
+fn classes(found: &Inspection) -> Vec<String> {
+    let Some(classes) = &found.classifier else { return Vec::new() };
+    let mut names: Vec<String> = classes.first.iter().map(|name| shown(name).to_string()).collect();
+    if classes.count > names.len() {
+        names.push("...".into());
+    }
+    vec![format!("{} on the feature {}: {}", classes.count, classes.feature, names.join(", "))]
 }
 
 fn score(found: &Inspection) -> Vec<String> {
@@ -143,7 +156,7 @@ fn photo(found: &Inspection) -> Vec<String> {
 }
 
 fn prompt(found: &Inspection) -> Vec<String> {
-    let tokenizer = &found.tokenizer;
+    let Some(tokenizer) = &found.tokenizer else { return Vec::new() };
     let ids = |ids: &[u32]| match ids {
         [] => "none".to_owned(),
         ids => ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" "),

@@ -108,19 +108,23 @@ fn attack(bytes: &[u8], config: &ClipConfig) -> bool {
         let message = error.to_string();
         assert!(!message.contains('\n') && message.len() < 20_000, "{message}");
     };
-    let tokenizer = match PromptTokenizer::parse(bytes, Path::new("tokenizer.json"), &config.text) {
-        Ok(tokenizer) => tokenizer,
-        Err(refused) => {
-            error(refused);
-            return false;
-        }
-    };
+    let tokenizer =
+        match PromptTokenizer::parse(bytes, Path::new("tokenizer.json"), config.text.as_ref().unwrap()) {
+            Ok(tokenizer) => tokenizer,
+            Err(refused) => {
+                error(refused);
+                return false;
+            }
+        };
     let long = "ab".repeat(3000);
     let texts =
         ["a red-winged blackbird's shoulder", "", "</s>Bird a", "\u{fdfa}\u{1f426} ﬁ\u{301} \u{0}", &long];
     for text in texts {
         if let Ok(tokens) = tokenizer.tokenize_any(text).map_err(error) {
-            assert!(tokens.ids.len() <= config.text.context.max(8) && tokens.end < tokens.ids.len());
+            assert!(
+                tokens.ids.len() <= config.text.as_ref().unwrap().context.max(8)
+                    && tokens.end < tokens.ids.len()
+            );
         }
     }
     true
@@ -131,7 +135,11 @@ fn sound_tokenizers_of_every_kind_are_read() {
     let config = config();
     for document in documents() {
         let bytes = document.to_string();
-        let tokenizer = PromptTokenizer::parse(bytes.as_bytes(), Path::new("tokenizer.json"), &config.text);
+        let tokenizer = PromptTokenizer::parse(
+            bytes.as_bytes(),
+            Path::new("tokenizer.json"),
+            config.text.as_ref().unwrap(),
+        );
         let tokens = tokenizer.expect("is sound").tokenize("a ab").expect("is split");
         assert!(!tokens.ids.is_empty(), "{bytes}");
     }
@@ -189,7 +197,7 @@ fn mutants_of_the_files_beside_it_are_read_or_refused() {
             };
             (0..random.random_range(0..3)).for_each(|_| json::change_bytes(&mut bytes, &mut random));
             std::fs::write(&path, &bytes).unwrap();
-            let tokenizer = PromptTokenizer::open(folder.path(), &config.text);
+            let tokenizer = PromptTokenizer::open(folder.path(), config.text.as_ref().unwrap());
             let split = tokenizer.and_then(|tokenizer| tokenizer.tokenize("a red-winged blackbird"));
             opened += usize::from(split.is_ok());
             if let Err(error) = split {

@@ -42,7 +42,7 @@ mod tests {
     use crate::attribution::METHODS;
     use fieldmark_model::{
         error::Result,
-        model::config::{Activation, Projection, TowerConfig, VisionPooling},
+        model::config::{Activation, PositionResampling, Projection, TowerConfig, VisionPooling},
     };
 
     fn vision(pooling: VisionPooling, layers: usize) -> VisionConfig {
@@ -55,10 +55,14 @@ mod tests {
                 activation: Activation::Gelu,
                 epsilon: 1e-5,
                 layer_scale: false,
+                gated: false,
             },
             image_size: 32,
             patch: 8,
             class_token: pooling == VisionPooling::ClassToken,
+            registers: 0,
+            class_position: true,
+            position_resampling: PositionResampling::Bicubic,
             patch_bias: false,
             pre_norm: true,
             pooling,

@@ -39,7 +39,7 @@ impl<'t> PoolRecord<'t> {
     /// [1, width].
     pub(super) fn pooled(&self) -> TensorResult<Tensor> {
         let mlp = &self.pool.mlp;
-        &self.attended + mlp.contract.forward(&mlp.activation.forward(&self.expanded)?)?
+        &self.attended + mlp.contracted(&self.expanded)?
     }
 
     /// What the probe attends to: [heads, 1, tokens].

@@ -12,7 +12,8 @@ use rayon::prelude::*;
 use super::{
     formats::{
         config::{
-            ClipConfig, ProbabilityKind, Projection, TextAttention, TowerConfig, VisionConfig, VisionPooling,
+            ClipConfig, ProbabilityKind, Projection, TextAttention, TextConfig, TowerConfig, VisionConfig,
+            VisionPooling,
         },
         names::{BlockPart, Branch, Kind, Stored, TensorId, TensorNames, Tower},
         weights::{Expected, Weights},
@@ -22,7 +23,11 @@ use super::{
         Weight, reference_is_exact,
     },
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    feature::Feature,
+    targets::Targets,
+};
 
 /// The tensors of a model of one configuration, with their shapes.
 struct Inventory {
@@ -42,7 +47,8 @@ pub(super) fn expected(config: &ClipConfig) -> Vec<Expected> {
 pub(super) fn anchors(config: &ClipConfig) -> Vec<String> {
     let inventory = Inventory::new(config);
     let anchors = [TensorId::LogitScale, TensorId::Tokens, TensorId::Patches(Kind::Weight)];
-    anchors.iter().flat_map(|id| inventory.stored(*id)).map(|expected| expected.name).collect()
+    let anchors = anchors.iter().filter(|id| inventory.shapes.contains_key(id));
+    anchors.flat_map(|id| inventory.stored(*id)).map(|expected| expected.name).collect()
 }
 
 /// How many numbers a tower of this configuration has, its projection included.
@@ -61,20 +67,26 @@ pub(super) fn all_parameters(config: &ClipConfig) -> u64 {
 impl Inventory {
     fn new(config: &ClipConfig) -> Self {
         let mut list = Self { names: config.names, shapes: HashMap::new(), order: Vec::new() };
-        list.add(TensorId::LogitScale, &[]);
-        if config.probability == ProbabilityKind::Sigmoid {
-            list.add(TensorId::LogitBias, &[]);
+        if let Some(text) = &config.text {
+            list.add(TensorId::LogitScale, &[]);
+            if config.probability == ProbabilityKind::Sigmoid {
+                list.add(TensorId::LogitBias, &[]);
+            }
+            list.add(TensorId::Tokens, &[text.vocabulary, text.tower.width]);
+            list.tower(Tower::Text, &text.tower, text.context);
+            list.projection(Tower::Text, text.projection, [config.embedding, text.tower.width]);
         }
-        let text = &config.text;
-        list.add(TensorId::Tokens, &[text.vocabulary, text.tower.width]);
-        list.tower(Tower::Text, &text.tower, text.context);
-        list.projection(Tower::Text, text.projection, [config.embedding, text.tower.width]);
         list.vision(&config.vision);
         list.projection(
             Tower::Vision,
             config.vision.projection,
             [config.embedding, config.vision.tower.width],
         );
+        if let Some(classifier) = &config.classifier {
+            let both = classifier.feature == Feature::ClassTokenAndMeanPatches;
+            let width = if both { 2 * config.vision.tower.width } else { config.vision.tower.width };
+            list.linear(TensorId::Classifier, classifier.names.len(), width);
+        }
         list
     }
 
@@ -107,6 +119,9 @@ impl Inventory {
         if vision.class_token {
             self.add(TensorId::ClassToken, &[width]);
         }
+        if vision.registers > 0 {
+            self.add(TensorId::Registers, &[vision.registers, width]);
+        }
         self.add(TensorId::Patches(Kind::Weight), &[width, 3, vision.patch, vision.patch]);
         if vision.patch_bias {
             self.add(TensorId::Patches(Kind::Bias), &[width]);
@@ -114,7 +129,7 @@ impl Inventory {
         if vision.pre_norm {
             self.norm(TensorId::PreNorm, width);
         }
-        self.tower(Tower::Vision, &vision.tower, vision.prefix_tokens() + vision.grid().cells());
+        self.tower(Tower::Vision, &vision.tower, vision.positions());
         if vision.pooling == VisionPooling::Attention {
             self.add(TensorId::Probe, &[width]);
             self.attention_and_mlp(TensorId::Pool, &vision.tower);
@@ -141,7 +156,8 @@ impl Inventory {
         self.linear(|kind| id(BlockPart::Projections, kind), 3 * width, width);
         self.linear(|kind| id(BlockPart::Output, kind), width, width);
         self.norm(|kind| id(BlockPart::Norm2, kind), width);
-        self.linear(|kind| id(BlockPart::Expand, kind), mlp_width, width);
+        let expanded = if config.gated { 2 * mlp_width } else { mlp_width };
+        self.linear(|kind| id(BlockPart::Expand, kind), expanded, width);
         self.linear(|kind| id(BlockPart::Contract, kind), width, mlp_width);
     }
 
@@ -175,7 +191,8 @@ pub(super) fn logit_numbers(weights: &Weights, config: &ClipConfig) -> Result<(f
     let parts = Parts::new(weights, config, &Device::Cpu);
     let number = |tensor: Tensor| -> Result<f64> { Ok(f64::from(tensor.to_scalar::<f32>()?)) };
     let bias = parts.optional(TensorId::LogitBias)?.map_or(Ok(0.0), number)?;
-    let scale = number(parts.tensor(TensorId::LogitScale)?)?.exp();
+    // Without texts nothing was trained to scale a cosine.
+    let scale = parts.optional(TensorId::LogitScale)?.map_or(Ok(0.0), number)?.exp();
     for (name, number) in [("logit_scale", scale), ("logit_bias", bias)] {
         if !number.is_finite() {
             let reason = format!("tensor {name}: expected a finite number, found another");
@@ -193,11 +210,15 @@ pub(super) fn text_tower(
 ) -> Result<(TextTower, Option<Linear>)> {
     let parts = Parts::new(weights, config, device);
     let projection = parts.optional_linear(|kind| TensorId::Projection(Tower::Text, kind))?;
-    let tower = &config.text.tower;
-    let causal = config.text.attention == TextAttention::Causal;
+    let Some(text) = &config.text else { return Err(Error::NoTextTower) };
+    let tower = &text.tower;
+    let causal = text.attention == TextAttention::Causal;
     if config.names == TensorNames::TransformersClip && reference_is_exact(tower.activation, tower.epsilon) {
         let builder = weights.builder("text_model", device);
-        let model = reference::text_model::ClipTextTransformer::new(builder, &reference_config(config))?;
+        let model = reference::text_model::ClipTextTransformer::new(
+            builder,
+            &reference_config(text, config.embedding),
+        )?;
         return Ok((TextTower::Reference(Box::new(model)), projection));
     }
     let own = OwnTextTower {
@@ -210,17 +231,17 @@ pub(super) fn text_tower(
     Ok((TextTower::Own(own), projection))
 }
 
-fn reference_config(config: &ClipConfig) -> ClipTextConfig {
+fn reference_config(text: &TextConfig, embedding: usize) -> ClipTextConfig {
     ClipTextConfig {
-        vocab_size: config.text.vocabulary,
-        embed_dim: config.text.tower.width,
+        vocab_size: text.vocabulary,
+        embed_dim: text.tower.width,
         activation: reference::text_model::Activation::QuickGelu,
-        intermediate_size: config.text.tower.mlp_width,
-        max_position_embeddings: config.text.context,
+        intermediate_size: text.tower.mlp_width,
+        max_position_embeddings: text.context,
         pad_with: None,
-        num_hidden_layers: config.text.tower.layers,
-        num_attention_heads: config.text.tower.heads,
-        projection_dim: config.embedding,
+        num_hidden_layers: text.tower.layers,
+        num_attention_heads: text.tower.heads,
+        projection_dim: embedding,
     }
 }
 
@@ -236,8 +257,9 @@ pub(super) fn vision_tower(weights: &Weights, config: &ClipConfig, device: &Devi
             parts.optional(TensorId::Patches(Kind::Bias))?,
         ),
         class: parts.optional(TensorId::ClassToken)?,
-        registers: None,
-        positions: parts.tensor(TensorId::Positions(Tower::Vision))?,
+        registers: parts.optional(TensorId::Registers)?,
+        positions: positions(&parts, vision)?,
+        position_resampling: vision.position_resampling,
         pre_norm: vision.pre_norm.then_some(()).map(pre_norm).transpose()?,
         blocks: parts.blocks(Tower::Vision, &vision.tower)?,
         post_norm: parts.norm(|kind| TensorId::FinalNorm(Tower::Vision, kind), epsilon)?,
@@ -254,6 +276,25 @@ pub(super) fn vision_tower(weights: &Weights, config: &ClipConfig, device: &Devi
         trained: vision.grid(),
         patch: vision.patch,
     })
+}
+
+/// The position embedding, with zeros for a class token that has no position.
+fn positions(parts: &Parts, vision: &VisionConfig) -> Result<Tensor> {
+    let positions = parts.tensor(TensorId::Positions(Tower::Vision))?;
+    if !vision.class_token || vision.class_position {
+        return Ok(positions);
+    }
+    Ok(positions.pad_with_zeros(0, 1, 0)?)
+}
+
+/// The last layer of a classifier, as targets.
+pub(super) fn classes(weights: &Weights, config: &ClipConfig, device: &Device) -> Result<Option<Targets>> {
+    let Some(classifier) = &config.classifier else { return Ok(None) };
+    let parts = Parts::new(weights, config, device);
+    let weight = parts.tensor(TensorId::Classifier(Kind::Weight))?;
+    let biases = parts.tensor(TensorId::Classifier(Kind::Bias))?.to_vec1::<f32>()?;
+    let biases = biases.into_iter().map(f64::from).collect();
+    Targets::new(classifier.feature, &weight, biases, classifier.names.clone()).map(Some)
 }
 
 /// Loads the tensors of an inventory.
@@ -350,6 +391,7 @@ impl<'a> Parts<'a> {
             mlp: Mlp {
                 expand: self.linear(id(BlockPart::Expand))?,
                 activation: config.activation,
+                gated: config.gated,
                 contract: self.scaled_linear(id(BlockPart::Contract), scale(Branch::Mlp))?,
             },
         })
@@ -368,6 +410,7 @@ impl<'a> Parts<'a> {
             mlp: Mlp {
                 expand: self.linear(id(BlockPart::Expand))?,
                 activation: config.activation,
+                gated: config.gated,
                 contract: self.linear(id(BlockPart::Contract))?,
             },
         })

@@ -13,9 +13,12 @@ use serde::{Serialize, Serializer};
 
 use super::{
     build,
-    config::{ClipConfig, ProbabilityKind, TextAttention, TextPooling, TowerConfig, VisionPooling},
+    config::{
+        ClassifierConfig, ClipConfig, ProbabilityKind, TextAttention, TextConfig, TextPooling, TowerConfig,
+        VisionPooling,
+    },
     formats::{
-        names::{TensorNames, Tower},
+        names::{TensorNames, Tower, VitFamily},
         parts::{Parts, Place},
         read_text_file,
     },
@@ -27,6 +30,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    feature::Feature,
     files::serialize_path,
     progress::ProgressHandler,
 };
@@ -41,13 +45,16 @@ pub struct Inspection {
     pub directory: Option<PathBuf>,
     /// The commit of the Hub's repository; null for a local directory.
     pub commit: Option<String>,
-    /// Whose model it is, and whose names its tensors have: `CLIP (transformers)`, `SigLIP (transformers)` or
-    /// `CLIP (open_clip)`.
+    /// Whose model it is, and whose names its tensors have: `CLIP (transformers)`, `SigLIP (transformers)`,
+    /// `CLIP (open_clip)`, `ViT (transformers)`, `DINOv2 (transformers)`, `DINOv2 with registers (transformers)` or
+    /// `ViT (timm)`.
     pub format: &'static str,
     /// The vision tower.
     pub vision: Vision,
-    /// The text tower.
-    pub text: Text,
+    /// The text tower; null of a model that knows photos alone.
+    pub text: Option<Text>,
+    /// The classes of a classifier; null of any other model.
+    pub classifier: Option<Classes>,
     /// Numbers in an embedding.
     pub embedding: usize,
     /// What its probabilities are.
@@ -60,8 +67,8 @@ pub struct Inspection {
     pub recommended_method: Option<String>,
     /// How a photo becomes its input with `--fit crop`.
     pub preprocess: Pixels,
-    /// How a prompt becomes its input.
-    pub tokenizer: TokenizerFacts,
+    /// How a prompt becomes its input; null without a text tower.
+    pub tokenizer: Option<TokenizerFacts>,
     /// What is in the files.
     pub weights: Contents,
     /// The files, configuration first.
@@ -115,6 +122,18 @@ pub struct Text {
     pub attention: &'static str,
     /// Which token stands for the text: `end token`, `last token` or `first token`.
     pub pooling: &'static str,
+}
+
+/// The last layer of a classifier.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Classes {
+    /// The feature that it is on.
+    pub feature: Feature,
+    /// The number of classes.
+    pub count: usize,
+    /// The names of the first few.
+    pub first: Vec<String>,
 }
 
 /// How a photo becomes the model's input with the checkpoint's own preprocessing.
@@ -179,17 +198,18 @@ impl Inspection {
         let name = spec.to_string();
         if *spec == ModelSpec::Builtin {
             let (config, weights, preprocess, tokenizer) = miniature::parts()?;
-            return Self::of(name, &config, &weights, &preprocess, &tokenizer);
+            return Self::of(name, &config, &weights, &preprocess, Some(&tokenizer));
         }
         let found = hub::locate(spec, hub, progress)?;
         let place = Place::of(spec, found.directory.clone());
         let Parts { config, weights, preprocess } = place.read()?;
-        let tokenizer = PromptTokenizer::open(&found.directory, &config.text)?;
+        let tokenizer = config.text.as_ref().map(|text| PromptTokenizer::open(&found.directory, text));
+        let tokenizer = tokenizer.transpose()?;
         Ok(Self {
             files: if found.files.is_empty() { files(&found.directory)? } else { listed(found.files) },
             directory: Some(found.directory),
             commit: found.commit,
-            ..Self::of(name, &config, &weights, &preprocess, &tokenizer)?
+            ..Self::of(name, &config, &weights, &preprocess, tokenizer.as_ref())?
         })
     }
 
@@ -205,7 +225,7 @@ impl Inspection {
         config: &ClipConfig,
         weights: &Weights,
         preprocess: &Preprocess,
-        tokenizer: &PromptTokenizer,
+        tokenizer: Option<&PromptTokenizer>,
     ) -> Result<Self> {
         let contents = contents(weights, config);
         let is_whole = contents.missing.is_empty() && contents.misshapen.is_empty();
@@ -221,16 +241,23 @@ impl Inspection {
                 TensorNames::TransformersClip => "CLIP (transformers)",
                 TensorNames::TransformersSiglip => "SigLIP (transformers)",
                 TensorNames::OpenClip(_) => "CLIP (open_clip)",
+                TensorNames::TransformersVit(names) => match names.family {
+                    VitFamily::Vit => "ViT (transformers)",
+                    VitFamily::Dinov2 => "DINOv2 (transformers)",
+                    VitFamily::Dinov2WithRegisters => "DINOv2 with registers (transformers)",
+                },
+                TensorNames::Timm(_) => "ViT (timm)",
             },
             vision: vision(config),
-            text: text(config),
+            text: config.text.as_ref().map(|tower| text(config, tower)),
+            classifier: config.classifier.as_ref().map(classes),
             embedding: config.embedding,
             probability_kind: config.probability,
             logit_scale: numbers.map(|(scale, _)| scale),
             logit_bias: numbers.map(|(_, bias)| bias),
             recommended_method: config.recommended_method.clone(),
             preprocess: pixels(preprocess),
-            tokenizer: tokenizer.facts()?,
+            tokenizer: tokenizer.map(PromptTokenizer::facts).transpose()?,
             weights: contents,
             files: Vec::new(),
         })
@@ -245,11 +272,7 @@ fn directory<S: Serializer>(directory: &Option<PathBuf>, serializer: S) -> Resul
     }
 }
 
-fn blocks(config: &ClipConfig, tower: Tower) -> Blocks {
-    let blocks: &TowerConfig = match tower {
-        Tower::Vision => &config.vision.tower,
-        Tower::Text => &config.text.tower,
-    };
+fn blocks(config: &ClipConfig, tower: Tower, blocks: &TowerConfig) -> Blocks {
     Blocks {
         layers: blocks.layers,
         width: blocks.width,
@@ -264,7 +287,7 @@ fn blocks(config: &ClipConfig, tower: Tower) -> Blocks {
 fn vision(config: &ClipConfig) -> Vision {
     let grid = config.vision.grid();
     Vision {
-        blocks: blocks(config, Tower::Vision),
+        blocks: blocks(config, Tower::Vision, &config.vision.tower),
         image_size: config.vision.image_size,
         patch: config.vision.patch,
         grid: [grid.rows, grid.columns],
@@ -280,14 +303,19 @@ fn vision(config: &ClipConfig) -> Vision {
     }
 }
 
-fn text(config: &ClipConfig) -> Text {
+fn classes(classifier: &ClassifierConfig) -> Classes {
+    let first = classifier.names.iter().take(3).cloned().collect();
+    Classes { feature: classifier.feature, count: classifier.names.len(), first }
+}
+
+fn text(config: &ClipConfig, text: &TextConfig) -> Text {
     Text {
-        blocks: blocks(config, Tower::Text),
-        attention: match config.text.attention {
+        blocks: blocks(config, Tower::Text, &text.tower),
+        attention: match text.attention {
             TextAttention::Causal => "causal",
             TextAttention::Bidirectional => "bidirectional",
         },
-        pooling: match config.text.pooling {
+        pooling: match text.pooling {
             TextPooling::End(_) => "end token",
             TextPooling::Last => "last token",
             TextPooling::First => "first token",

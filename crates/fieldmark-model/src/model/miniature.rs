@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 /// Opens the checkpoint from the program's own bytes.
 pub(super) fn open(device: Device) -> Result<Model> {
     let (config, weights, preprocess, tokenizer) = parts()?;
-    let tokenizer = LazyTokenizer::parsed(tokenizer, &config.text);
+    let tokenizer = config.text.as_ref().map(|text| LazyTokenizer::parsed(tokenizer, text));
     Model::assemble(config, weights, tokenizer, preprocess, device)
 }
 
@@ -27,7 +27,8 @@ pub(super) fn open(device: Device) -> Result<Model> {
 pub(super) fn parts() -> Result<(ClipConfig, Weights, Preprocess, PromptTokenizer)> {
     // The paths are only named in errors.
     let config = ClipConfig::parse(CONFIG, Path::new("miniature/config.json"))?;
-    let tokenizer = PromptTokenizer::parse(TOKENIZER, Path::new("miniature/tokenizer.json"), &config.text)?;
+    let text = config.text.as_ref().ok_or(Error::NoTextTower)?;
+    let tokenizer = PromptTokenizer::parse(TOKENIZER, Path::new("miniature/tokenizer.json"), text)?;
     let weights = Weights::built_in(WEIGHTS, "miniature/model.safetensors")?;
     let path = Path::new("miniature/preprocessor_config.json");
     let processor: Value = serde_json::from_slice(PREPROCESSOR)

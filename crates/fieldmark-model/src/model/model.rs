@@ -31,7 +31,8 @@ use crate::{
 pub struct Model {
     config: ClipConfig,
     weights: Arc<Weights>,
-    tokenizer: Arc<LazyTokenizer>,
+    /// None where there is no text tower.
+    tokenizer: Option<Arc<LazyTokenizer>>,
     preprocess: Preprocess,
     device: Device,
     /// What multiplies bfloat16, where the trunk is to be in it.
@@ -89,7 +90,8 @@ impl Model {
         let Parts { config, weights, preprocess } = place.read()?;
         // Report weights that do not fit before a missing tokenizer.
         let extra = weights.check(&build::expected(&config))?.extra;
-        let tokenizer = LazyTokenizer::open(&place.directory, &config.text)?;
+        let tokenizer = config.text.as_ref().map(|text| LazyTokenizer::open(&place.directory, text));
+        let tokenizer = tokenizer.transpose()?;
         if let Some(first) = extra.first() {
             let (path, tensors, first) = (weights.path().into(), extra.len(), first.clone());
             progress.event(Event::Warning(Warning::ExtraTensors { path, tensors, first }));
@@ -100,12 +102,13 @@ impl Model {
     pub(super) fn assemble(
         config: ClipConfig,
         weights: Weights,
-        tokenizer: LazyTokenizer,
+        tokenizer: Option<LazyTokenizer>,
         preprocess: Preprocess,
         device: Device,
     ) -> Result<Self> {
         let (logit_scale, logit_bias) = build::logit_numbers(&weights, &config)?;
-        let (weights, tokenizer) = (Arc::new(weights), Arc::new(tokenizer));
+        let classes = build::classes(&weights, &config, &device)?.map(Arc::new);
+        let (weights, tokenizer) = (Arc::new(weights), tokenizer.map(Arc::new));
         let (vision, text) = (OnceLock::new(), Arc::default());
         Ok(Self {
             config,
@@ -118,7 +121,7 @@ impl Model {
             logit_bias,
             vision,
             text,
-            classes: None,
+            classes,
             files: None,
         })
     }
@@ -210,8 +213,16 @@ impl Model {
     }
 
     /// The tokenizer, or where its files are.
-    pub(super) fn tokenizer(&self) -> &LazyTokenizer {
-        &self.tokenizer
+    ///
+    /// # Errors
+    /// [`Error::NoTextTower`] if there is no text tower.
+    pub(super) fn tokenizer(&self) -> Result<&LazyTokenizer> {
+        self.tokenizer.as_deref().ok_or(Error::NoTextTower)
+    }
+
+    /// Whether there is a text tower, so that texts can be targets.
+    pub fn has_text_tower(&self) -> bool {
+        self.tokenizer.is_some()
     }
 
     /// How the checkpoint wants its pixels.
@@ -270,10 +281,10 @@ impl Model {
     /// Splits a prompt as the checkpoint's tokenizer does.
     ///
     /// # Errors
-    /// [`Error::Prompt`] if the prompt is empty; [`Error::Tokenizer`] if the tokenizer is broken or does not fit the
+    /// [`Error::Prompt`] if the prompt is empty; [`Error::NoTextTower`]; [`Error::Tokenizer`] if the tokenizer is broken or does not fit the
     /// model.
     pub fn tokenize(&self, prompt: &str) -> Result<Tokens> {
-        self.tokenizer.get()?.tokenize(prompt)
+        self.tokenizer()?.get()?.tokenize(prompt)
     }
 
     /// Splits a text that may be empty: then only the start and the end token are left.
@@ -281,7 +292,7 @@ impl Model {
     /// # Errors
     /// [`Error::Tokenizer`] if the tokenizer is broken or does not fit the model.
     pub fn tokenize_any(&self, text: &str) -> Result<Tokens> {
-        self.tokenizer.get()?.tokenize_any(text)
+        self.tokenizer()?.get()?.tokenize_any(text)
     }
 
     /// The words of a prompt that the checkpoint cannot know, where its configuration lists all that it knows; none
@@ -319,7 +330,8 @@ impl Model {
         let (tower, projection) =
             loaded(&self.text, || build::text_tower(&self.weights, &self.config, &self.device))?;
         // Where a token sees only those before it, what follows the one that stands for the text changes nothing.
-        let is_causal = self.config.text.attention == TextAttention::Causal;
+        let attention = self.config.text.as_ref().map(|text| text.attention);
+        let is_causal = attention == Some(TextAttention::Causal);
         let seen = |text: &Tokens| if is_causal { text.end + 1 } else { text.ids.len() };
         let longest = texts.iter().map(seen).max().unwrap_or(0);
         let padded = texts.iter().flat_map(|text| {
@@ -342,7 +354,11 @@ impl Model {
 
     /// What was loaded: the vision tower, the text tower, the tokenizer.
     pub fn loaded(&self) -> [bool; 3] {
-        [self.vision.get().is_some(), self.text.get().is_some(), self.tokenizer.is_parsed()]
+        [
+            self.vision.get().is_some(),
+            self.text.get().is_some(),
+            self.tokenizer.as_ref().is_some_and(|tokenizer| tokenizer.is_parsed()),
+        ]
     }
 
     /// Makes every row a unit vector.

@@ -74,7 +74,7 @@ impl TextCache {
             return Ok(None);
         }
         prepare_folder(folder)?;
-        let tokenizer = states(model.tokenizer().files())?;
+        let tokenizer = states(model.tokenizer()?.files())?;
         let files = [weights, &tokenizer].concat();
         let content = content(folder, model, &files, &tokenizer)?;
         let path = folder.join(format!("{}.texts", hexadecimal(&content)));
@@ -213,7 +213,8 @@ fn states(files: Vec<PathBuf>) -> Result<Vec<FileState>> {
 /// of its files that are the tokenizer's.
 fn content(folder: &Path, model: &Model, files: &[FileState], tokenizer: &[FileState]) -> Result<Digest> {
     let config = model.config();
-    let program = format!("{} {:?} {} {:?}", VERSION, config.text, config.embedding, config.names);
+    let text = config.text.as_ref().ok_or(Error::NoTextTower)?;
+    let program = format!("{} {:?} {} {:?}", VERSION, text, config.embedding, config.names);
     let identity = digest(&[MAGIC, program.as_bytes(), format!("{files:?}").as_bytes()]);
     let note = folder.join(format!("{}.checkpoint", hexadecimal(&identity)));
     let noted = read_bounded(&note, 2 * DIGEST as u64).unwrap_or_default();

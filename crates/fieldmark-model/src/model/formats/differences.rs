@@ -88,11 +88,22 @@ fn same_shape(one: &[usize], other: &[usize]) -> bool {
 /// What lies beside the last dot of tensors that are saved although they are no weights: positions in order and
 /// masks (older transformers and open_clip), what OpenAI's own files say about the model, and a bias that open_clip
 /// saves even where the model was trained without.
-const LEFTOVERS: [&str; 6] =
-    ["position_ids", "attn_mask", "input_resolution", "context_length", "vocab_size", "logit_bias"];
+const LEFTOVERS: [&str; 7] = [
+    "position_ids",
+    "attn_mask",
+    "input_resolution",
+    "context_length",
+    "vocab_size",
+    "logit_bias",
+    // What DINOv2's training put in the place of patches.
+    "mask_token",
+];
+
+/// Another layer of `ViTModel`, which no classifier uses.
+const UNUSED_POOLER: [&str; 2] = ["vit.pooler.dense.weight", "vit.pooler.dense.bias"];
 
 pub(crate) fn is_leftover(name: &str) -> bool {
-    LEFTOVERS.contains(&name.rsplit('.').next().unwrap_or(name))
+    UNUSED_POOLER.contains(&name) || LEFTOVERS.contains(&name.rsplit('.').next().unwrap_or(name))
 }
 
 /// How many beginnings of names are listed.

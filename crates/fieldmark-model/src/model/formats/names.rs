@@ -13,6 +13,45 @@ pub enum TensorNames {
     TransformersSiglip,
     /// Those of open_clip's `CLIP` and `CustomTextCLIP`, which OpenAI's own checkpoints have too.
     OpenClip(OpenClipNames),
+    /// Those of transformers' vision transformers that know photos alone.
+    TransformersVit(VitNames),
+    /// Those of a vision transformer of timm's by itself.
+    Timm(TimmNames),
+}
+
+/// What differs between transformers' vision transformers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VitNames {
+    /// Which of them it is.
+    pub family: VitFamily,
+    /// What all names but the classifier's begin with; empty where the model stands alone.
+    pub root: &'static str,
+    /// Whether its MLPs are gated.
+    pub gated: bool,
+}
+
+/// A family of transformers' vision transformers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VitFamily {
+    /// `ViTModel`.
+    Vit,
+    /// `Dinov2Model`.
+    Dinov2,
+    /// `Dinov2WithRegistersModel`.
+    Dinov2WithRegisters,
+}
+
+impl VitFamily {
+    /// What the names of the model inside a classifier begin with.
+    pub(crate) fn root(self) -> &'static str {
+        match self {
+            Self::Vit => "vit.",
+            Self::Dinov2 => "dinov2.",
+            Self::Dinov2WithRegisters => "dinov2_with_registers.",
+        }
+    }
 }
 
 /// What differs between open_clip's checkpoints.
@@ -98,6 +137,8 @@ pub(crate) enum TensorId {
     Positions(Tower),
     /// `[width]`.
     ClassToken,
+    /// Tokens between the class token and the patches: [registers, width].
+    Registers,
     /// The patch embedding; its weight: [width, 3, patch, patch].
     Patches(Kind),
     /// The vision tower's norm before the first block.
@@ -114,6 +155,8 @@ pub(crate) enum TensorId {
     Probe,
     /// A layer of the pooling head.
     Pool(BlockPart, Kind),
+    /// The layer of a classifier; its weight: [classes, features].
+    Classifier(Kind),
 }
 
 /// Where a checkpoint has a tensor. Dimensions of length 1 may be stored or not: `[1, 1, width]` is `[width]`.
@@ -139,9 +182,13 @@ impl TensorId {
             | Self::LayerScale(tower, ..)
             | Self::FinalNorm(tower, _)
             | Self::Projection(tower, _) => Some(tower),
-            Self::ClassToken | Self::Patches(_) | Self::PreNorm(_) | Self::Probe | Self::Pool(..) => {
-                Some(Tower::Vision)
-            }
+            Self::ClassToken
+            | Self::Registers
+            | Self::Patches(_)
+            | Self::PreNorm(_)
+            | Self::Probe
+            | Self::Pool(..)
+            | Self::Classifier(_) => Some(Tower::Vision),
         }
     }
 }
@@ -152,6 +199,8 @@ impl TensorNames {
         match self {
             Self::TransformersClip | Self::TransformersSiglip => transformers(self, id),
             Self::OpenClip(names) => open_clip(names, id),
+            Self::TransformersVit(names) => transformers_vit(names, id),
+            Self::Timm(names) => timm("", names, id),
         }
     }
 }
@@ -183,7 +232,8 @@ fn transformers(names: TensorNames, id: TensorId) -> Option<Stored> {
             let block = format!("{}.encoder.layers.{layer}", transformers_tower(tower));
             return Some(transformers_block(&block, part, kind));
         }
-        TensorId::LayerScale(..) => return None,
+        TensorId::Classifier(kind) => format!("classifier.{}", kind.name()),
+        TensorId::LayerScale(..) | TensorId::Registers => return None,
         TensorId::FinalNorm(Tower::Text, kind) => format!("text_model.final_layer_norm.{}", kind.name()),
         TensorId::FinalNorm(Tower::Vision, kind) => format!("vision_model.post_layernorm.{}", kind.name()),
         TensorId::Projection(Tower::Text, kind) if siglip => format!("text_model.head.{}", kind.name()),
@@ -193,6 +243,50 @@ fn transformers(names: TensorNames, id: TensorId) -> Option<Stored> {
         TensorId::Pool(part, kind) => return transformers_pool(part, kind),
     };
     Some(Stored::Whole(name))
+}
+
+/// The names of ViT and DINOv2, which differ inside their blocks.
+fn transformers_vit(names: VitNames, id: TensorId) -> Option<Stored> {
+    let root = names.root;
+    let name = match id {
+        TensorId::ClassToken => format!("{root}embeddings.cls_token"),
+        TensorId::Registers => format!("{root}embeddings.register_tokens"),
+        TensorId::Positions(Tower::Vision) => format!("{root}embeddings.position_embeddings"),
+        TensorId::Patches(kind) => format!("{root}embeddings.patch_embeddings.projection.{}", kind.name()),
+        TensorId::FinalNorm(Tower::Vision, kind) => format!("{root}layernorm.{}", kind.name()),
+        TensorId::Block(Tower::Vision, layer, part, kind) => {
+            return Some(vit_block(names, &format!("{root}encoder.layer.{layer}"), part, kind));
+        }
+        TensorId::LayerScale(Tower::Vision, layer, branch) => {
+            let number = if branch == Branch::Attention { 1 } else { 2 };
+            format!("{root}encoder.layer.{layer}.layer_scale{number}.lambda1")
+        }
+        TensorId::Classifier(kind) => format!("classifier.{}", kind.name()),
+        _ => return None,
+    };
+    Some(Stored::Whole(name))
+}
+
+fn vit_block(names: VitNames, block: &str, part: BlockPart, kind: Kind) -> Stored {
+    let kind = kind.name();
+    let name = match (part, names.family == VitFamily::Vit, names.gated) {
+        (BlockPart::Projections, ..) => {
+            let piece = |name| (format!("{block}.attention.attention.{name}.{kind}"), 1);
+            return Stored::Pieces(["query", "key", "value"].map(piece).into());
+        }
+        (BlockPart::Output, ..) => "attention.output.dense",
+        (BlockPart::Norm1, true, _) => "layernorm_before",
+        (BlockPart::Norm2, true, _) => "layernorm_after",
+        (BlockPart::Expand, true, _) => "intermediate.dense",
+        (BlockPart::Contract, true, _) => "output.dense",
+        (BlockPart::Norm1, ..) => "norm1",
+        (BlockPart::Norm2, ..) => "norm2",
+        (BlockPart::Expand, _, true) => "mlp.weights_in",
+        (BlockPart::Contract, _, true) => "mlp.weights_out",
+        (BlockPart::Expand, ..) => "mlp.fc1",
+        (BlockPart::Contract, ..) => "mlp.fc2",
+    };
+    Stored::Whole(format!("{block}.{name}.{kind}"))
 }
 
 fn transformers_tower(tower: Tower) -> &'static str {
@@ -254,7 +348,7 @@ fn open_clip(names: OpenClipNames, id: TensorId) -> Option<Stored> {
         _ => {
             return match names.vision {
                 VisionNames::OpenClip => open_clip_vision(id),
-                VisionNames::Timm(names) => timm(names, id),
+                VisionNames::Timm(names) => timm("visual.", names, id),
             };
         }
     };
@@ -303,27 +397,30 @@ fn open_clip_layer_scale(tower: &str, layer: usize, branch: Branch) -> String {
     format!("{tower}.resblocks.{layer}.{name}.gamma")
 }
 
-/// A vision transformer of timm's, which open_clip calls the trunk.
-fn timm(names: TimmNames, id: TensorId) -> Option<Stored> {
+/// A vision transformer of timm's. Inside open_clip's model, whose names begin with `visual.`, it is called the trunk.
+fn timm(root: &str, names: TimmNames, id: TensorId) -> Option<Stored> {
+    let trunk = if root.is_empty() { "" } else { "trunk." };
     let name = match id {
-        TensorId::Positions(Tower::Vision) => "trunk.pos_embed".into(),
-        TensorId::ClassToken => "trunk.cls_token".into(),
-        TensorId::Patches(kind) => format!("trunk.patch_embed.proj.{}", kind.name()),
-        TensorId::PreNorm(kind) => format!("trunk.norm_pre.{}", kind.name()),
+        TensorId::Positions(Tower::Vision) => format!("{trunk}pos_embed"),
+        TensorId::ClassToken => format!("{trunk}cls_token"),
+        TensorId::Registers => format!("{trunk}reg_token"),
+        TensorId::Classifier(kind) if root.is_empty() => format!("head.{}", kind.name()),
+        TensorId::Patches(kind) => format!("{trunk}patch_embed.proj.{}", kind.name()),
+        TensorId::PreNorm(kind) => format!("{trunk}norm_pre.{}", kind.name()),
         TensorId::Block(Tower::Vision, layer, part, kind) => {
-            format!("trunk.blocks.{layer}.{}.{}", timm_block(part), kind.name())
+            format!("{trunk}blocks.{layer}.{}.{}", timm_block(part), kind.name())
         }
         TensorId::LayerScale(Tower::Vision, layer, Branch::Attention) => {
-            format!("trunk.blocks.{layer}.ls1.gamma")
+            format!("{trunk}blocks.{layer}.ls1.gamma")
         }
-        TensorId::LayerScale(Tower::Vision, layer, Branch::Mlp) => format!("trunk.blocks.{layer}.ls2.gamma"),
-        TensorId::FinalNorm(Tower::Vision, kind) => format!("trunk.{}.{}", names.final_norm, kind.name()),
+        TensorId::LayerScale(Tower::Vision, layer, Branch::Mlp) => format!("{trunk}blocks.{layer}.ls2.gamma"),
+        TensorId::FinalNorm(Tower::Vision, kind) => format!("{trunk}{}.{}", names.final_norm, kind.name()),
         TensorId::Projection(Tower::Vision, kind) => format!("{}.{}", names.projection, kind.name()),
-        TensorId::Probe => "trunk.attn_pool.latent".into(),
-        TensorId::Pool(part, kind) => return timm_pool(part, kind),
+        TensorId::Probe => format!("{trunk}attn_pool.latent"),
+        TensorId::Pool(part, kind) => return timm_pool(&format!("{root}{trunk}"), part, kind),
         _ => return None,
     };
-    Some(Stored::Whole(format!("visual.{name}")))
+    Some(Stored::Whole(format!("{root}{name}")))
 }
 
 fn timm_block(part: BlockPart) -> &'static str {
@@ -338,8 +435,8 @@ fn timm_block(part: BlockPart) -> &'static str {
 }
 
 /// The query has a layer of its own there; keys and values share one.
-fn timm_pool(part: BlockPart, kind: Kind) -> Option<Stored> {
-    let name = |part: &str| format!("visual.trunk.attn_pool.{part}.{}", kind.name());
+fn timm_pool(root: &str, part: BlockPart, kind: Kind) -> Option<Stored> {
+    let name = |part: &str| format!("{root}attn_pool.{part}.{}", kind.name());
     let part = match part {
         BlockPart::Norm1 => return None,
         BlockPart::Projections => return Some(Stored::Pieces(vec![(name("q"), 1), (name("kv"), 2)])),

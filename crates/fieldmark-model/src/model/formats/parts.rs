@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    config::{ClipConfig, OpenClipConfig, TensorNames},
+    config::{ClipConfig, OpenClipConfig, TensorNames, TimmClassifier, VitFamily},
     prefixes,
     weights::Weights,
 };
@@ -99,9 +99,17 @@ impl Parts {
 }
 
 fn transformers(directory: &Path, weights: impl Fn() -> Result<Weights>) -> Result<Parts> {
-    let config = ClipConfig::read(&directory.join(hub::CONFIG))?;
+    let path = directory.join(hub::CONFIG);
+    if TimmClassifier::is_one(&path) {
+        let TimmClassifier { model: config, pretrained } = TimmClassifier::read(&path)?;
+        let preprocess = Preprocess::from_timm(&path, &pretrained, config.vision.image_size as u32)?;
+        return Ok(Parts { weights: weights()?, config, preprocess });
+    }
+    let config = ClipConfig::read(&path)?;
     let kind = match config.names {
         TensorNames::TransformersSiglip => ProcessorKind::Siglip,
+        TensorNames::TransformersVit(names) if names.family == VitFamily::Vit => ProcessorKind::Vit,
+        TensorNames::TransformersVit(_) => ProcessorKind::Dinov2,
         _ => ProcessorKind::Clip,
     };
     let preprocess = Preprocess::from_directory(directory, kind, config.vision.image_size as u32)?;

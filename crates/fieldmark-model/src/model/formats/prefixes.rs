@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     config::ClipConfig,
-    names::{OpenClipNames, TensorNames},
+    names::{OpenClipNames, TensorNames, VitNames},
     weights::Weights,
 };
 use crate::{error::Result, model::build};
@@ -113,6 +113,10 @@ fn forms(config: &ClipConfig) -> Vec<TensorNames> {
         TensorNames::OpenClip(names) => [names.custom_text, !names.custom_text]
             .map(|custom_text| TensorNames::OpenClip(OpenClipNames { custom_text, ..names }))
             .into(),
+        TensorNames::TransformersVit(names) if !names.root.is_empty() => {
+            let bare = VitNames { root: "", ..names };
+            vec![config.names, TensorNames::TransformersVit(bare)]
+        }
         others => vec![others],
     }
 }

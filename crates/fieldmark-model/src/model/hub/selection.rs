@@ -197,15 +197,24 @@ pub fn needed(listing: &[String]) -> Result<Selection, Lack> {
 fn transformers(listing: &[String], has: &dyn Fn(&str) -> bool) -> Result<Selection, Lack> {
     let weights = weights(Layout::Transformers, listing);
     let weights = weights.ok_or_else(|| no_weights(Layout::Transformers, listing))?;
-    let tokenizer = tokenizer(has).ok_or_else(|| Lack {
-        file: TOKENIZER.into(),
-        reason: format!("has neither {TOKENIZER} nor {} and {}", TOKENIZER_PARTS[0], TOKENIZER_PARTS[1]),
-    })?;
+    // Vision transformers have none. Where a part of one is there, the rest is missing; where nothing is, opening a model
+    // with a text tower finds it.
+    let tokenizer = tokenizer(has);
+    let is_cut_short = TOKENIZER_PARTS.iter().chain(&TOKENIZER_EXTRAS).any(|name| has(name));
+    if tokenizer.is_none() && is_cut_short {
+        let [vocabulary, merges] = TOKENIZER_PARTS;
+        let reason = format!("has neither {TOKENIZER} nor {vocabulary} and {merges}");
+        return Err(Lack { file: TOKENIZER.into(), reason });
+    }
+    let is_settled = tokenizer.is_some();
     let mut files = vec![CONFIG.to_owned()];
-    files.extend(tokenizer);
+    files.extend(tokenizer.unwrap_or_default());
     files.extend(present(has, &TOKENIZER_EXTRAS));
     let processors = present(has, &PROCESSORS);
-    let unsettled = if processors.is_empty() { owned(&PROCESSORS) } else { Vec::new() };
+    let mut unsettled = if processors.is_empty() { owned(&PROCESSORS) } else { Vec::new() };
+    if !is_settled {
+        unsettled.push(TOKENIZER.to_owned());
+    }
     files.extend(processors);
     files.push(weights.to_owned());
     Ok(Selection { layout: Layout::Transformers, files, index: index(weights), unsettled })

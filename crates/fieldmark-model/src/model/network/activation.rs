@@ -16,6 +16,7 @@ impl Activation {
             (false, Self::QuickGelu) => input * candle_nn::ops::sigmoid(&(input * 1.702)?)?,
             (false, Self::Gelu) => input.gelu_erf(),
             (false, Self::GeluTanh) => input.gelu(),
+            (false, Self::Silu) => input * candle_nn::ops::sigmoid(input)?,
         }
     }
 
@@ -25,6 +26,7 @@ impl Activation {
             Self::QuickGelu => kernels::add_and_apply(values, row, kernels::quick_gelu),
             Self::Gelu => kernels::add_and_apply(values, row, kernels::gelu),
             Self::GeluTanh => kernels::add_and_apply(values, row, kernels::gelu_tanh),
+            Self::Silu => kernels::add_and_apply(values, row, kernels::silu),
         }
     }
 
@@ -37,6 +39,11 @@ impl Activation {
             Self::QuickGelu => {
                 let gate = candle_nn::ops::sigmoid(&(input * 1.702)?)?;
                 let slope = (input * gate.affine(-1.702, 1.702)?)?;
+                (slope + 1.0)? * gate
+            }
+            Self::Silu => {
+                let gate = candle_nn::ops::sigmoid(input)?;
+                let slope = (input * gate.affine(-1.0, 1.0)?)?;
                 (slope + 1.0)? * gate
             }
             Self::Gelu => {
@@ -68,6 +75,7 @@ impl CustomOp1 for Activation {
             Self::QuickGelu => kernels::apply(values, &mut output, kernels::quick_gelu),
             Self::Gelu => kernels::apply(values, &mut output, kernels::gelu),
             Self::GeluTanh => kernels::apply(values, &mut output, kernels::gelu_tanh),
+            Self::Silu => kernels::apply(values, &mut output, kernels::silu),
         }
         Ok((CpuStorage::F32(output), layout.shape().clone()))
     }

@@ -79,6 +79,8 @@ pub(crate) fn attention_weights(query: &Tensor, key: &Tensor, mask: Option<&Tens
 pub(crate) struct Mlp {
     pub(crate) expand: Linear,
     pub(crate) activation: Activation,
+    /// Whether the first layer gives two halves: the nonlinearity of the one, times the other (SwiGLU).
+    pub(crate) gated: bool,
     pub(crate) contract: Linear,
 }
 
@@ -86,16 +88,43 @@ impl Mlp {
     /// # Shapes
     /// `input`: [..., width]; returns the same.
     pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        self.contract.forward(&self.activation.forward(&self.expand.forward(input)?)?)
+        self.contracted(&self.expand.forward(input)?)
+    }
+
+    /// What follows the first layer.
+    ///
+    /// # Shapes
+    /// `expanded`: [..., hidden width], twice that where the MLP is gated; returns [..., width].
+    pub(crate) fn contracted(&self, expanded: &Tensor) -> Result<Tensor> {
+        if !self.gated {
+            return self.contract.forward(&self.activation.forward(expanded)?);
+        }
+        let (gate, values) = halves(expanded)?;
+        self.contract.forward(&(self.activation.forward(&gate)? * values)?)
     }
 
     /// The gradient with respect to the input.
     ///
     /// # Shapes
-    /// `expanded`, what the nonlinearity is applied to: [rows, hidden width]; `gradient`, with respect to the output:
-    /// [rows, width], where one of the two may have one row for all of the other's; returns [rows, width].
+    /// `expanded`, what the first layer gives: [rows, hidden width], twice that where the MLP is gated; `gradient`, with
+    /// respect to the output: [rows, width], where one of the two may have one row for all of the other's; returns
+    /// [rows, width].
     pub(crate) fn backward(&self, expanded: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        if self.gated {
+            let (gate, values) = halves(expanded)?;
+            let hidden = self.contract.backward(gradient)?;
+            let to_gate = times_row(&hidden, &(self.activation.derivative(&gate)? * values)?)?;
+            let to_values = times_row(&hidden, &self.activation.forward(&gate)?)?;
+            return self.expand.backward(&Tensor::cat(&[to_gate, to_values], 1)?);
+        }
         let slope = self.activation.derivative(expanded)?;
         self.expand.backward(&times_row(&self.contract.backward(gradient)?, &slope)?)
     }
+}
+
+/// The two halves of the last dimension.
+fn halves(tensor: &Tensor) -> Result<(Tensor, Tensor)> {
+    let width = tensor.dim(D::Minus1)? / 2;
+    let half = |first| tensor.narrow(D::Minus1, first, width)?.contiguous();
+    Ok((half(0)?, half(width)?))
 }

@@ -106,12 +106,33 @@ impl<'a> View<'a> {
         norm(&block.ln_2, hidden, normed)?;
         let expanded = room(inner, rows * block.mlp.expand.weight.outputs());
         block.mlp.expand.multiply(normed, rows, expanded, false)?;
+        if block.mlp.gated {
+            return self.gated(expanded, hidden);
+        }
         match &block.mlp.expand.bias {
             Some(bias) => read(bias, |bias| block.mlp.activation.add_and_apply(expanded, bias))?,
             None => block.mlp.activation.add_and_apply(expanded, &[0.0]),
         }
         with_bias(&block.mlp.contract, |bias| kernels::add_rows(hidden, bias))?;
         block.mlp.contract.multiply(expanded, rows, hidden, true)
+    }
+
+    /// The rest of a gated MLP: the nonlinearity of the first half of what its first layer gave, times the second half,
+    /// and its second layer.
+    fn gated(&self, expanded: &mut [f32], hidden: &mut [f32]) -> Result<()> {
+        let mlp = &self.block.mlp;
+        with_bias(&mlp.expand, |bias| kernels::add_rows(expanded, bias))?;
+        let twice = mlp.expand.weight.outputs();
+        let width = twice / 2;
+        let mut gated = vec![0.0; self.rows * width];
+        gated.par_chunks_mut(width).zip(expanded.par_chunks(twice)).for_each(|(gated, expanded)| {
+            let (gate, values) = expanded.split_at(width);
+            gated.copy_from_slice(gate);
+            mlp.activation.add_and_apply(gated, &[0.0]);
+            gated.iter_mut().zip(values).for_each(|(gate, value)| *gate *= value);
+        });
+        with_bias(&mlp.contract, |bias| kernels::add_rows(hidden, bias))?;
+        mlp.contract.multiply(&gated, self.rows, hidden, true)
     }
 
     /// Attention, a piece of an image's rows at a time: the piece's scores stay in the cache of its core. How large the

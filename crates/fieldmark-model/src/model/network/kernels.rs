@@ -143,6 +143,12 @@ pub(crate) fn quick_gelu(x: f32) -> f32 {
     x / (1.0 + exp(-1.702 * x))
 }
 
+/// x · sigmoid(x).
+#[inline(always)]
+pub(crate) fn silu(x: f32) -> f32 {
+    x / (1.0 + exp(-x))
+}
+
 /// x · Φ(x), with Φ the normal distribution.
 #[inline(always)]
 pub(crate) fn gelu(x: f32) -> f32 {

@@ -1,15 +1,16 @@
 //! The vision tower's position embedding, also for grids other than the trained one.
 //!
-//! The kernel is PyTorch's (a = -0.75, in float32, without antialiasing), not Pillow's, with which photos are resized.
+//! The kernel is PyTorch's, in float32: without antialiasing a = -0.75, unlike Pillow's, with which photos are resized; with
+//! it a = -0.5, over a support that grows as the grid gets smaller.
 
 use candle_core::{Result, Tensor};
 
 use super::VisionTower;
-use crate::geometry::Grid;
+use crate::{geometry::Grid, model::config::PositionResampling};
 
 impl VisionTower {
     /// The position embedding for a grid: as it is at the trained grid, else interpolated as transformers does
-    /// (bicubic, `align_corners = false`, no antialiasing; the class token's row stays).
+    /// (bicubic, `align_corners = false`, without antialiasing but for DINOv2 with registers; the class token's row stays).
     ///
     /// # Shapes
     /// Returns [tokens, width].
@@ -20,6 +21,10 @@ impl VisionTower {
         let (width, prefix) = (self.positions.dim(1)?, usize::from(self.class.is_some()));
         let values =
             self.positions.narrow(0, prefix, self.trained.cells())?.flatten_all()?.to_vec1::<f32>()?;
+        let resample = match self.position_resampling {
+            PositionResampling::Bicubic => resample,
+            PositionResampling::BicubicAntialiased => resample_antialiased,
+        };
         let columns = resample(&values, self.trained.columns, grid.columns, width);
         let rows = resample(&columns, self.trained.rows, grid.rows, width * grid.columns);
         let patches = Tensor::from_vec(rows, (grid.cells(), width), self.positions.device())?;
@@ -60,6 +65,45 @@ fn cubic_weights(t: f32) -> [f32; 4] {
     [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)]
 }
 
+/// Bicubic resampling along one axis as [`resample`], over all items that a step covers where they become fewer:
+/// PyTorch's `antialias = True`. Items beyond the ends do not count, and weights sum to 1.
+fn resample_antialiased(values: &[f32], from: usize, to: usize, width: usize) -> Vec<f32> {
+    let scale = from as f32 / to as f32;
+    let (support, inverse) = if scale >= 1.0 { (2.0 * scale, 1.0 / scale) } else { (2.0, 1.0) };
+    let taps = |item: usize| {
+        let centre = scale * (item as f32 + 0.5);
+        let first = ((centre - support + 0.5) as i64).max(0) as usize;
+        let end = ((centre + support + 0.5) as i64).clamp(0, from as i64) as usize;
+        let weights = (first..end).map(|at| keys((at as f32 - centre + 0.5) * inverse));
+        let weights: Vec<f32> = weights.collect();
+        let total: f32 = weights.iter().sum();
+        (first, weights.into_iter().map(|weight| weight / total).collect::<Vec<f32>>())
+    };
+    let taps: Vec<_> = (0..to).map(taps).collect();
+    let mut output = Vec::with_capacity(values.len() / from * to);
+    for line in values.chunks_exact(from * width) {
+        for (first, weights) in &taps {
+            let start = output.len();
+            output.resize(start + width, 0.0);
+            for (weight, item) in weights.iter().zip(line.chunks_exact(width).skip(*first)) {
+                output[start..].iter_mut().zip(item).for_each(|(sum, value)| *sum += weight * value);
+            }
+        }
+    }
+    output
+}
+
+/// Keys' kernel with a = -0.5, at a distance.
+fn keys(distance: f32) -> f32 {
+    const A: f32 = -0.5;
+    let x = distance.abs();
+    match x {
+        ..1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+        ..2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+        _ => 0.0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,8 +120,13 @@ mod tests {
     #[test]
     fn resampling_keeps_constants_and_identity() {
         assert_eq!(resample(&[1.0, 2.0, 4.0], 3, 3, 1), [1.0, 2.0, 4.0]);
-        let constant = resample(&[7.0; 6], 3, 5, 2);
-        assert_eq!(constant.len(), 10);
-        assert!(constant.iter().all(|value| (value - 7.0).abs() < 1e-5));
+        assert_eq!(resample_antialiased(&[1.0, 2.0, 4.0], 3, 3, 1), [1.0, 2.0, 4.0]);
+        for resample in [resample, resample_antialiased] {
+            for to in [2, 5] {
+                let constant = resample(&[7.0; 6], 3, to, 2);
+                assert_eq!(constant.len(), 2 * to);
+                assert!(constant.iter().all(|value| (value - 7.0).abs() < 1e-5));
+            }
+        }
     }
 }

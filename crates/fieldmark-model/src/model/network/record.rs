@@ -90,7 +90,7 @@ impl Block {
     pub fn after_attention(&self, hidden: &Tensor, attended: &Tensor) -> Result<AfterAttention> {
         let middle = (hidden + self.attention_output(attended)?)?;
         let expanded = self.mlp.expand.forward(&self.ln_2.forward(&middle)?)?;
-        let output = (&middle + self.mlp.contract.forward(&self.mlp.activation.forward(&expanded)?)?)?;
+        let output = (&middle + self.mlp.contracted(&expanded)?)?;
         Ok(AfterAttention { middle, expanded, output })
     }
 

@@ -33,6 +33,7 @@ impl Block {
             mlp: Mlp {
                 expand: self.mlp.expand.shuffled(random)?,
                 activation: self.mlp.activation,
+                gated: self.mlp.gated,
                 contract: self.mlp.contract.shuffled(random)?,
             },
         })

@@ -45,7 +45,8 @@ impl Source {
     }
 
     fn mlp(&mut self, width: usize, activation: Activation) -> Mlp {
-        Mlp { expand: self.linear(2 * width, width), activation, contract: self.linear(width, 2 * width) }
+        let (expand, contract) = (self.linear(2 * width, width), self.linear(width, 2 * width));
+        Mlp { expand, activation, gated: false, contract }
     }
 
     fn attention_pool(&mut self, width: usize, activation: Activation) -> AttentionPool {
@@ -64,6 +65,7 @@ impl Source {
             class: Some(self.tensor(&[8])),
             registers: None,
             positions: self.tensor(&[10, 8]),
+            position_resampling: crate::model::config::PositionResampling::Bicubic,
             pre_norm: Some(self.norm(8)),
             blocks: (0..3).map(|_| self.block(8, activation)).collect(),
             post_norm: self.norm(8),

@@ -3,7 +3,12 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::{Block, Kernel, LayerNorm, Linear, Pool, Queries, add};
-use crate::{error::Error, feature::Feature, geometry::Grid, model::config::VisionPooling};
+use crate::{
+    error::Error,
+    feature::Feature,
+    geometry::Grid,
+    model::config::{PositionResampling, VisionPooling},
+};
 
 /// The most pictures that pass the tower together.
 const LARGEST_BATCH: usize = 16;
@@ -22,6 +27,7 @@ pub struct VisionTower {
     pub(crate) registers: Option<Tensor>,
     /// [tokens of the trained grid, width], the class token's row first.
     pub(crate) positions: Tensor,
+    pub(crate) position_resampling: PositionResampling,
     pub(crate) pre_norm: Option<LayerNorm>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) post_norm: LayerNorm,

@@ -10,16 +10,18 @@ pub enum Activation {
     Gelu,
     /// The GELU with a hyperbolic tangent in the place of the error function, as in SigLIP.
     GeluTanh,
+    /// x · sigmoid(x), in gated MLPs.
+    Silu,
 }
 
 impl Activation {
     /// Every activation that is supported.
-    pub const ALL: [Self; 3] = [Self::QuickGelu, Self::Gelu, Self::GeluTanh];
+    pub const ALL: [Self; 4] = [Self::QuickGelu, Self::Gelu, Self::GeluTanh, Self::Silu];
 
     /// The names in `config.json`, as transformers' table of activations defines them. Several stand for one function:
     /// `gelu_new`, `gelu_accurate`, `gelu_fast` and `gelu_pytorch_tanh` are the same formula, with its constants written
     /// out to different lengths, beyond what float32 distinguishes.
-    pub const NAMES: [(&str, Self); 7] = [
+    pub const NAMES: [(&str, Self); 8] = [
         ("quick_gelu", Self::QuickGelu),
         ("gelu", Self::Gelu),
         ("gelu_pytorch_tanh", Self::GeluTanh),
@@ -27,6 +29,7 @@ impl Activation {
         ("gelu_fast", Self::GeluTanh),
         ("gelu_accurate", Self::GeluTanh),
         ("gelu_python", Self::Gelu),
+        ("silu", Self::Silu),
     ];
 
     /// The activation that `config.json` calls so.
@@ -40,6 +43,7 @@ impl Activation {
             Self::QuickGelu => "quick_gelu",
             Self::Gelu => "gelu",
             Self::GeluTanh => "gelu_pytorch_tanh",
+            Self::Silu => "silu",
         }
     }
 }

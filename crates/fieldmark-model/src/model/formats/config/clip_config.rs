@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{ClosedVocabulary, TensorNames, TextConfig, VisionConfig, transformers};
+use super::{ClassifierConfig, ClosedVocabulary, TensorNames, TextConfig, VisionConfig, transformers};
 use crate::{
     error::Result,
     json::{ConfigFile, parse_object},
@@ -43,8 +43,8 @@ impl Default for PresenceBounds {
 /// Everything that a checkpoint's configuration says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipConfig {
-    /// The text tower.
-    pub text: TextConfig,
+    /// The text tower; none of a model that knows photos alone.
+    pub text: Option<TextConfig>,
     /// The vision tower.
     pub vision: VisionConfig,
     /// Numbers in an embedding.
@@ -67,6 +67,8 @@ pub struct ClipConfig {
     pub recommended_method: Option<String>,
     /// What the weights call their tensors.
     pub names: TensorNames,
+    /// The last layer of a classifier, where the checkpoint is one.
+    pub classifier: Option<ClassifierConfig>,
 }
 
 impl ClipConfig {

@@ -5,6 +5,7 @@
 //! guessed.
 
 mod activation;
+mod classifier;
 mod clip_config;
 mod open_clip;
 mod section;
@@ -12,18 +13,22 @@ mod side;
 mod text;
 mod timm;
 mod tower;
+mod timm_classifier;
 mod transformers;
+mod transformers_vit;
 mod vision;
 mod vocabulary;
 
-pub use super::names::{OpenClipNames, TensorNames, TimmNames, VisionNames};
+pub use super::names::{OpenClipNames, TensorNames, TimmNames, VisionNames, VitFamily, VitNames};
 pub use crate::model::text::cleaning::Cleaning;
 pub use activation::Activation;
+pub use classifier::ClassifierConfig;
 pub(crate) use clip_config::is_foreign;
 pub use clip_config::{ClipConfig, PresenceBounds, ProbabilityKind};
 pub use open_clip::OpenClipConfig;
 pub(crate) use section::Section;
 pub use text::{EndOfText, Splitter, TextAttention, TextConfig, TextPooling};
+pub(crate) use timm_classifier::TimmClassifier;
 pub use tower::{Projection, TowerConfig};
-pub use vision::{VisionConfig, VisionPooling};
+pub use vision::{PositionResampling, VisionConfig, VisionPooling};
 pub use vocabulary::ClosedVocabulary;

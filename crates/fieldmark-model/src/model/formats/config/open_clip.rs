@@ -9,8 +9,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::{
-    Activation, ClipConfig, ClosedVocabulary, EndOfText, ProbabilityKind, Projection, Splitter,
-    TextAttention, TextConfig, TextPooling, TowerConfig, VisionConfig, VisionPooling,
+    Activation, ClipConfig, ClosedVocabulary, EndOfText, PositionResampling, ProbabilityKind, Projection,
+    Splitter, TextAttention, TextConfig, TextPooling, TowerConfig, VisionConfig, VisionPooling,
     section::Section,
     side::{SUPPORTED, side},
     timm,
@@ -91,7 +91,7 @@ fn model(top: &Section) -> Result<ClipConfig> {
     };
     let names = TensorNames::OpenClip(names);
     Ok(ClipConfig {
-        text,
+        text: Some(text),
         vision,
         embedding,
         probability,
@@ -100,6 +100,7 @@ fn model(top: &Section) -> Result<ClipConfig> {
         closed_vocabulary: None,
         recommended_method: None,
         names,
+        classifier: None,
     })
 }
 
@@ -134,6 +135,9 @@ fn own_vision(section: &Section, quick: bool) -> Result<VisionConfig> {
         image_size,
         patch,
         class_token: true,
+        registers: 0,
+        class_position: true,
+        position_resampling: PositionResampling::Bicubic,
         patch_bias: false,
         pre_norm: !section.flag("no_ln_pre")?.unwrap_or(false),
         pooling,
@@ -156,6 +160,7 @@ fn tower(section: &Section, width: usize, heads: usize, quick: bool) -> Result<T
         activation: activation(section, quick)?,
         epsilon: epsilon(section)?,
         layer_scale: section.get("ls_init_value").is_some(),
+        gated: false,
     })
 }
 
@@ -312,12 +317,12 @@ mod tests {
     fn defaults_are_open_clips() {
         let config = parse(&bioclip()).expect("is valid");
         assert_eq!(config.vision.grid(), Grid::new(14, 14));
-        assert_eq!((config.vision.tower.heads, config.text.tower.heads), (12, 8));
+        assert_eq!((config.vision.tower.heads, config.text().tower.heads), (12, 8));
         assert_eq!((config.vision.tower.activation, config.vision.tower.epsilon), (Activation::Gelu, 1e-5));
         assert!(config.vision.pre_norm && config.vision.class_token && !config.vision.patch_bias);
-        assert_eq!(config.text.pooling, TextPooling::End(EndOfText::Highest));
-        assert_eq!((config.text.splitter, config.text.cleaning), (Splitter::OpenClip, Cleaning::Lower));
-        assert_eq!(config.text.pad, Some(0));
+        assert_eq!(config.text().pooling, TextPooling::End(EndOfText::Highest));
+        assert_eq!((config.text().splitter, config.text().cleaning), (Splitter::OpenClip, Cleaning::Lower));
+        assert_eq!(config.text().pad, Some(0));
         assert_eq!(config.probability, ProbabilityKind::Softmax);
         assert_eq!(parse(&bioclip()["model_cfg"]).expect("is valid"), config, "the model's part alone");
     }
@@ -333,15 +338,18 @@ mod tests {
         assert!(!get("/vision_cfg/no_ln_pre", true.into()).vision.pre_norm);
         assert_eq!(get("/vision_cfg/pool_type", "avg".into()).vision.pooling, VisionPooling::MeanOfPatches);
         assert_eq!(get("/vision_cfg/norm_kwargs", json!({"eps": 1e-6})).vision.tower.epsilon, 1e-6);
-        let text = get("/text_cfg/act_kwargs", json!({"approximate": "tanh"})).text;
+        let text = get("/text_cfg/act_kwargs", json!({"approximate": "tanh"})).text.unwrap();
         assert_eq!(text.tower.activation, Activation::GeluTanh);
-        assert_eq!(get("/text_cfg/no_causal_mask", true.into()).text.attention, TextAttention::Bidirectional);
-        assert_eq!(get("/text_cfg/pool_type", "last".into()).text.pooling, TextPooling::Last);
-        assert_eq!(get("/text_cfg/proj_bias", true.into()).text.projection, Projection::LinearWithBias);
+        assert_eq!(
+            get("/text_cfg/no_causal_mask", true.into()).text().attention,
+            TextAttention::Bidirectional
+        );
+        assert_eq!(get("/text_cfg/pool_type", "last".into()).text().pooling, TextPooling::Last);
+        assert_eq!(get("/text_cfg/proj_bias", true.into()).text().projection, Projection::LinearWithBias);
         assert_eq!(get("/init_logit_bias", (-10).into()).probability, ProbabilityKind::Sigmoid);
-        let eos = get("/text_cfg/pool_type", "eos".into()).text.pooling;
+        let eos = get("/text_cfg/pool_type", "eos".into()).text().pooling;
         assert_eq!(eos, TextPooling::End(EndOfText::Id(2)));
-        let wrapped = get("/text_cfg/hf_tokenizer_name", "timm/ViT-B-16-SigLIP".into()).text;
+        let wrapped = get("/text_cfg/hf_tokenizer_name", "timm/ViT-B-16-SigLIP".into()).text.unwrap();
         assert_eq!((wrapped.splitter, wrapped.cleaning), (Splitter::Files, Cleaning::Whitespace));
     }
 

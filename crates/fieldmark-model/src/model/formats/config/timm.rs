@@ -2,7 +2,7 @@
 //! that describes them: a name stands for all numbers, so this is a table of names (timm 1.0).
 
 use super::{
-    Activation, Projection, TowerConfig, VisionConfig, VisionPooling,
+    Activation, PositionResampling, Projection, TowerConfig, VisionConfig, VisionPooling,
     section::Section,
     side::{SUPPORTED, side},
 };
@@ -40,7 +40,7 @@ const OTHERS: [(&str, &str); 9] = [
 
 /// What parts the families of plain vision transformers.
 #[derive(Clone, Copy, PartialEq)]
-enum Family {
+pub(super) enum Family {
     /// With a class token.
     Plain,
     /// As in OpenAI's CLIP: with a norm before the blocks.
@@ -54,33 +54,43 @@ enum Family {
 }
 
 /// What a model's name says.
-struct Named {
+pub(super) struct Named {
     sizes: [usize; 4],
     patch: usize,
-    family: Family,
+    pub(super) family: Family,
     image_size: usize,
     activation: Activation,
 }
 
 /// The tower and its names, from the `vision_cfg` of a configuration that names a model of timm.
 pub(super) fn vision(section: &Section, name: &str, embedding: usize) -> Result<(VisionConfig, VisionNames)> {
-    let named = parse(name).ok_or_else(|| {
-        let kind = OTHERS.iter().find(|(start, _)| name.starts_with(start));
-        let kind = kind.map_or(String::new(), |(_, kind)| format!(" ({kind})"));
-        section.error("timm_model_name", SUPPORTED, format!("{name:?}{kind}"))
-    })?;
+    let named = parse(name).ok_or_else(|| section.error("timm_model_name", SUPPORTED, described(name)))?;
     let image_size = side(section, "image_size", 224)?;
     if image_size != named.image_size {
         let expected = format!("{}, as in {name}", named.image_size);
         return Err(section.error("image_size", expected, image_size));
     }
     let (projection, head) = projection(section)?;
-    let [width, layers, heads, mlp_width] = named.sizes;
+    let [width, ..] = named.sizes;
     if projection == Projection::None && embedding != width {
         return Err(section.error("timm_proj", format!("a layer from {width} to {embedding}"), "none"));
     }
     let (pooling, final_norm) = pooling(section, named.family, head)?;
+    let config = VisionConfig { image_size, pooling, projection, ..plain(&named) };
+    Ok((config, VisionNames::Timm(TimmNames { projection: head, final_norm })))
+}
+
+/// A name that stands for no plain vision transformer, and what it stands for where that is known.
+pub(super) fn described(name: &str) -> String {
+    let kind = OTHERS.iter().find(|(start, _)| name.starts_with(start));
+    let kind = kind.map_or(String::new(), |(_, kind)| format!(" ({kind})"));
+    format!("{name:?}{kind}")
+}
+
+/// The tower that a name stands for, pooled by its class token and without a projection.
+pub(super) fn plain(named: &Named) -> VisionConfig {
     let is_clip = matches!(named.family, Family::Clip | Family::ClipQuickGelu);
+    let [width, layers, heads, mlp_width] = named.sizes;
     let tower = TowerConfig {
         width,
         mlp_width,
@@ -89,22 +99,25 @@ pub(super) fn vision(section: &Section, name: &str, embedding: usize) -> Result<
         activation: named.activation,
         epsilon: if is_clip { 1e-5 } else { 1e-6 },
         layer_scale: false,
+        gated: false,
     };
-    let config = VisionConfig {
+    VisionConfig {
         tower,
-        image_size,
+        image_size: named.image_size,
         patch: named.patch,
         class_token: named.family.class_token(),
+        registers: 0,
+        class_position: true,
+        position_resampling: PositionResampling::Bicubic,
         patch_bias: !is_clip,
         pre_norm: is_clip,
-        pooling,
-        projection,
-    };
-    Ok((config, VisionNames::Timm(TimmNames { projection: head, final_norm })))
+        pooling: VisionPooling::ClassToken,
+        projection: Projection::None,
+    }
 }
 
 /// `vit_<size>_patch<side>[_<family>]_<image size>[.<training>]`.
-fn parse(name: &str) -> Option<Named> {
+pub(super) fn parse(name: &str) -> Option<Named> {
     let name = name.split('.').next()?;
     let (size, rest) = name.strip_prefix("vit_")?.split_once("_patch")?;
     let (patch, rest) = rest.split_once('_')?;

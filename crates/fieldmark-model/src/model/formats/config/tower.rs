@@ -20,6 +20,9 @@ pub struct TowerConfig {
     /// Whether what a block adds to the residual stream is scaled by learned numbers, one a channel (`ls_1` and
     /// `ls_2` in open_clip, `LayerScale` in timm).
     pub layer_scale: bool,
+    /// Whether the MLPs are gated (SwiGLU): their first layer gives two halves of `mlp_width` numbers, and the
+    /// nonlinearity of the first half is multiplied with the second.
+    pub gated: bool,
 }
 
 /// The linear layer between a tower's summary and the embedding.

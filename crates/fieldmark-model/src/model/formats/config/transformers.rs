@@ -1,4 +1,4 @@
-//! `config.json` as transformers writes it for a `CLIPModel` or a `SiglipModel`.
+//! `config.json` as transformers writes it for a `CLIPModel` or a `SiglipModel`, or a classifier made of its vision tower.
 //!
 //! What the file leaves out has the value that transformers' configuration classes give it: `CLIPTextConfig` and
 //! `CLIPVisionConfig`, or `SiglipTextConfig` and `SiglipVisionConfig`. SigLIP 2 of a fixed resolution has the model
@@ -9,26 +9,32 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::{
-    Activation, Cleaning, ClipConfig, ClosedVocabulary, EndOfText, PresenceBounds, ProbabilityKind,
-    Projection, Splitter, TextAttention, TextConfig, TextPooling, TowerConfig, VisionConfig, VisionPooling,
-    section::Section,
+    Activation, ClassifierConfig, Cleaning, ClipConfig, ClosedVocabulary, EndOfText, PositionResampling,
+    PresenceBounds, ProbabilityKind, Projection, Splitter, TextAttention, TextConfig, TextPooling,
+    TowerConfig, VisionConfig, VisionPooling, section::Section, transformers_vit,
 };
-use crate::{error::Result, json::ConfigFile, model::formats::names::TensorNames};
+use crate::{
+    error::Result,
+    feature::Feature,
+    json::ConfigFile,
+    model::formats::names::{TensorNames, VitFamily},
+};
 
 /// Which of transformers' models a file is for.
 #[derive(Clone, Copy)]
 enum Family {
     Clip,
     Siglip,
+    Vit(VitFamily),
 }
 
 /// What transformers' classes say where a file says nothing.
-struct Defaults {
-    width: usize,
-    mlp_width: usize,
-    heads: usize,
-    activation: Activation,
-    epsilon: f64,
+pub(super) struct Defaults {
+    pub(super) width: usize,
+    pub(super) mlp_width: usize,
+    pub(super) heads: usize,
+    pub(super) activation: Activation,
+    pub(super) epsilon: f64,
 }
 
 const CLIP_TEXT: Defaults =
@@ -41,20 +47,66 @@ const SIGLIP: Defaults = Defaults { activation: Activation::GeluTanh, epsilon: 1
 pub(super) fn parse(root: &Map<String, Value>, path: &Path) -> Result<ClipConfig> {
     let top = Section::new(root, ConfigFile(path));
     let family = family(&top)?;
+    if let Family::Vit(family) = family {
+        return transformers_vit::parse(&top, family);
+    }
+    if let Some(classifier) = classifier(&top, family)? {
+        return Ok(classifier);
+    }
     let (text, vision) = (merged(&top, "text_config", family)?, merged(&top, "vision_config", family)?);
     let text = top.inner(&text, "text_config.");
     let vision = top.inner(&vision, "vision_config.");
     match family {
         Family::Clip => clip(&top, &text, &vision),
-        Family::Siglip => siglip(&top, &text, &vision),
+        _ => siglip(&top, &text, &vision),
     }
 }
 
+/// `CLIPForImageClassification` or `SiglipForImageClassification`: the vision tower and a layer on the mean of what
+/// transformers calls its last hidden state, which CLIP's last norm has not passed.
+fn classifier(top: &Section, family: Family) -> Result<Option<ClipConfig>> {
+    let (architecture, feature, names) = match family {
+        Family::Clip => {
+            ("CLIPForImageClassification", Feature::MeanPatchesRaw, TensorNames::TransformersClip)
+        }
+        _ => ("SiglipForImageClassification", Feature::MeanTokens, TensorNames::TransformersSiglip),
+    };
+    if !ClassifierConfig::is_for(top, architecture) {
+        return Ok(None);
+    }
+    let vision = merged(top, "vision_config", family)?;
+    let vision = top.inner(&vision, "vision_config.");
+    let mut config = match family {
+        Family::Clip => VisionConfig {
+            class_token: true,
+            patch_bias: false,
+            pre_norm: true,
+            pooling: VisionPooling::ClassToken,
+            ..plain_vision(&vision, &CLIP_VISION, 32)?
+        },
+        _ => plain_vision(&vision, &SIGLIP, 16)?,
+    };
+    if !vision.flag("vision_use_head")?.unwrap_or(true) {
+        config.pooling = VisionPooling::MeanOfTokens;
+    }
+    let classifier = ClassifierConfig::read(top, feature)?;
+    Ok(Some(ClipConfig::of_photos(config, names, Some(classifier))))
+}
+
 fn family(top: &Section) -> Result<Family> {
-    let expected = "\"clip\" or \"siglip\"";
+    let expected = "\"clip\", \"siglip\", \"vit\", \"dinov2\" or \"dinov2_with_registers\"";
     match top.get("model_type") {
         Some(Value::String(found)) if found == "clip" => Ok(Family::Clip),
         Some(Value::String(found)) if found == "siglip" => Ok(Family::Siglip),
+        Some(Value::String(found)) if found == "vit" => Ok(Family::Vit(VitFamily::Vit)),
+        Some(Value::String(found)) if found == "dinov2" => Ok(Family::Vit(VitFamily::Dinov2)),
+        Some(Value::String(found)) if found == "dinov2_with_registers" => {
+            Ok(Family::Vit(VitFamily::Dinov2WithRegisters))
+        }
+        Some(Value::String(found)) if found.starts_with("dinov3") => {
+            let reason = format!("{found:?} (DINOv3, whose positions are rotations)");
+            Err(top.error("model_type", expected, reason))
+        }
         Some(Value::String(found)) if found == "siglip2" => {
             Err(top.error("model_type", expected, "\"siglip2\" (NaFlex, which has no fixed resolution)"))
         }
@@ -69,7 +121,7 @@ fn merged(top: &Section, key: &str, family: Family) -> Result<Map<String, Value>
     let plain = top.object(key)?;
     let old = match family {
         Family::Clip => top.object(&format!("{key}_dict"))?,
-        Family::Siglip => None,
+        _ => None,
     };
     Ok(old.or(plain).cloned().unwrap_or_default())
 }
@@ -78,7 +130,7 @@ fn clip(top: &Section, text: &Section, vision: &Section) -> Result<ClipConfig> {
     let logit_bias = top.number("logit_bias")?;
     let own = Own::read(top)?;
     Ok(ClipConfig {
-        text: TextConfig {
+        text: Some(TextConfig {
             tower: tower(text, &CLIP_TEXT)?,
             vocabulary: text.size("vocab_size", 49408)?,
             context: text.size("max_position_embeddings", 77)?,
@@ -88,7 +140,7 @@ fn clip(top: &Section, text: &Section, vision: &Section) -> Result<ClipConfig> {
             pad: None,
             splitter: Splitter::Files,
             cleaning: Cleaning::None,
-        },
+        }),
         vision: VisionConfig {
             class_token: true,
             patch_bias: false,
@@ -104,6 +156,7 @@ fn clip(top: &Section, text: &Section, vision: &Section) -> Result<ClipConfig> {
         logit_bias,
         recommended_method: own.method,
         names: TensorNames::TransformersClip,
+        classifier: None,
     })
 }
 
@@ -120,7 +173,7 @@ fn siglip(top: &Section, text: &Section, vision: &Section) -> Result<ClipConfig>
         return Err(text.error("projection_size", expected, embedding));
     }
     Ok(ClipConfig {
-        text: TextConfig {
+        text: Some(TextConfig {
             tower: text_tower,
             vocabulary: text.size("vocab_size", 32000)?,
             context: text.size("max_position_embeddings", 64)?,
@@ -130,7 +183,7 @@ fn siglip(top: &Section, text: &Section, vision: &Section) -> Result<ClipConfig>
             pad: Some(text.get("pad_token_id").map_or(Ok(1), |id| token_id(text, "pad_token_id", id))?),
             splitter: Splitter::Files,
             cleaning: Cleaning::None,
-        },
+        }),
         vision: vision_config,
         embedding,
         probability: ProbabilityKind::Sigmoid,
@@ -139,11 +192,12 @@ fn siglip(top: &Section, text: &Section, vision: &Section) -> Result<ClipConfig>
         closed_vocabulary: own.vocabulary,
         recommended_method: own.method,
         names: TensorNames::TransformersSiglip,
+        classifier: None,
     })
 }
 
 /// A vision tower as in SigLIP: without class token and norm before the blocks.
-fn plain_vision(section: &Section, defaults: &Defaults, patch: usize) -> Result<VisionConfig> {
+pub(super) fn plain_vision(section: &Section, defaults: &Defaults, patch: usize) -> Result<VisionConfig> {
     let channels = section.size("num_channels", 3)?;
     if channels != 3 {
         return Err(section.error("num_channels", "3 (red, green and blue)", channels));
@@ -158,6 +212,9 @@ fn plain_vision(section: &Section, defaults: &Defaults, patch: usize) -> Result<
         image_size,
         patch,
         class_token: false,
+        registers: 0,
+        class_position: true,
+        position_resampling: PositionResampling::Bicubic,
         patch_bias: true,
         pre_norm: false,
         pooling: VisionPooling::Attention,
@@ -179,6 +236,7 @@ fn tower(section: &Section, defaults: &Defaults) -> Result<TowerConfig> {
         activation: section.activation("hidden_act", defaults.activation)?,
         epsilon: section.epsilon("layer_norm_eps", defaults.epsilon)?,
         layer_scale: false,
+        gated: false,
     })
 }
 
@@ -240,9 +298,9 @@ mod tests {
             parse(r#"{"model_type": "clip", "text_config": {}, "vision_config": {"patch_size": 16}}"#);
         let config = config.expect("is valid");
         assert_eq!(config.vision.grid(), Grid::new(14, 14));
-        assert_eq!((config.vision.tower.width, config.text.tower.width), (768, 512));
-        assert_eq!((config.text.vocabulary, config.text.context), (49408, 77));
-        assert_eq!(config.text.pooling, TextPooling::End(EndOfText::Id(49407)));
+        assert_eq!((config.vision.tower.width, config.text().tower.width), (768, 512));
+        assert_eq!((config.text().vocabulary, config.text().context), (49408, 77));
+        assert_eq!(config.text().pooling, TextPooling::End(EndOfText::Id(49407)));
         assert_eq!(config.embedding, 512);
     }
 
@@ -251,14 +309,14 @@ mod tests {
         let text = r#"{"model_type": "clip", "text_config": {"hidden_act": "gelu", "hidden_size": 16},
                        "text_config_dict": {"hidden_size": 64}, "vision_config": {}}"#;
         let config = parse(text).expect("is valid");
-        assert_eq!(config.text.tower.width, 64);
-        assert_eq!(config.text.tower.activation, Activation::QuickGelu);
+        assert_eq!(config.text().tower.width, 64);
+        assert_eq!(config.text().tower.activation, Activation::QuickGelu);
     }
 
     #[test]
     fn the_legacy_end_token_means_the_highest_id() {
         let text = r#"{"model_type": "clip", "text_config": {"eos_token_id": 2}, "vision_config": {}}"#;
-        assert_eq!(parse(text).expect("is valid").text.pooling, TextPooling::End(EndOfText::Highest));
+        assert_eq!(parse(text).expect("is valid").text().pooling, TextPooling::End(EndOfText::Highest));
     }
 
     #[test]
@@ -293,7 +351,7 @@ mod tests {
             ),
             (
                 r#"{"model_type": "clip", "vision_config": {"hidden_act": "relu"}}"#,
-                r#"vision_config.hidden_act: expected one of "quick_gelu", "gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_fast", "gelu_accurate", "gelu_python", found "relu""#,
+                r#"vision_config.hidden_act: expected one of "quick_gelu", "gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_fast", "gelu_accurate", "gelu_python", "silu", found "relu""#,
             ),
             (
                 r#"{"model_type": "clip", "vision_config": {"patch_size": 256}}"#,
@@ -318,12 +376,15 @@ mod tests {
             (config.vision.pooling, config.vision.projection),
             (VisionPooling::Attention, Projection::None)
         );
-        assert_eq!((config.text.vocabulary, config.text.context, config.text.pad), (32000, 64, Some(1)));
         assert_eq!(
-            (config.text.pooling, config.text.attention),
+            (config.text().vocabulary, config.text().context, config.text().pad),
+            (32000, 64, Some(1))
+        );
+        assert_eq!(
+            (config.text().pooling, config.text().attention),
             (TextPooling::Last, TextAttention::Bidirectional)
         );
-        for tower in [&config.text.tower, &config.vision.tower] {
+        for tower in [&config.text().tower, &config.vision.tower] {
             assert_eq!((tower.width, tower.mlp_width, tower.layers, tower.heads), (768, 3072, 12, 12));
             assert_eq!((tower.activation, tower.epsilon), (Activation::GeluTanh, 1e-6));
         }
@@ -337,7 +398,7 @@ mod tests {
             "text_config": {"vocab_size": 256000, "hidden_size": 1152, "num_attention_heads": 16, "projection_size": 1536},
             "vision_config": {"hidden_size": 1536, "num_attention_heads": 16, "image_size": 384}}"#;
         let config = parse(text).expect("is valid");
-        assert_eq!((config.text.vocabulary, config.text.tower.width), (256_000, 1152));
+        assert_eq!((config.text().vocabulary, config.text().tower.width), (256_000, 1152));
         assert_eq!((config.embedding, config.vision.grid()), (1536, Grid::new(24, 24)));
     }
 

@@ -23,6 +23,17 @@ pub enum VisionPooling {
     ClassTokenAndMean,
 }
 
+/// How the position embedding is made to fit a grid that the model was not trained on: bicubic, as PyTorch does it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PositionResampling {
+    /// Between the four nearest positions.
+    #[default]
+    Bicubic,
+    /// Over as many positions as a step covers, where the grid gets smaller.
+    BicubicAntialiased,
+}
+
 /// The vision tower.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VisionConfig {
@@ -34,6 +45,12 @@ pub struct VisionConfig {
     pub patch: usize,
     /// Whether a class token goes before the patches.
     pub class_token: bool,
+    /// The number of registers between the class token and the patches: tokens without a position.
+    pub registers: usize,
+    /// Whether the class token has a position.
+    pub class_position: bool,
+    /// How positions are made to fit another grid.
+    pub position_resampling: PositionResampling,
     /// Whether the patch embedding has a bias.
     pub patch_bias: bool,
     /// Whether there is a layer norm before the first block.
@@ -51,8 +68,13 @@ impl VisionConfig {
         Grid::new(side, side)
     }
 
-    /// How many tokens go before the patches: 1 with a class token, else 0.
+    /// How many tokens go before the patches: the class token, where there is one, and the registers.
     pub fn prefix_tokens(&self) -> usize {
-        usize::from(self.class_token)
+        usize::from(self.class_token) + self.registers
+    }
+
+    /// The number of rows of the position embedding.
+    pub(crate) fn positions(&self) -> usize {
+        usize::from(self.class_token && self.class_position) + self.grid().cells()
     }
 }

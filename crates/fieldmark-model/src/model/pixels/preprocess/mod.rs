@@ -3,6 +3,7 @@
 mod fields;
 mod open_clip;
 mod request;
+mod timm;
 mod transform;
 mod transformers;
 
@@ -10,4 +11,7 @@ use super::resample;
 
 pub use request::{FitRequest, Prepared};
 pub use resample::Resample;
-pub use transform::{CLIP_MEAN, CLIP_STD, CenterCrop, CropRounding, Preprocess, ProcessorKind, Resize};
+pub use transform::{
+    CLIP_MEAN, CLIP_STD, CenterCrop, CropRounding, IMAGENET_MEAN, IMAGENET_STD, Preprocess, ProcessorKind,
+    Resize,
+};

@@ -23,6 +23,11 @@ pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 #[expect(clippy::excessive_precision, reason = "the digits are those of CLIP's code")]
 pub const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
 
+/// The mean of ImageNet's pictures, by channel, for values from 0 to 1.
+pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// The standard deviation of ImageNet's pictures, by channel, for values from 0 to 1.
+pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
 /// How a photo is made into a model's input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Preprocess {
@@ -48,6 +53,10 @@ pub enum ProcessorKind {
     Clip,
     /// SiglipImageProcessor.
     Siglip,
+    /// ViTImageProcessor.
+    Vit,
+    /// BitImageProcessor, as in DINOv2's checkpoints.
+    Dinov2,
 }
 
 /// How large a photo is made.
@@ -119,6 +128,23 @@ impl Preprocess {
         match kind {
             ProcessorKind::Clip => Self::clip_default(image_size),
             ProcessorKind::Siglip => Self::siglip_default(image_size),
+            ProcessorKind::Vit => Self::vit_default(image_size),
+            ProcessorKind::Dinov2 => Self::dinov2_default(),
+        }
+    }
+
+    /// What ViT was trained with, for a model whose input is `image_size` pixels square.
+    pub fn vit_default(image_size: u32) -> Self {
+        Self { resample: Resample::Bilinear, ..Self::siglip_default(image_size) }
+    }
+
+    /// What DINOv2's classifiers were trained with: 224 pixels square, whatever its positions are for.
+    pub fn dinov2_default() -> Self {
+        Self {
+            resize: Resize::Shortest(256),
+            mean: IMAGENET_MEAN,
+            std: IMAGENET_STD,
+            ..Self::clip_default(224)
         }
     }
 

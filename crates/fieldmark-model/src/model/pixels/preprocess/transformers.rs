@@ -48,10 +48,23 @@ impl Preprocess {
     }
 
     fn from_fields(fields: &Section, kind: ProcessorKind) -> Result<Self> {
-        let kind = processor(fields)?.unwrap_or(kind);
+        let named = processor(fields)?;
+        // What a file leaves out has the processor's own default, which for BitImageProcessor is CLIP's.
+        let kind = match (named, kind) {
+            (None, ProcessorKind::Dinov2) => ProcessorKind::Clip,
+            (named, kind) => named.unwrap_or(kind),
+        };
         let mut out = Self::default_of(kind, 224);
         if let Some(resize) = resize(fields, "size")? {
-            out.resize = resize;
+            out.resize = match (resize, kind) {
+                // A number is a square for this processor.
+                (Resize::Shortest(side), ProcessorKind::Vit)
+                    if fields.get("size").is_some_and(Value::is_number) =>
+                {
+                    Resize::Exact(Size::new(side, side))
+                }
+                (resize, _) => resize,
+            };
         }
         if let Some(size) = crop_size(fields, "crop_size")? {
             out.crop = Some(CenterCrop { size, rounding: CropRounding::Floor, fill: 0 });
@@ -96,7 +109,13 @@ fn processor(fields: &Section) -> Result<Option<ProcessorKind>> {
             Ok(Some(ProcessorKind::Clip))
         }
         "SiglipImageProcessor" => Ok(Some(ProcessorKind::Siglip)),
-        _ => Err(fields.error(name, "CLIPImageProcessor or SiglipImageProcessor", format!("{kind:?}"))),
+        "ViTImageProcessor" | "ViTFeatureExtractor" => Ok(Some(ProcessorKind::Vit)),
+        // Its defaults are those of CLIPImageProcessor.
+        "BitImageProcessor" => Ok(Some(ProcessorKind::Clip)),
+        _ => {
+            let expected = "CLIPImageProcessor, SiglipImageProcessor, ViTImageProcessor or BitImageProcessor";
+            Err(fields.error(name, expected, format!("{kind:?}")))
+        }
     }
 }
 
