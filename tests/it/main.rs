@@ -79,6 +79,8 @@ mod runs;
 mod sandbox;
 #[cfg(feature = "cli")]
 mod schema;
+#[cfg(all(feature = "cli", feature = "serve"))]
+mod serve;
 #[cfg(feature = "cli")]
 mod siglip;
 #[cfg(feature = "cli")]
