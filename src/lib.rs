@@ -119,6 +119,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `hub` | yes | fetching checkpoints from the Hub; without it, what is in the cache can still be used |
+//! | `serve` | yes | [`serve`](fieldmark_serve): a page and an HTTP API on the user's own machine |
 //! | `cli` | yes | the program `fieldmark`; a library user turns it off |
 //! | `cuda`, `cudnn`, `metal`, `mkl`, `accelerate` | no | candle's backends |
 
@@ -137,6 +138,9 @@ pub use fieldmark_model::{
     device, digest, embed, error, feature, files, folder, geometry, gradient, guard, head, model, named,
     numpy, photo, progress, random, targets,
 };
+/// The page and the HTTP API of `fieldmark serve`.
+#[cfg(feature = "serve")]
+pub use fieldmark_serve as serve;
 
 pub use error::{Error, Result};
 pub use explain::{Explainer, Query, Settings};

@@ -7,13 +7,14 @@ use std::{
 };
 
 /// Every command; the empty name is the program's own help.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "",
     "localize",
     "compare",
     "report",
     "batch",
     "evaluate",
+    "serve",
     "methods",
     "prompts",
     "models",

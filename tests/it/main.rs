@@ -80,6 +80,8 @@ mod runs;
 mod sandbox;
 #[cfg(feature = "cli")]
 mod schema;
+#[cfg(all(feature = "cli", feature = "serve"))]
+mod serve;
 #[cfg(feature = "cli")]
 mod siglip;
 #[cfg(feature = "cli")]

@@ -11,6 +11,8 @@ mod layers;
 mod localize;
 pub mod phrases;
 pub mod reference;
+#[cfg(feature = "serve")]
+mod serve;
 pub mod settings;
 mod shared;
 mod values;
@@ -24,6 +26,8 @@ pub use compare::CompareArgs;
 pub use evaluate::{DataArgs, EvaluateArgs, MetricArgs};
 pub use kinds::{Kind, Preview, is_of_one_prompt};
 pub use localize::LocalizeArgs;
+#[cfg(feature = "serve")]
+pub use serve::ServeArgs;
 pub use shared::{ModelArgs, OutputArgs, RivalArgs, ShowArgs};
 
 /// Shows where in a photograph a CLIP-family model sees a concept, and what sets it apart from its rivals
@@ -67,6 +71,8 @@ pub enum Command {
     Batch(BatchArgs),
     #[command(mut_args(evaluate::for_data_sets), mut_args(listing_values))]
     Evaluate(Box<EvaluateArgs>),
+    #[cfg(feature = "serve")]
+    Serve(ServeArgs),
     Methods(MethodsArgs),
     Prompts(PromptsArgs),
     Models(ModelsArgs),

@@ -72,6 +72,8 @@ fn run(command: &Command, terminal: &Terminal) -> Result<Exit> {
         Command::Localize(args) => commands::localize::run(args, terminal),
         Command::Compare(args) | Command::Report(args) => commands::compare::run(args, terminal),
         Command::Batch(args) => commands::batch::run(args, terminal),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => commands::serve::run(args, terminal),
         Command::Methods(args) => commands::methods::run(args),
         Command::Prompts(args) => commands::prompts::run(args),
         Command::Download(args) => commands::download::run(args, terminal),

@@ -103,7 +103,7 @@ impl<'a> Evaluator<'a> {
         let failed: Vec<_> =
             opened.into_iter().map(|photo| photo.map(|photo| photos.push(photo)).err()).collect();
         let settings = self.grid.asked.iter().map(|(settings, _)| settings);
-        let mut sessions = self.explainer.sessions_for(&photos, settings).into_iter();
+        let mut sessions = photos.iter().zip(self.explainer.sessions_for(&photos, settings));
         let measured = pictures.iter().zip(failed).filter_map(|(picture, failed)| match failed {
             Some(error) => Some(Err(error)),
             None => Some(self.measure_seen(picture.borrow(), sessions.next()?)),
@@ -120,8 +120,11 @@ impl<'a> Evaluator<'a> {
         self.measure_each(std::slice::from_ref(picture)).remove(0)
     }
 
-    fn measure_seen(&self, picture: &Picture, mut session: PhotoSession) -> Result<Measured> {
-        let photo = session.photo();
+    fn measure_seen(
+        &self,
+        picture: &Picture,
+        (photo, mut session): (&Photo, PhotoSession),
+    ) -> Result<Measured> {
         let mut known = known(picture, photo.size())?;
         let queries: Vec<Query> = picture.questions.iter().map(|question| self.query(question)).collect();
         let found = self.explainer.localize_grid(&mut session, &queries, &self.grid.asked)?;

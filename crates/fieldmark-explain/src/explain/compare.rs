@@ -95,7 +95,7 @@ impl Explainer {
         let extra = self.texts.embed_extra(self.model(), plan.method, &settings.templates)?;
         warnings.extend(ignoring_prompts(plan.method, names.len()));
         let text = clock.lap();
-        let photo = session.photo;
+        let photo = &*session.photo.clone();
         let (view, pass) = session.of(settings, &plan)?;
         clock.lap();
         let kind = self.model.config().probability;

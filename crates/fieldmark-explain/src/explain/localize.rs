@@ -76,7 +76,7 @@ impl Explainer {
         questions: &[Query],
         grid: &[(Settings, Vec<Strength>)],
     ) -> Result<Vec<Vec<Found>>> {
-        let photo = session.photo;
+        let photo = &*session.photo.clone();
         for (settings, _) in grid {
             session.expect(settings, &Plan::new(self, settings)?);
         }
@@ -114,7 +114,7 @@ impl Explainer {
         let mut clock = Stopwatch::start();
         let asked = self.ask(query)?;
         let text = clock.lap();
-        let photo = session.photo;
+        let photo = &*session.photo.clone();
         let (view, pass) = session.of(&query.settings, &asked.plan)?;
         clock.lap();
         let mut answers = self.answer(photo, (view, pass), asked, strengths)?;

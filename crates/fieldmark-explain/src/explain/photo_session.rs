@@ -1,5 +1,7 @@
 //! The passes of photos through the vision tower: of several photos at once, and of one that is asked several things.
 
+use std::{ops::Deref, sync::Arc};
+
 use rayon::prelude::*;
 
 use crate::objective::Strength;
@@ -15,13 +17,37 @@ use super::{
 /// affinity and artifacts) share one pass.
 pub struct PhotoSession<'m> {
     pub(super) explainer: &'m Explainer,
-    pub(super) photo: &'m Photo,
+    pub(super) photo: SessionPhoto<'m>,
     /// What will be asked, as far as it is known: the first pass serves all of it that one pass can.
     ahead: Vec<PassOptions>,
     known: Vec<(PassOptions, TowerPass<'m>)>,
 }
 
+/// The photo of a session: somebody else's, or one that the session owns together with others.
+#[derive(Clone)]
+pub(super) enum SessionPhoto<'m> {
+    Borrowed(&'m Photo),
+    Shared(Arc<Photo>),
+}
+
+impl Deref for SessionPhoto<'_> {
+    type Target = Photo;
+
+    fn deref(&self) -> &Photo {
+        match self {
+            Self::Borrowed(photo) => photo,
+            Self::Shared(photo) => photo,
+        }
+    }
+}
+
 impl Explainer {
+    /// A session that owns its photo together with others, for programs that keep sessions: it lives as long as the
+    /// explainer. The photo passes the vision tower when the first question is asked.
+    pub fn session(&self, photo: Arc<Photo>) -> PhotoSession<'_> {
+        PhotoSession::with(self, SessionPhoto::Shared(photo))
+    }
+
     /// How many photos [`sessions`](Self::sessions) should be given at a time: up to 4, fewer of a tower that cuts them into many
     /// patches, and 1 for a method that keeps what happens inside its blocks.
     ///
@@ -55,7 +81,7 @@ impl Explainer {
         for sessions in all.chunks_mut(view.photos_together()) {
             let prepared: Vec<_> = sessions
                 .par_iter()
-                .map(|session| PassInput::new(&self.model, session.photo, &view).ok())
+                .map(|session| PassInput::new(&self.model, &session.photo, &view).ok())
                 .collect();
             let ready = prepared.into_iter().zip(sessions);
             let (prepared, sessions): (Vec<_>, Vec<_>) =
@@ -86,12 +112,35 @@ impl Explainer {
 
 impl<'m> PhotoSession<'m> {
     pub(super) fn new(explainer: &'m Explainer, photo: &'m Photo) -> Self {
+        Self::with(explainer, SessionPhoto::Borrowed(photo))
+    }
+
+    fn with(explainer: &'m Explainer, photo: SessionPhoto<'m>) -> Self {
         Self { explainer, photo, ahead: Vec::new(), known: Vec::new() }
     }
 
     /// The photo.
-    pub fn photo(&self) -> &'m Photo {
-        self.photo
+    pub fn photo(&self) -> &Photo {
+        &self.photo
+    }
+
+    /// About how many bytes the passes of this session take, their photo not counted.
+    pub fn memory(&self) -> u64 {
+        let model = &self.explainer.model;
+        self.known.iter().map(|(view, pass)| view.memory(model, pass)).sum()
+    }
+
+    /// Forgets all passes; a question asked afterwards runs the vision tower again.
+    pub fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    /// [`Explainer::rank`] on the photo.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rank(&mut self, lineup: &CompareQuery, settings: &Settings) -> Result<Compare> {
+        Ok(self.explainer.rank_looks(self, lineup, std::slice::from_ref(settings))?.remove(0))
     }
 
     /// [`Explainer::localize`] on the photo.
@@ -115,8 +164,7 @@ impl<'m> PhotoSession<'m> {
     /// # Errors
     /// As there.
     pub fn compare(&mut self, prompts: &[String], settings: &Settings) -> Result<Compare> {
-        let lineup = CompareQuery { prompts: prompts.to_vec(), ..CompareQuery::default() };
-        Ok(self.explainer.rank_looks(self, &lineup, std::slice::from_ref(settings))?.remove(0))
+        self.rank(&CompareQuery { prompts: prompts.to_vec(), ..CompareQuery::default() }, settings)
     }
 
     /// Announces what will be asked.
@@ -131,7 +179,7 @@ impl<'m> PhotoSession<'m> {
         let index = known.unwrap_or(self.known.len());
         if known.is_none() {
             self.ahead.iter().for_each(|other| view.join(other));
-            let pass = TowerPass::new(model, self.photo, &view, &**progress)?;
+            let pass = TowerPass::new(model, &self.photo, &view, &**progress)?;
             self.known.push((view, pass));
         }
         let (view, pass) = &self.known[index];

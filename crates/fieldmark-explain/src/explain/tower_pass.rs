@@ -77,6 +77,25 @@ impl PassOptions {
         how(self) == how(other)
     }
 
+    /// About how many bytes a pass of this view takes: pixels, the activations of its layers with what the closed form
+    /// keeps of them, what is recorded, and where a graph is kept for gradients, its blocks.
+    pub(super) fn memory(&self, model: &Model, pass: &TowerPass) -> u64 {
+        const FLOAT: u64 = size_of::<f32>() as u64;
+        let vision = &model.config().vision;
+        let (cells, input) = (pass.placement.grid.cells(), pass.placement.input);
+        let tokens = (cells + vision.prefix_tokens()) as u64;
+        let (width, heads) = (vision.tower.width as u64, vision.tower.heads as u64);
+        let inside = 16 * tokens * width + 3 * heads * tokens * tokens;
+        let last = vision.tower.layers.saturating_sub(1);
+        let graph =
+            self.layers.iter().min().map_or(0, |lowest| (last.saturating_sub(*lowest)) as u64 * inside);
+        let layers = self.layers.len() as u64 * 8 * tokens * width;
+        let recorded = self.recording.attention.len() as u64 * tokens * tokens
+            + self.recording.insides.len() as u64 * inside;
+        let affinity = if self.by_affinity { (cells * cells) as u64 } else { 0 };
+        FLOAT * (3 * u64::from(input.width) * u64::from(input.height) + layers + recorded + graph + affinity)
+    }
+
     /// How many photos should pass the tower together: so many that it is used well, and fewer of those that it cuts
     /// into many patches. What is recorded of blocks takes too much memory for more than one.
     pub(super) fn photos_together(&self) -> usize {

@@ -4,10 +4,12 @@
 //! the browser run this very script and nothing else, and fetch nothing. What comes from outside (prompts, names of
 //! files) is only ever data, and the scripts show it as text.
 
+mod drawing;
 mod gallery;
 mod picture;
 mod report;
 
+pub use drawing::{Drawing, SCRIPT, STYLE, picture};
 pub use gallery::{Gallery, Shot, Tile, gallery, thumbnails};
 pub use report::{Maps, PageOptions, ReportPage, View, report};
 

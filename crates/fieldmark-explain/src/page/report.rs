@@ -30,7 +30,7 @@ pub(super) const FRAME: Frame = Frame {
 const LONGEST_PHOTO: u32 = 1200;
 
 /// The most bytes of the photo's JPEG: in Base64 it is a third larger, and a page is to stay under 2 MB.
-const LARGEST_PHOTO: usize = 600_000;
+pub(super) const LARGEST_PHOTO: usize = 600_000;
 
 /// What a page shows first, and what it cannot read from the records.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -138,7 +138,7 @@ struct Computed<'a> {
 }
 
 #[derive(Serialize)]
-struct Colors {
+pub(super) struct Colors {
     name: &'static str,
     label: String,
     signed: bool,
@@ -147,7 +147,7 @@ struct Colors {
 
 /// The choices of [`RenderOptions`] that the reader starts from.
 #[derive(Serialize)]
-struct Render {
+pub(super) struct Render {
     opacity: f32,
     gamma: f32,
     contour: f32,
@@ -200,7 +200,7 @@ impl<'a> Data<'a> {
 }
 
 impl Colors {
-    fn of(colors: ColorMap) -> Self {
+    pub(super) fn of(colors: ColorMap) -> Self {
         let signed = colors.sign() == Sign::Both;
         let table: Vec<u8> = step_colors(colors).flatten().collect();
         let label =
@@ -210,7 +210,7 @@ impl Colors {
 }
 
 impl Render {
-    fn of(options: &RenderOptions) -> Self {
+    pub(super) fn of(options: &RenderOptions) -> Self {
         Self {
             opacity: options.opacity,
             gamma: options.gamma,

@@ -21,7 +21,7 @@ pub use escape::{escaped, serialize_path, unescaped};
 pub use interrupt::{Leftover, Registered, stop_writing, uninterrupted};
 pub use mark::{SOFTWARE, is_own_png};
 pub use names::{Names, path_of, shown, slug};
-pub use pictures::{png, save_indexed_png, save_npy, save_png};
+pub use pictures::{npy, png, save_indexed_png, save_npy, save_png};
 pub use read::{read_bounded, read_npy};
 pub use target::Target;
 pub use temporary::remove_leftovers;

@@ -110,6 +110,13 @@ pub fn save_npy(path: &Path, values: &[f32], shape: [usize; 2]) -> Result<()> {
     })
 }
 
+/// The same array as the bytes of such a file; `values` has rows x columns values.
+pub fn npy(values: &[f32], shape: [usize; 2]) -> Vec<u8> {
+    let mut bytes = npy_header(shape);
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}
+
 /// Magic, version, the length of the description, and the description, padded so that the data begin at a
 /// multiple of 64 bytes.
 pub(super) fn npy_header(shape: [usize; 2]) -> Vec<u8> {

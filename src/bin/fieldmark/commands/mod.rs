@@ -11,6 +11,8 @@ pub mod man;
 pub mod methods;
 pub mod models;
 pub mod prompts;
+#[cfg(feature = "serve")]
+pub mod serve;
 
 use anyhow::Result;
 use fieldmark::{Explainer, Settings, run::Runner};
