@@ -6,8 +6,9 @@ use std::{
 };
 
 /// What is searched, from the root of the repository.
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 13] = [
     "ARCHITECTURE.md",
+    "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
     "benches",
