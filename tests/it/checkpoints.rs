@@ -447,7 +447,7 @@ fn numbers_that_json_does_not_have_are_passed_over_where_nobody_reads_them() {
         (insert(&text, "\"logit_bias\": -Infinity"), "logit_bias: expected a number, found -Infinity"),
         (
             text.replacen("\"model_type\": \"clip\"", "\"model_type\": Infinity", 1),
-            "model_type: expected \"clip\" or \"siglip\", found Infinity",
+            "model_type: expected \"clip\", \"siglip\", \"vit\", \"dinov2\" or \"dinov2_with_registers\", found Infinity",
         ),
     ];
     for (changed, reason) in cases {

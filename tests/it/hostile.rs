@@ -235,7 +235,10 @@ fn a_broken_configuration_is_named() {
         (&b"{\"model_type\": \"clip\","[..], "not valid JSON"),
         (b"", "not valid JSON"),
         (b"[]", "expected a JSON object"),
-        (b"{\"model_type\": \"bert\"}", "model_type: expected \"clip\" or \"siglip\", found \"bert\""),
+        (
+            b"{\"model_type\": \"bert\"}",
+            "model_type: expected \"clip\", \"siglip\", \"vit\", \"dinov2\" or \"dinov2_with_registers\", found \"bert\"",
+        ),
         (b"\xff\xfe\x00", "not valid JSON"),
     ] {
         sandbox.write("model/config.json", text);

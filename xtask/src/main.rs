@@ -47,7 +47,7 @@ enum Task {
 }
 
 /// The order in which the scripts of tests/golden run: later ones read what the earlier ones write.
-const SCRIPTS: [&str; 12] = [
+const SCRIPTS: [&str; 13] = [
     "make_golden",
     "make_methods",
     "make_attention",
@@ -57,19 +57,21 @@ const SCRIPTS: [&str; 12] = [
     "make_inventories",
     "make_miniature",
     "make_open_clip",
+    "make_classifiers",
     "make_pickled",
     "make_preprocess",
     "make_resize",
 ];
 
 /// Those that can compare.
-const CHECKABLE: [&str; 6] = [
+const CHECKABLE: [&str; 7] = [
     "make_golden",
     "make_methods",
     "make_attention",
     "make_attention_pooled",
     "make_affinity",
     "make_metrics",
+    "make_classifiers",
 ];
 
 const SCENE: &str = "examples/images/red-winged-blackbird.png";

@@ -322,10 +322,13 @@ mod tests {
     #[test]
     fn errors_name_field_expectation_and_finding() {
         let cases = [
-            (r#"{"model_type": "bert"}"#, r#"model_type: expected "clip" or "siglip", found "bert""#),
+            (
+                r#"{"model_type": "bert"}"#,
+                r#"model_type: expected "clip", "siglip", "vit", "dinov2" or "dinov2_with_registers", found "bert""#,
+            ),
             (
                 r#"{"model_type": "siglip2"}"#,
-                r#"expected "clip" or "siglip", found "siglip2" (NaFlex, which has no fixed resolution)"#,
+                r#"expected "clip", "siglip", "vit", "dinov2" or "dinov2_with_registers", found "siglip2" (NaFlex, which has no fixed resolution)"#,
             ),
             (r#"{"model_type": "siglip_vision_model"}"#, r#"found "siglip_vision_model""#),
             (
