@@ -22,7 +22,7 @@ use clap::{Arg, ArgAction, Args, Parser, Subcommand, builder::PossibleValue};
 pub use batch::BatchArgs;
 pub use compare::CompareArgs;
 pub use evaluate::{DataArgs, EvaluateArgs, MetricArgs};
-pub use kinds::{Kind, Preview, is_of_one_prompt, is_of_several_prompts};
+pub use kinds::{Kind, Preview, is_of_one_prompt};
 pub use localize::LocalizeArgs;
 pub use shared::{ModelArgs, OutputArgs, RivalArgs, ShowArgs};
 

@@ -35,3 +35,37 @@ impl Lines {
         Ok(lines.map(move |line| Ok(line.context(UNREADABLE)?.replacen(&unknown, &known, 1))))
     }
 }
+
+/// Lines that are added while photos are answered, and taken when the scale is known.
+pub enum LaterLines {
+    Waiting(Option<Lines>),
+    Known(Box<dyn Iterator<Item = Result<String>>>),
+}
+
+impl From<Lines> for LaterLines {
+    fn from(lines: Lines) -> Self {
+        Self::Waiting(Some(lines))
+    }
+}
+
+impl LaterLines {
+    pub fn push(&mut self, record: &impl Serialize) -> Result<()> {
+        match self {
+            Self::Waiting(Some(lines)) => lines.push(record),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next line; from the first one on, no line can be added.
+    pub fn next(&mut self, scale: RunScale) -> Result<Option<String>> {
+        if let Self::Waiting(lines) = self
+            && let Some(lines) = lines.take()
+        {
+            *self = Self::Known(Box::new(lines.read(scale)?));
+        }
+        match self {
+            Self::Known(lines) => lines.next().transpose(),
+            Self::Waiting(_) => Ok(None),
+        }
+    }
+}

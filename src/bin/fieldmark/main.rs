@@ -14,14 +14,12 @@ mod exit;
 mod images;
 mod later;
 mod listing;
-mod manifest;
 mod output;
 mod output_folder;
 mod preview;
 mod signals;
 mod terminal;
 mod threads;
-mod unfinished;
 mod usage;
 
 use std::io::Write;
@@ -47,6 +45,7 @@ fn main() -> ExitCode {
     // All output has been written by now.
     let result = result.and_then(|exit| output::check().map(|()| exit));
     let exit = result.unwrap_or_else(|error| {
+        signals::wait_if_ending();
         if exit::is_broken_pipe(&error) {
             Exit::Done
         } else {

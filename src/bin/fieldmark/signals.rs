@@ -1,7 +1,26 @@
 //! SIGINT, SIGTERM and SIGHUP: what is half-written is removed, the journal keeps its last whole line, and the program
 //! ends at once. A second signal does not even wait for that.
 
+use std::sync::LazyLock;
+
 use anyhow::{Context, Result};
+use fieldmark::run::Cancel;
+
+/// Set by the first signal: runs begin nothing new while what is half-written is removed.
+static CANCEL: LazyLock<Cancel> = LazyLock::new(Cancel::new);
+
+/// What cancels the runs of this program.
+pub fn cancel() -> Cancel {
+    CANCEL.clone()
+}
+
+/// Waits for the end of the program if a signal is ending it: what a run reports then is not what went wrong, and the exit
+/// status is the signal's.
+pub fn wait_if_ending() {
+    while CANCEL.is_cancelled() {
+        std::thread::park();
+    }
+}
 
 /// Takes the signals over. Those that whoever started the program had ignored, as `nohup` does, stay ignored.
 #[cfg(unix)]
@@ -31,6 +50,7 @@ pub fn take_over() -> Result<()> {
     let end = move || {
         if let Some(number) = received.forever().next() {
             is_ending.store(true, Ordering::SeqCst);
+            CANCEL.cancel();
             stop_writing();
             low_level::exit(status(number));
         }
@@ -61,6 +81,7 @@ pub fn take_over() -> Result<()> {
     const INTERRUPTED: i32 = 130;
     let is_ending = AtomicBool::new(false);
     let end = || {
+        CANCEL.cancel();
         fieldmark::files::stop_writing();
         std::process::exit(INTERRUPTED);
     };

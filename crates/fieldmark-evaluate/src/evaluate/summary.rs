@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Plan, RowsFile, Setting, Sides, tally::Tally};
 use crate::{dataset::Picture, metric::Bootstrap};
-use fieldmark_explain::report::Origin;
+use fieldmark_explain::{report::Origin, run::reason};
 use fieldmark_model::{
     error::{Error, Result},
     files::serialize_path,
@@ -105,8 +105,7 @@ impl Failure {
 
     /// A picture with what is wrong with it; its file is named unless the error names it.
     pub(super) fn of(picture: &Picture, error: &Error) -> Self {
-        let (text, file) = (error.to_string().replace(['\n', '\r'], " "), picture.path.display().to_string());
-        Self::new(picture, if text.contains(&file) { text } else { format!("{file}: {text}") })
+        Self::new(picture, reason(error, Some(&picture.path)))
     }
 }
 

@@ -13,7 +13,7 @@ use super::hashes;
 use crate::report::Image;
 
 /// A million photos' hashes and files take less.
-const LARGEST: u64 = 1 << 30;
+pub(super) const LARGEST: u64 = 1 << 30;
 
 /// A photo's file, and what was in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,15 @@ pub struct Failed {
     pub image: Image,
     /// What is wrong with it.
     pub reason: String,
+}
+
+/// What is wrong with a photo, on one line: the photo is named unless the error names it.
+pub fn reason(error: &Error, photo: Option<&Path>) -> String {
+    let text = error.to_string().replace(['\n', '\r'], " ");
+    match photo.map(|photo| photo.display().to_string()) {
+        Some(name) if !text.contains(&name) => format!("{name}: {text}"),
+        _ => text,
+    }
 }
 
 /// The description of a run in its folder, when it is to be gone on with.

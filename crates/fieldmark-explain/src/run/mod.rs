@@ -43,6 +43,8 @@
 //! # }
 //! ```
 
+mod batch;
+mod batch_work;
 mod batches;
 mod cancel;
 mod clock;
@@ -52,23 +54,29 @@ pub mod hashes;
 mod journal;
 mod later;
 mod localize;
+mod manifest;
 mod photos;
+mod recipe;
 mod results;
 mod runner;
 mod save;
 mod seal;
 mod shares;
 mod table;
+mod unfinished;
 mod work;
 
+pub use batch::{Batch, BatchDone, BatchEvent, Start};
 pub use batches::AT_ONCE;
 pub use cancel::{Cancel, Ended};
-pub use description::{Described, Failed, Input, described, difference};
+pub use description::{Described, Failed, Input, described, difference, reason};
 pub use folder::{NewFolders, RunFolder};
 pub use journal::{Content, Journal, Reading};
 pub use later::{Identity, Later, RunScale, Waiting};
 pub use localize::Localize;
+pub use manifest::Manifest;
 pub use photos::{MEMORY, Photos, memory};
+pub use recipe::Recipe;
 pub use results::{Answer, Entry, PromptAnswer, Results};
 pub use runner::{Outcome, Runner};
 pub use save::{ComparisonFiles, Drawing, FileKind, MapFiles, PhotoNames, Style, save_text};

@@ -15,6 +15,10 @@ use super::{
     shares::{Shares, divided},
     work::{Work, in_steps, spawn},
 };
+use crate::{
+    explain::{Explainer, Settings},
+    refine::Tiles,
+};
 use fieldmark_model::{
     error::{Error, Result},
     progress::{Event, ProgressHandler, Silent},
@@ -62,6 +66,18 @@ impl<'a> Runner<'a> {
     /// Photos one by one, two of them at work at once.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// As many photos together as pass this checkpoint's vision tower best with these settings.
+    ///
+    /// # Errors
+    /// If a setting is not one of the checkpoint's.
+    pub fn suited(explainer: &Explainer, settings: &Settings) -> Result<Self> {
+        Ok(match settings.tiles {
+            Tiles::Off => Self::new().together(explainer.photos_together(settings)?),
+            // The progress of passes over tiles is that of one photo.
+            _ => Self::new().at_once(1),
+        })
     }
 
     /// How many photos are in a batch at most: see

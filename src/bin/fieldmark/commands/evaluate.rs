@@ -25,7 +25,7 @@ use crate::{
     args::{DataArgs, EvaluateArgs, MetricArgs, phrases},
     destination::Destination,
     exit::Exit,
-    images, output,
+    images, output, signals,
     terminal::Terminal,
 };
 
@@ -71,7 +71,7 @@ fn measure(
         Ok(warnings) => terminal.warn(&warnings),
         Err(error) => terminal.error(&images::named(error, Some(&picture.path))),
     };
-    let runner = Runner::new().with_progress(terminal);
+    let runner = Runner::new().with_progress(terminal).cancelled_by(&signals::cancel());
     if let Err(error) = evaluation.measure(&evaluator, &dataset, runner, hear) {
         return super::ended_early(error.into(), missing - evaluation.missing(), terminal);
     }

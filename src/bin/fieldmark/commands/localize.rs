@@ -36,6 +36,7 @@ use crate::{
     later::Lines,
     output,
     preview::Protocol,
+    signals,
     terminal::Terminal,
 };
 
@@ -264,7 +265,10 @@ impl Run<'_> {
         let later = Later { folder, kinds, bar: self.drawing.bar, photo };
         let scale = later.scale(photos.iter().map(|(photo, _)| photo));
         let (mut lines, mut lost) = (lines.read(scale)?, 0);
-        let runner = Runner::new().expecting(photos.len()).with_progress(self.terminal);
+        let runner = Runner::new()
+            .expecting(photos.len())
+            .with_progress(self.terminal)
+            .cancelled_by(&signals::cancel());
         let needed = |(photo, _): &(Waiting, usize)| memory(&photo.image);
         let drawing = EachAlone::new(needed, |(photo, _): &(Waiting, usize)| later.draw(photo, scale));
         runner.run(photos.into_iter().map(Ok), &drawing, |Outcome { input, result, .. }| {

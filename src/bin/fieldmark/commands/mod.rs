@@ -13,7 +13,7 @@ pub mod models;
 pub mod prompts;
 
 use anyhow::Result;
-use fieldmark::{Explainer, Settings, refine::Tiles, run::Runner};
+use fieldmark::{Explainer, Settings, run::Runner};
 
 use crate::{
     args::settings::{methods, page_options, page_strength, rivals, settings, strength, strengths, view},
@@ -21,17 +21,13 @@ use crate::{
     exit::{Exit, is_broken_pipe},
     output_folder::{Outputs, coco_description, prepare_output},
     preview::protocol as preview,
+    signals,
     terminal::Terminal,
 };
 
 /// How the photos of a run are worked on.
 fn runner<'t>(explainer: &Explainer, settings: &Settings, terminal: &'t Terminal) -> Result<Runner<'t>> {
-    let runner = match settings.tiles {
-        Tiles::Off => Runner::new().together(explainer.photos_together(settings)?),
-        // The progress of passes over tiles is that of one photo.
-        _ => Runner::new().at_once(1),
-    };
-    Ok(runner.with_progress(terminal))
+    Ok(Runner::suited(explainer, settings)?.with_progress(terminal).cancelled_by(&signals::cancel()))
 }
 
 /// Answers that are of one checkpoint: it did not change meanwhile.
@@ -49,6 +45,7 @@ fn if_unchanged<A>(
 
 /// The end of a run that could not go on: what is done stays done. That nobody reads the results any more is no failure.
 fn ended_early(error: anyhow::Error, done: usize, terminal: &Terminal) -> Result<Exit> {
+    signals::wait_if_ending();
     if done == 0 || is_broken_pipe(&error) {
         return Err(error);
     }
