@@ -119,13 +119,13 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `hub` | yes | fetching checkpoints from the Hub; without it, what is in the cache can still be used |
-//! | `serve` | yes | [`serve`](fieldmark_serve): a page and an HTTP API on the user's own machine |
+//! | `serve` | yes | [`serve`]: a page and an HTTP API on the user's own machine |
 //! | `cli` | yes | the program `fieldmark`; a library user turns it off |
 //! | `cuda`, `cudnn`, `metal`, `mkl`, `accelerate` | no | candle's backends |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// The page names the modules of this feature.
-#![cfg_attr(not(feature = "evaluate"), allow(rustdoc::broken_intra_doc_links))]
+// The page names the modules of these features.
+#![cfg_attr(not(all(feature = "evaluate", feature = "serve")), allow(rustdoc::broken_intra_doc_links))]
 
 /// The tensors of [`gradient`] and [`attribution`], in the version that they are made with.
 pub use candle_core;
