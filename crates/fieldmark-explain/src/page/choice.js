@@ -2,19 +2,6 @@
 // What the report shows and how it is asked for: the data, what is chosen, and numbers as words.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const byId = (id) => document.getElementById(id);
-
-function element(name, text, className) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  if (className) made.className = className;
-  return made;
-}
-
-function bytesOf(base64) {
-  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-}
-
 /** Little-endian float32, as written. */
 function floatsOf(base64) {
   const bytes = bytesOf(base64);
@@ -106,20 +93,6 @@ function sharedScale(signed) {
 }
 
 // Numbers for people.
-
-function signed(value, digits) {
-  return (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
-}
-
-/** A number with a minus sign as long as a plus. */
-function fixed(value, digits) {
-  return value.toFixed(digits).replace("-", "−");
-}
-
-/** Enough digits for the largest value that is shown with it. */
-function digitsFor(top) {
-  return Math.min(Math.max(2 - Math.floor(Math.log10(Math.max(top, 1e-9))), 1), 8);
-}
 
 function percent(part) {
   return `${(part * 100).toFixed(1)} %`;

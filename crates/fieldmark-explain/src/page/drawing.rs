@@ -11,8 +11,9 @@ use super::{
 use crate::render::{ColorMap, RenderOptions};
 use fieldmark_model::error::Result;
 
-/// The functions that draw a map over a photo as [`crate::render`] does, pixel by pixel.
-pub const SCRIPT: &str = include_str!("drawing.js");
+/// What the scripts of all pages share, and the functions that draw a map over a photo as [`crate::render`] does, pixel by
+/// pixel.
+pub const SCRIPT: &str = concat!(include_str!("elements.js"), include_str!("drawing.js"));
 
 /// The style that all pages have in common.
 pub const STYLE: &str = include_str!("base.css");

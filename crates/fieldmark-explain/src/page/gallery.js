@@ -2,7 +2,6 @@
 // Lists the results of a run. All text from outside enters by textContent, never as markup.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const byId = (id) => document.getElementById(id);
 /** Shapes say the same as the words, without colour. */
 const SHAPES = { present: "●", weak: "◐", absent: "○", unknown: "?" };
 /** More tiles at once would make a large run slow. */
@@ -10,13 +9,6 @@ const PAGE = 240;
 
 const tiles = data.shots.flatMap((shot) => shot.tiles.map((tile, prompt) => ({ ...tile, shot, place: prompt })));
 let limit = PAGE;
-
-function element(name, text, className) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  if (className) made.className = className;
-  return made;
-}
 
 function address(path) {
   return path.split("/").map(encodeURIComponent).join("/");

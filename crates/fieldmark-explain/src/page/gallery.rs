@@ -19,7 +19,7 @@ use fieldmark_model::{error::Result, files::shown};
 pub(super) const FRAME: Frame = Frame {
     markup: include_str!("gallery.html"),
     style: concat!(include_str!("base.css"), include_str!("gallery.css")),
-    script: include_str!("gallery.js"),
+    script: concat!(include_str!("elements.js"), include_str!("gallery.js")),
     pictures: "'self' file:",
 };
 

@@ -52,15 +52,7 @@ function peakOf(evidence) {
 
 function drawBar() {
   const { colors, scale, digits } = shown;
-  const bar = byId("bar");
-  const strip = new ImageData(bar.width, 1);
-  const entries = colors.table.length / 3;
-  for (let x = 0; x < bar.width; x++) {
-    const index = Math.round((x / (bar.width - 1)) * (entries - 1));
-    for (let channel = 0; channel < 3; channel++) strip.data[x * 4 + channel] = colors.table[index * 3 + channel];
-    strip.data[x * 4 + 3] = 255;
-  }
-  bar.getContext("2d").putImageData(strip, 0, 0);
+  paintBar(byId("bar"), colors.table);
   const parts = colors.signed ? [-1, -0.5, 0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1];
   const ticks = parts.map((part) => {
     const text = scale === null ? (part === 0 ? "0" : "") : part === 0 ? "0" : signed(part * scale, digits);

@@ -22,7 +22,12 @@ use fieldmark_model::{error::Result, files::shown};
 pub(super) const FRAME: Frame = Frame {
     markup: include_str!("report.html"),
     style: concat!(include_str!("base.css"), include_str!("report.css")),
-    script: concat!(include_str!("drawing.js"), include_str!("choice.js"), include_str!("report.js")),
+    script: concat!(
+        include_str!("elements.js"),
+        include_str!("drawing.js"),
+        include_str!("choice.js"),
+        include_str!("report.js")
+    ),
     pictures: "",
 };
 

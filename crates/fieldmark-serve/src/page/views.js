@@ -1,31 +1,6 @@
 "use strict";
 // The stage: one to four pictures of the same photo, drawn as the program draws them, zoomed and moved together.
 
-const byId = (id) => document.getElementById(id);
-
-function element(name, text, className) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  if (className) made.className = className;
-  return made;
-}
-
-function bytesOf(base64) {
-  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-}
-
-function signed(value, digits) {
-  return (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
-}
-
-function fixed(value, digits) {
-  return value.toFixed(digits).replace("-", "−");
-}
-
-function digitsFor(top) {
-  return Math.min(Math.max(2 - Math.floor(Math.log10(Math.max(top, 1e-9))), 1), 8);
-}
-
 /** The photo that is shown: its pixels, and its size as the server knows it. */
 let photo = null;
 /** The pictures on the stage: { label, record, values, scale, canvas, evidence }. */
@@ -150,15 +125,7 @@ function drawLegend(colors, panel, scale) {
   const host = byId("legend");
   host.hidden = !panel || chosen.drawn === "off";
   if (host.hidden) return;
-  const bar = byId("bar");
-  const strip = new ImageData(bar.width, 1);
-  const entries = colors.table.length / 3;
-  for (let x = 0; x < bar.width; x++) {
-    const index = Math.round((x / (bar.width - 1)) * (entries - 1));
-    for (let channel = 0; channel < 3; channel++) strip.data[x * 4 + channel] = colors.table[index * 3 + channel];
-    strip.data[x * 4 + 3] = 255;
-  }
-  bar.getContext("2d").putImageData(strip, 0, 0);
+  paintBar(byId("bar"), colors.table);
   const top = panel.own ? panel.scale : scale;
   const unit = { logits: " logits", probability: " of probability" }[panel.record.unit] ?? "";
   const digits = digitsFor(top ?? 1);

@@ -1,6 +1,6 @@
 //! One question about every photo of the server's folders, with results as they arrive (server-sent events).
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
+use fieldmark_explain::explain::Query;
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::mpsc::{Sender, channel};
@@ -19,9 +20,13 @@ use super::{
     question::{LocalizeRequest, parsed},
     state::State,
 };
+use crate::engine::{Answer, Fault, Hidden, Listed, Tasks};
 
 /// Events that may wait for a slow client before the work does.
 const WAITING_EVENTS: usize = 16;
+
+/// The time between two tries while the server is busy.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A photo's answer.
 #[derive(Serialize)]
@@ -51,43 +56,59 @@ pub(super) async fn search(
     shared.ask(move |engine| Ok(engine.explainer.check(&checked)?)).await?;
     let place = shared.searches.clone().try_acquire_owned().map_err(|_| Problem::busy())?;
     let (sender, events) = channel(WAITING_EVENTS);
-    let (tasks, listed) = (shared.tasks.clone(), shared.listed.clone());
-    let timeout = shared.timeout;
-    // One photo is one task, so that questions of the page come in between. The search ends with its client.
+    let search = Search { tasks: shared.tasks.clone(), timeout: shared.timeout, query, hidden, sender };
+    let listed = shared.listed.clone();
     tokio::spawn(async move {
         let _place = place;
-        let total = listed.len();
-        for (done, photo) in listed.into_iter().enumerate() {
-            let (id, query, hidden) = (photo.id.clone(), query.clone(), hidden.clone());
-            let ask = || {
-                let (id, query, hidden) = (id.clone(), query.clone(), hidden.clone());
-                tasks.ask(timeout, move |engine| engine.localize(&id, &query, &hidden))
-            };
-            let mut answer = ask().await;
-            while matches!(answer, Err(crate::engine::Fault::Busy)) && !sender.is_closed() {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                answer = ask().await;
-            }
-            let sent = match answer {
-                Ok(answer) => {
-                    let result = Hit { id: &id, answer: Localized::of(answer) };
-                    send(&sender, "result", &result).await
-                }
-                Err(fault) => {
-                    let problem = Problem::from(fault);
-                    let failed = json!({ "id": id, "name": photo.name, "detail": problem.detail() });
-                    send(&sender, "failed", &failed).await
-                }
-            };
-            let progress = json!({ "done": done + 1, "total": total });
-            if !sent || !send(&sender, "progress", &progress).await {
-                return;
-            }
-        }
-        send(&sender, "done", &json!({ "total": total })).await;
+        search.run(&listed).await;
     });
     let body = Body::from_stream(ReceiverStream::new(events).map(Ok::<_, Infallible>));
     Ok(([(header::CONTENT_TYPE, "text/event-stream")], body).into_response())
+}
+
+/// A search under way. One photo is one task, so that questions of the page come in between. It ends with its client.
+struct Search {
+    tasks: Tasks,
+    timeout: Duration,
+    query: Query,
+    hidden: Hidden,
+    sender: Sender<String>,
+}
+
+impl Search {
+    async fn run(&self, listed: &[Listed]) {
+        let total = listed.len();
+        for (done, photo) in listed.iter().enumerate() {
+            let sent = match self.answer(&photo.id).await {
+                Ok(answer) => {
+                    let hit = Hit { id: &photo.id, answer: Localized::of(answer) };
+                    send(&self.sender, "result", &hit).await
+                }
+                Err(fault) => {
+                    let problem = Problem::from(fault);
+                    let failed = json!({ "id": photo.id, "name": photo.name, "detail": problem.detail() });
+                    send(&self.sender, "failed", &failed).await
+                }
+            };
+            let progress = json!({ "done": done + 1, "total": total });
+            if !sent || !send(&self.sender, "progress", &progress).await {
+                return;
+            }
+        }
+        send(&self.sender, "done", &json!({ "total": total })).await;
+    }
+
+    /// A photo's answer, as soon as the server is not busy.
+    async fn answer(&self, id: &str) -> Result<Answer, Fault> {
+        loop {
+            let (id, query, hidden) = (id.to_owned(), self.query.clone(), self.hidden.clone());
+            let asked = self.tasks.ask(self.timeout, move |engine| engine.localize(&id, &query, &hidden));
+            match asked.await {
+                Err(Fault::Busy) if !self.sender.is_closed() => tokio::time::sleep(PAUSE).await,
+                answer => return answer,
+            }
+        }
+    }
 }
 
 /// Sends an event; whether somebody listens.
